@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import from_json
 
+from router.grafana_values import values_of
 from router.lenient_json import NotJson, parse_json, parse_json_in_pieces, replace_unfit
 from router.model import SECOND, Alert, Labels, Millis, Status, Webhook
 
@@ -24,7 +25,7 @@ _LINK_FIELD_OF = {
     "silence": "silenceURL",
     "image": "imageURL",
 }
-_LINK_FIELDS = frozenset(_LINK_FIELD_OF.values())
+_GRAFANA_FIELDS = frozenset({*_LINK_FIELD_OF.values(), "values", "valueString"})
 _FIRST_MOMENT: Millis = 0  # Go's zero time and anything else before 1970 means "not given"
 _LAST_MOMENT: Millis = 253_402_300_799 * SECOND  # the end of 9999
 _MAX_EPOCH_SECONDS = 10**11  # epoch numbers above are milliseconds
@@ -251,7 +252,7 @@ def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, od
     # An unknown status counts as firing, so that the alert is not lost. Without a status, the end decides: an end that
     # is yet to come means that the alert fires.
     ended = word.casefold() in _RESOLVED_WORDS if word else ends_at is not None and ends_at <= now
-    links = {} if _LINK_FIELDS.isdisjoint(entry) else _links(entry)
+    is_grafana = not _GRAFANA_FIELDS.isdisjoint(entry)
     return Alert(
         given.fingerprint.strip() or (fingerprint(given.labels) if given.labels else _content_hash(entry)),
         given.labels,
@@ -260,7 +261,8 @@ def _alert(entry: dict[str, Any], group_status: str, now: Millis, index: int, od
         _time(given.starts_at),
         ends_at if ended else None,
         given.generator_url,
-        links,
+        _links(entry) if is_grafana else {},
+        values=values_of(entry) if is_grafana else "",
         fires_until=None if ended or word else ends_at,
     )
 

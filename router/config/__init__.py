@@ -138,7 +138,11 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     for fragment in fragments:
         texts |= fragment.texts
     digest = hashlib.sha256("\0".join([text, *(part.text for part in loaded)]).encode()).hexdigest()
-    policy = replace(policy, configuration=Configuration(digest, builder.rule_positions()))
+    policy = replace(
+        policy,
+        configuration=Configuration(digest, builder.rule_positions()),
+        sources=tuple(each.name for each in sources),
+    )
     secret_files = document.secrets.files
     if before is None:
         folders = {(folder / each).parent for each in file.include}

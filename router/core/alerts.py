@@ -10,7 +10,9 @@ from router.core.state import State
 from router.model import Alert, Labels, Status
 from router.packed import pack, unpack
 
-_DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url", "links")
+_DOUBT_FIELDS = ("fingerprint", "annotations", "starts_at", "fires_until", "generator_url")
+# Among the links of a row.
+_VALUES = "values"
 # With label sets of one kilobyte: about 30 MiB at most.
 _CACHED_LABEL_SETS = 10_000
 # The destinations of an alert are notified of it at about the same time.
@@ -36,6 +38,7 @@ def labels_of(row: AlertRow) -> Labels:
 
 def alert_of(row: AlertRow) -> Alert:
     """Return the alert of a row."""
+    links = json.loads(row.links)
     return Alert(
         fingerprint=row.fingerprint,
         labels=labels_of(row),
@@ -44,7 +47,8 @@ def alert_of(row: AlertRow) -> Alert:
         starts_at=row.starts_at,
         ends_at=row.ends_at,
         generator_url=row.generator_url,
-        links=json.loads(row.links),
+        links=links,
+        values=links.pop(_VALUES, ""),
         note=row.note,
         about=about_of(row),
         fires_until=row.fires_until,
@@ -64,6 +68,15 @@ def peers_of(row: AlertRow) -> frozenset[str]:
 def written_annotations(annotations: Labels) -> bytes:
     """Return annotations as a row keeps them."""
     return pack(json.dumps(dict(annotations)).encode())
+
+
+def written_links(alert: Alert) -> str:
+    """Return the links of an alert, and the values that its sender measured, as a row keeps them."""
+    return json.dumps(_links_and_values(alert))
+
+
+def _links_and_values(alert: Alert) -> dict[str, str]:
+    return {**alert.links, _VALUES: alert.values} if alert.values else dict(alert.links)
 
 
 def about_of(row: AlertRow) -> frozenset[str] | None:
@@ -88,10 +101,13 @@ def doubt_of(row: AlertRow) -> tuple[Doubt, list[int]] | None:
     if row.doubt_until is None or row.doubt is None:
         return None
     written = json.loads(row.doubt)
+    links = written["links"]
     firing = Alert(
         labels=labels_of(row),
         status=Status.FIRING,
         about=about_of(row),
+        links=links,
+        values=links.pop(_VALUES, ""),
         **{name: written[name] for name in _DOUBT_FIELDS},
     )
     return Doubt(firing, row.doubt_until), written["groups"]
@@ -103,7 +119,7 @@ def written_doubt(doubt: Doubt, groups: list[int]) -> str:
     return json.dumps(
         {
             "fingerprint": alert.fingerprint, "annotations": dict(alert.annotations), "starts_at": alert.starts_at,
-            "fires_until": alert.fires_until, "generator_url": alert.generator_url, "links": dict(alert.links),
+            "fires_until": alert.fires_until, "generator_url": alert.generator_url, "links": _links_and_values(alert),
             "groups": groups,
         }
     )  # fmt: skip

@@ -17,6 +17,7 @@ from router.core.conversations import (
     revision_of,
 )
 from router.core.digests import ALL_DESTINATIONS, DigestScope
+from router.core.inhibited_alerts import with_inhibited
 from router.core.judging import rejudge, want_rejudged
 from router.core.rows import (
     FIRING,
@@ -97,6 +98,7 @@ def claim_conversation(
     row = state.conversations[id_]
     if row.slot is None:
         work = present_state(state, id_, policy, now)
+        work = None if work is None else with_inhibited(state, work, policy, now)
     else:
         work = _claim_digest(state, row, policy, now, quiet=quiet_digest, scope=scope)
     return None if work is None else begin(state, work, now)
@@ -148,7 +150,7 @@ def present_state(state: State, id_: int, policy: Policy, now: Millis) -> Claime
         _nothing_due(state, id_, now)
         return None
     row = with_new_generation(state, row, before)
-    work = work_about(row, state.groups[row.group_id], known, before, now)
+    work = work_about(row, state.groups[row.group_id], known, before, policy, now)
     for each in work.notices:
         member = state.members[each.member]
         put_member(state, member._replace(notified=UNKNOWN), member)
@@ -172,6 +174,7 @@ def work_about(
     group: GroupRow,
     known: list[tuple[MemberRow, AlertRow]],
     before: Mapping[int, str],
+    policy: Policy,
     now: Millis,
 ) -> ClaimedDelivery:
     """Return the attempt to send a conversation with these members.
@@ -204,7 +207,9 @@ def work_about(
         row, now, tuple(reversed(shown)), receiver=group.receiver, group_labels=json.loads(group.labels),
         external_url=group.external_url, truncated=group.truncated if row.kind == OF_GROUP else 0,
     )  # fmt: skip
-    conversation = replace(conversation, left_out=max(0, ended - _ENDED_KEPT))
+    conversation = replace(
+        conversation, left_out=max(0, ended - _ENDED_KEPT), source=policy.shown_source(row.source)
+    )
     return work_of(row, conversation, tuple(notices), now)
 
 

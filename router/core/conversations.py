@@ -12,6 +12,7 @@ from typing import Any
 from router.core import rows
 from router.core.rows import (
     FIRING,
+    INHIBITED,
     NOT_FIRING,
     NOTHING,
     OF_ALERT,
@@ -168,6 +169,8 @@ def put_member(state: State, member: MemberRow, before: MemberRow | None = None)
             if counted:
                 counts[number] += sign
     firing, known_, shown, ended, waiting, ends = counts
+    is_muted = member.inhibitor is not None and member.decision == INHIBITED and member.status == FIRING
+    member = member._replace(muted_destination=row.destination if is_muted else None)
     size = row.size + (before is None or before.conversation_id != row.id)
     due_at = row.due_at
     if row.slot is None:  # a digest is due at its slot

@@ -11,6 +11,7 @@ from router.core.alerts import (
     written_about,
     written_annotations,
     written_doubt,
+    written_links,
 )
 from router.core.reduce import PEER_LAG, Doubt, reduce_alert
 from router.core.rows import AlertRow, InhibitorRow
@@ -81,7 +82,7 @@ def update_alert(accepting: Accepting, reported: Alert) -> AcceptedAlert:
         AlertRow(
             id=number, source=source, identity=identity, group_id=accepting.group,
             labels=json.dumps(dict(alert.labels)), annotations=written_annotations(alert.annotations),
-            links=json.dumps(dict(alert.links)), generator_url=alert.generator_url, status=str(alert.status),
+            links=written_links(alert), generator_url=alert.generator_url, status=str(alert.status),
             level=level, starts_at=alert.starts_at, ends_at=alert.ends_at, peer=known.peer,
             changed_at=known.changed_at, seen_at=now if row is None or not note else row.seen_at, note=note,
             withheld=None, absent_at=None, fingerprint=reported.fingerprint, about=written_about(alert),

@@ -64,6 +64,7 @@ class AlertRow(NamedTuple):
     annotations: bytes
     """Packed, see :mod:`router.packed`."""
     links: str
+    """JSON: more addresses by name; and under ``values`` what the sender measured, as text."""
     generator_url: str
     status: str
     level: str
@@ -199,6 +200,8 @@ class MemberRow(NamedTuple):
     held_since: Millis | None
     failover: int
     """1: it is sent because another destination failed."""
+    muted_destination: str | None = None
+    """The destination of its conversation, while :attr:`inhibitor` mutes it there; otherwise None. An index counts by it."""
 
     def is_due(self, now: Millis) -> bool:
         """Return whether the time of the member has come."""

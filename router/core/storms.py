@@ -83,6 +83,7 @@ class StormGroup:
     labels: str
     external_url: str
     firing: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,7 @@ def storm_view(
     lines = tuple(
         StormLine(
             labels=json.loads(each.labels), level=_level(levels, each.urgency), firing=each.firing,
-            external_url=each.external_url,
+            external_url=each.external_url, source=policy.shown_source(each.source),
         )
         for each in known.worst
     )  # fmt: skip
@@ -304,7 +305,7 @@ def _line(work: ClaimedDelivery, policy: Policy) -> StormLine:
     names = sorted({shown.alert.labels.get("alertname", "") for shown in conversation.alerts} - {""})
     return StormLine(
         conversation.group_labels, _level(policy.severity.levels, work.urgency), len(conversation.firing),
-        conversation.external_url, tuple(names),
+        conversation.external_url, tuple(names), conversation.source,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import MatcherIndex
 from router.decide.inhibition import Inhibition, Key
 from router.decide.matchers import Matcher
-from router.model import HOUR, MINUTE, SECOND, Configuration, Destination, Labels, Millis
+from router.model import HOUR, MINUTE, OWN_SOURCE, SECOND, Configuration, Destination, Labels, Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +195,8 @@ class Policy:
     fingerprint: str = ""
     """Changes whenever the rules change. What is not notified yet is then decided again."""
     configuration: Configuration = _NO_CONFIGURATION
+    sources: tuple[str, ...] = ()
+    """The names of the configured sources."""
     destinations: Mapping[str, Destination] = field(init=False, repr=False, compare=False)
     """Every destination, by key."""
     _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -243,6 +245,10 @@ class Policy:
         yield self.root.matching(with_level(labels, level))
         if own:
             yield (self.root,)
+
+    def shown_source(self, source: str) -> str:
+        """Return the name of a source for messages; empty: there is one source only, or it is the router itself."""
+        return source if len(self.sources) > 1 and source != OWN_SOURCE else ""
 
     def has_destination(self, destination: str) -> bool:
         """Return whether some receiver has a destination with this key."""

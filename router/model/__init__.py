@@ -5,6 +5,7 @@ Other packages import these names from here, whichever module defines them.
 
 from router.model.alert import OWN_SOURCE, Alert, Change, Labels, Status, Webhook, identity_of
 from router.model.conversation import (
+    MAX_INHIBITED_COUNTED,
     Conversation,
     DigestLine,
     DigestView,
@@ -44,6 +45,7 @@ __all__ = [
     "KNOWN_FIRING",
     "KNOWN_OVER",
     "LATE",
+    "MAX_INHIBITED_COUNTED",
     "MINUTE",
     "OWN_SOURCE",
     "SECOND",

@@ -62,6 +62,8 @@ class Alert:
     alert, whatever its labels are."""
     fires_until: Millis | None = None
     """The sender gave no status, only this future end: the alert ends then, unless it is reported again before."""
+    values: str = ""
+    """What its sender measured (Grafana), like ``A=1.2, B=3``; see :func:`router.grafana_values.values_of`."""
     _identity: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -10,6 +10,9 @@ from router.model.millis import Millis
 # How many alerts whose end was notified a message to people lists; the others are counted.
 _MAX_ENDED_LISTED = 50
 
+MAX_INHIBITED_COUNTED = 1_000
+"""How far :attr:`Conversation.inhibited` counts; one more means: more than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShownAlert:
@@ -71,6 +74,8 @@ class StormLine:
     """The Alertmanager that sent it."""
     names: tuple[str, ...] = ()
     """The names of its alerts; empty: only the labels of the group are known."""
+    source: str = ""
+    """See :attr:`Conversation.source`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,14 @@ class Conversation:
     receiver: str = ""
     group_labels: Labels = field(default_factory=dict)
     external_url: str = ""
+    source: str = ""
+    """The name of the source that reports the group, if several are configured; otherwise empty."""
     truncated: int = 0
     left_out: int = 0
     """How many alerts whose end was notified are not in ``alerts``, because there are too many."""
+    inhibited: int = 0
+    """How many other alerts its firing alerts inhibit at this destination, when it is sent. It counts up to one more than
+    :data:`MAX_INHIBITED_COUNTED`."""
     alerts: tuple[ShownAlert, ...] = ()
     remote: Mapping[str, Any] = field(default_factory=dict)
     """The remote state that the channel last returned; empty before the first delivery."""

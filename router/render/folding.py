@@ -60,7 +60,7 @@ def fold(
     """
     together: dict[tuple[str, str], list[Labels]] = {}
     for each in lines:
-        together.setdefault(key_of(each), []).append(_where(each.labels))
+        together.setdefault(key_of(each), []).append(_where(each))
     folds: dict[tuple[str, str], Fold] = {}
     bare: dict[str, list[str]] = {}
     for (level, title), several in together.items():
@@ -84,7 +84,7 @@ def room_of(each: StormLine, *, begins: bool) -> int:
 
     :param begins: it is the first group of its fold
     """
-    where = _where(each.labels)
+    where = _where(each)
     room = _escaped("/".join(where.values())) + _SEPARATOR_CHARS
     if begins:
         room += _escaped(_title(each)) + _SEPARATOR_CHARS
@@ -108,12 +108,15 @@ def _title(each: StormLine) -> str:
     name = each.labels.get(_NAME_LABEL) or ", ".join(each.names[:_MAX_ALERT_NAMES])
     if len(each.names) > _MAX_ALERT_NAMES and not each.labels.get(_NAME_LABEL):
         name += " …"
-    return clip(line(name), _MAX_NAME_CHARS) or ("Alerts" if _where(each.labels) else "Unnamed group")
+    return clip(line(name), _MAX_NAME_CHARS) or ("Alerts" if _where(each) else "Unnamed group")
 
 
-def _where(labels: Labels) -> Labels:
-    """Return the labels that say where: all but the name."""
-    return {name: value for name, value in labels.items() if name != _NAME_LABEL and value}
+def _where(each: StormLine) -> Labels:
+    """Return what says where a group is: all its labels but the name, and its source, if one is named."""
+    found = {name: value for name, value in each.labels.items() if name != _NAME_LABEL and value}
+    if each.source:
+        found["from source" if "source" in found else "source"] = each.source
+    return found
 
 
 def _pairs(where: Labels) -> str:

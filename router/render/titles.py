@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.model import Labels, ShownAlert, Status
+from router.model import MAX_INHIBITED_COUNTED, Labels, ShownAlert, Status
 from router.render.words import clip, line
 
 # The labels that say where an alert fires, the best first: those of Prometheus, the usual exporters, kube-state-metrics.
@@ -63,7 +63,7 @@ def title_of(
     :param rank: of a level, 0 for the most urgent
     :param hidden: names of labels that never say where, such as that of the severity
     :param ended: how many alerts of the conversation have ended, listed or not
-    :param inhibited: how many alerts they mute
+    :param inhibited: how many alerts they inhibit, see :attr:`router.model.Conversation.inhibited`
     :param truncated: how many alerts Alertmanager left out
     """
     firing = [each for each in alerts if each.alert.status is Status.FIRING]
@@ -80,7 +80,7 @@ def title_of(
             f"{_name(lead[0])} \N{MULTIPLICATION SIGN} {len(lead)}{'+' * is_incomplete}", labels
         )
     beside = [f"+{count} {_plural(level, count)}" for level, count in _by_level(others, levels)]
-    beside += [f"+{inhibited} inhibited"] if inhibited else []
+    beside += [_inhibited(inhibited)] if inhibited else []
     beside += [f"{ended} resolved"] if firing and ended else []
     return Title(what, tuple(beside), used)
 
@@ -145,6 +145,10 @@ def _by_level(others: Sequence[ShownAlert], levels: Sequence[str]) -> list[tuple
     counts: Mapping[str, int] = Counter(each.level for each in others)
     known = [level for level in levels if level in counts]
     return [(level, counts[level]) for level in [*known, *sorted(counts.keys() - set(known))]]
+
+
+def _inhibited(count: int) -> str:
+    return f"+{count} inhibited" if count <= MAX_INHIBITED_COUNTED else f"{MAX_INHIBITED_COUNTED}+ inhibited"
 
 
 def _plural(level: str, count: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from router.model import Conversation, Labels, Millis, ShownAlert, Status
+from router.model import Alert, Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import EMOJI, Formatter, common
 from router.render.links import DASHBOARD_ANNOTATIONS, RUNBOOK_ANNOTATIONS, Links, links_of, silence_of
 from router.render.titles import Title, title_of
@@ -70,7 +70,7 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
     """Return the variables for the conversation of an alert group; see docs/templates.md."""
     listed, over = conversation.listed, conversation.over
     shared = common([each.alert.labels for each in listed])
-    annotations = common([each.alert.annotations for each in listed])
+    annotations = common([annotations_of(each.alert) for each in listed])
     links = _links(conversation, formatter)
     view = _AlertViews(conversation, formatter, shared, annotations, links)
     alerts = sorted(map(view, listed), key=_urgency)
@@ -78,12 +78,13 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
     resolved = [alert for alert in alerts if alert.status == Status.RESOLVED]
     rank = min((alert.rank for alert in firing or resolved), default=0)
     title = _title(conversation, formatter)
-    scope = where(conversation.group_labels, title.labels)
+    scope = where(conversation.group_labels, title.labels, conversation.source)
     level, emoji = formatter.levels[rank], EMOJI[formatter.color(rank, over=over)]
     values = {
         "title": formatter.line(title.text),
         "scope": formatter.line(scope),
         "about": formatter.line(title.with_scope(scope)),
+        "source": formatter.line(conversation.source),
         "status": "resolved" if over else "firing",
         "level": formatter.text(level),
         "rank": rank,
@@ -131,6 +132,16 @@ def description_of(annotations: Labels) -> str:
     return "" if summary == description else description
 
 
+def annotations_of(alert: Alert) -> Labels:
+    """Return the annotations of an alert, and the values that Grafana measured for it, as a note."""
+    if not alert.values:
+        return alert.annotations
+    name = "value"
+    while name in alert.annotations:
+        name += " (Grafana)"
+    return {**alert.annotations, name: alert.values}
+
+
 def notes_of(annotations: Labels) -> Labels:
     """Return the annotations beside summary, description and links. Names in ``__`` are Grafana's own."""
     used = {"summary", next((name for name in _DESCRIPTIONS if annotations.get(name)), "")}
@@ -150,10 +161,14 @@ def _description(annotations: Labels) -> str:
     return next((value for name in _DESCRIPTIONS if (value := annotations.get(name, "").strip())), "")
 
 
-def where(group: Labels, hidden: frozenset[str]) -> str:
-    """Return the group labels that say where, like ``cluster=eu-1``. :param hidden: names of those that are left out"""
+def where(group: Labels, hidden: frozenset[str], source: str = "") -> str:
+    """Return the group labels that say where, and the source, if one is named: ``cluster=eu-1, from eu-prod``.
+
+    :param hidden: names of labels that are left out
+    """
     named = {name: value for name, value in group.items() if name not in hidden | {"alertname"} and value}
-    return ", ".join(f"{name}={value}" for name, value in sorted(named.items()))
+    texts = [f"{name}={value}" for name, value in sorted(named.items())]
+    return ", ".join([*texts, *([f"from {source}"] if source else [])])
 
 
 class _AlertViews:
@@ -179,10 +194,11 @@ class _AlertViews:
         alert, formatter = shown.alert, self._formatter
         is_over = alert.status is Status.RESOLVED
         until = alert.ends_at if is_over and alert.ends_at is not None else self._conversation.now
-        summary, description = summary_of(alert.annotations), description_of(alert.annotations)
+        annotations = annotations_of(alert)
+        summary, description = summary_of(annotations), description_of(annotations)
         notes = {
             name: value
-            for name, value in notes_of(alert.annotations).items()
+            for name, value in notes_of(annotations).items()
             if self._annotations.get(name) != value
         }
         silence = alert.links.get("silence", "")
@@ -210,7 +226,7 @@ class _AlertViews:
             emoji=EMOJI[formatter.color(rank, over=is_over)],
             news=shown.news,
             labels=formatter.labels(alert.labels),
-            annotations=formatter.labels(alert.annotations),
+            annotations=formatter.labels(annotations),
             title=formatter.line(" ".join(titles)),
             differing=formatter.labels(differing),
             summary=formatter.text(summary) if summary != self._summary else "",
@@ -231,7 +247,8 @@ class _AlertViews:
 def _title(conversation: Conversation, formatter: Formatter) -> Title:
     return title_of(
         conversation.listed, conversation.group_labels, formatter.levels, formatter.rank,
-        frozenset({formatter.severity_label}), ended=conversation.ended, truncated=conversation.truncated,
+        frozenset({formatter.severity_label}), ended=conversation.ended, inhibited=conversation.inhibited,
+        truncated=conversation.truncated,
     )  # fmt: skip
 
 

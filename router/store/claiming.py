@@ -72,7 +72,7 @@ class Claiming:
             await self._recording.close_large(policy, now)
             return None
         try:
-            work = await self._build_work(begun, before, now)
+            work = await self._build_work(begun, before, policy, now)
             return None if await self._is_unsent(work, destination, policy, now) else work
         except BaseException as error:
             await self._give_back(begun.work, error, policy, now)
@@ -109,9 +109,13 @@ class Claiming:
             before |= marked
         return before
 
-    async def _build_work(self, begun: LargeClaim, before: Mapping[int, str], now: Millis) -> ClaimedDelivery:
-        known = await self._database.read(partial(conversation_rows.load_members, id_=begun.row.id))
-        return await self._builder.run(conversation_rows.build_work, begun, known, before, now)
+    async def _build_work(
+        self, begun: LargeClaim, before: Mapping[int, str], policy: Policy, now: Millis
+    ) -> ClaimedDelivery:
+        content = partial(conversation_rows.load_content, id_=begun.row.id, policy=policy, now=now)
+        known, inhibited = await self._database.read(content)
+        build = conversation_rows.build_work
+        return await self._builder.run(build, begun, known, before, policy, now, inhibited)
 
     async def _give_back(
         self, work: ClaimedDelivery, error: BaseException, policy: Policy, now: Millis
@@ -209,7 +213,8 @@ class Claiming:
         """Append the work of a large conversation to ``parts``, see :meth:`_claim_large`. If the message has no space for it,
         none of its members is marked.
         """
-        expected = await self._database.read(partial(conversation_rows.expected_work, id_=id_, now=now))
+        expected_work = partial(conversation_rows.expected_work, id_=id_, policy=policy, now=now)
+        expected = await self._database.read(expected_work)
         if expected is None or with_line(room, expected, policy).full:
             return room if expected is None else replace(room, full=True)
         before = await self._mark_members(id_, policy, now)
@@ -217,7 +222,7 @@ class Claiming:
         if begun is None:
             return room
         parts.append(begun.work)
-        parts[-1] = await self._build_work(begun, before, now)
+        parts[-1] = await self._build_work(begun, before, policy, now)
         if await self._is_unsent(parts[-1], destination, policy, now):
             parts.pop()
             return room

@@ -259,6 +259,9 @@ members = sa.Table(
     optional_text("inhibitor"),
     optional_time("held_since"),
     number("failover", "0"),  # 1: it is sent here because another destination failed
+    optional_text(
+        "muted_destination"
+    ),  # the destination of its conversation, while the inhibitor mutes it there
     sa.UniqueConstraint("conversation_id", "alert_id"),
     sa.Index("ix_members_alert", "alert_id", "open"),
 )
@@ -270,7 +273,11 @@ WAITS = sa.and_(
     members.c.decision != sa.literal_column("'drop'"),
 )
 partial_index("ix_members_waiting", members, "id", where=WAITS)
-partial_index("ix_members_inhibitor", members, "inhibitor", where=members.c.inhibitor.is_not(None))
+# The columns after the first one count the alerts that a key mutes at one destination, without reading rows.
+partial_index(
+    "ix_members_inhibitor", members, "inhibitor", "muted_destination", "alert_id",
+    where=members.c.inhibitor.is_not(None),
+)  # fmt: skip
 IS_HELD = sa.and_(members.c.decision == sa.literal_column("'hold'"), members.c.open == sa.literal_column("1"))
 partial_index("ix_members_held", members, "at", where=IS_HELD)
 

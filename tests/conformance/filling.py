@@ -77,6 +77,8 @@ def _value(  # noqa: C901, PLR0911  (one a column)
             return list(state.conversations)[number // 4].id
         case "members", "alert_id":
             return list(state.alerts)[number % 4].id
+        case "members", "muted_destination":
+            return DESTINATIONS[number % len(DESTINATIONS)]
         case "inhibitors", "alert_id":
             return list(state.alerts)[number].id
         case "inhibitors", "key":

@@ -1,6 +1,7 @@
 """The tables equal the schema of the code, whether they were created or migrated."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import alembic.command
@@ -15,7 +16,9 @@ import router.store
 from router.store import Store
 from router.store.backend import Backend
 from router.store.opening import migrate
-from router.store.schema import metadata
+from router.store.schema import members, metadata
+from tests.postgresql import made
+from tests.unit.core.world import NOON, POLICY, TEAM, alert, webhook
 
 HEAD = ScriptDirectory(str(Path(router.store.__file__).parent / "migrations")).get_current_head()
 
@@ -75,14 +78,40 @@ async def test_opening_a_database_again_changes_nothing(url: str) -> None:
 
 def test_the_newest_migration_goes_back_and_forth(database: Backend) -> None:
     """A database of another kind than SQLite has no older one to begin with."""
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(router.store.__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    with database.engine.execution_options(writes=True).begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.downgrade(config, "-1")
+    migrate_to(database, "-1")
     migrate(database.engine)
     with database.open_read_only() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_everywhere})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
+
+
+async def test_a_migration_finds_where_alerts_are_inhibited(url: str) -> None:
+    policy = replace(POLICY, root=replace(POLICY.root, routes=()))
+    store = await Store.open(url)
+    alerts = [alert("D", level) for level in ("critical", "warning", "info")]
+    await store.accept(webhook(*alerts), "default", b"{}", policy, NOON)
+    await store.close()
+    database = made(url)
+    before = muted_destinations(database)
+    migrate_to(database, "0017")
+    migrate(database.engine)
+    assert muted_destinations(database) == before
+    assert sorted(before, key=str) == [None, TEAM.key, TEAM.key]
+    database.close()
+
+
+def muted_destinations(database: Backend) -> list[str | None]:
+    with database.open_read_only() as connection:
+        ordered = sa.select(members.c.muted_destination).order_by(members.c.id)
+        return list(connection.execute(ordered).scalars())
+
+
+def migrate_to(database: Backend, revision: str) -> None:
+    """Go back to an older revision."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(router.store.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with database.engine.execution_options(writes=True).begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.downgrade(config, revision)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.grafana_values import values_of
 from router.model import Alert, Millis, Status, Webhook
 from router.parse import ParseError, fingerprint, parse_in_pieces, parse_webhook
 from tests.world.bodies import BODIES, Body
@@ -414,6 +415,40 @@ def test_grafanas_links_are_kept() -> None:
         "panel": "https://g.example/d/1?viewPanel=2",
         "silence": "https://g.example/alerting/silence/new",
     }
+
+
+def test_grafanas_values_are_kept_as_text() -> None:
+    assert one({"values": {"B": 44.23, "C": 1}, "valueString": "[ var='X' labels={} value=3 ]"}).values == "B=44.23, C=1"  # fmt: skip
+    assert one({}).values == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"values": {"A": 1 / 3, "B": 123_456_789.4, "C": 2e-9, "D": 3e20}}, "A=0.333333, B=123456789, C=2e-09, D=3e+20"),
+        ({"values": {"A": None, "B": "up", "C": [1], "D": True}}, "A=no value, B=up, C=not a number, D=not a number"),
+        ({"values": {"A": 10**400}}, "A=a very large number"),
+        ({"values": {f"r{n}": n for n in range(12)}}, f"{', '.join(f'r{n}={n}' for n in range(10))}, and 2 more"),
+        ({"values": {"n" * 100: "v" * 100}}, f"{'n' * 59}…={'v' * 59}…"),
+        ({"values": {}}, ""),
+        ({"values": None, "valueString": "[ var='B' labels={instance=a b, x=y} value=22 ], [ var='C' labels={} value=1.5 type='math' ]"}, "B=22, C=1.5"),
+        ({"valueString": "[ metric='cpu usage' labels={} value=95.33333333 ]"}, "cpu usage=95.3333"),
+        ({"valueString": "[ var='B' labels={} value=no data ]"}, "B=no"),
+        ({"valueString": "something\n else"}, "something else"),
+        ({"valueString": "x" * 600}, "x" * 499 + "…"),
+        ({"valueString": "[ var='" * 20_000}, ("[ var='" * 72)[:499] + "…"),
+        ({"values": [1], "valueString": 5}, ""),
+    ],
+)  # fmt: skip
+def test_grafanas_values_are_readable_and_bounded(entry: dict[str, Any], text: str) -> None:
+    assert values_of(entry) == text
+
+
+@given(st.dictionaries(st.sampled_from(["values", "valueString"]), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)))  # fmt: skip
+def test_any_values_of_grafana_are_a_short_text(entry: dict[str, Any]) -> None:
+    assert len(values_of(entry)) < 1_500
 
 
 def _clean(text: str) -> bool:

@@ -9,6 +9,7 @@ from router.core import claim as claims
 from router.core import digests, large_conversations, storms
 from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, next_of_changed
+from router.core.inhibited_alerts import want_inhibited
 from router.core.rows import ConversationRow
 from router.core.state import State
 from router.core.storms import Limits
@@ -148,6 +149,7 @@ class Claim:
         small = list(takewhile(lambda row: not _is_large(row), due))
         some = small[:1] if sum(row.size for row in small) > _MAX_MEMBERS_PER_CLAIM else small
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
+        want_inhibited(state, self.policy, [row.id for row in some if row.slot is None], now)
         works: list[ClaimedDelivery] = []
         left = [row.id for row in due]
         for row in some:

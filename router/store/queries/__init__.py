@@ -4,11 +4,13 @@ import sqlalchemy as sa
 
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
+from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.state import State
 from router.store.queries import (
     alert_queries,
     digest_queries,
+    inhibited_queries,
     lane_queries,
     member_queries,
     storm_queries,
@@ -34,6 +36,7 @@ QUERIES: dict[str, Query] = {
     FIRST_DUE: member_queries.first_due,
     MANY_MUTED: alert_queries.many_muted,
     "muted by": alert_queries.alerts_muted_by,
+    INHIBITED_BY: inhibited_queries.inhibited_by,
     ONE_ENDED: member_queries.one_ended,
     "members of": member_queries.members_of,
     "left open": member_queries.left_open,

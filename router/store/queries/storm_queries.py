@@ -73,7 +73,13 @@ def standing(connection: sa.Connection, storm: int) -> Any:
         ).where(belongs_to_storm(storm))
     ).one()
     rows = connection.execute(
-        sa.select(conversations.c.urgency, groups.c.labels, groups.c.external_url, conversations.c.shown)
+        sa.select(
+            conversations.c.urgency,
+            groups.c.labels,
+            groups.c.external_url,
+            conversations.c.shown,
+            conversations.c.source,
+        )
         .join(groups, groups.c.id == conversations.c.group_id)
         .where(belongs_to_storm(storm), fires)
         .order_by(conversations.c.urgency, conversations.c.id)

@@ -249,7 +249,9 @@ sources:
     ask_every: 30s
     gone_after: 2m
 """
-    quiet, prod = read(BASE + text).sources
+    config = read(BASE + text)
+    quiet, prod = config.sources
+    assert config.policy.sources == ("quiet", "prod")
     assert quiet.alertmanager is None
     assert prod.password is None
     assert prod.alertmanager == Alertmanager(

@@ -7,11 +7,13 @@ from typing import Any
 from router.core.claimed_delivery import Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
+from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY, MANY_MUTED
 from router.core.rows import (
     CLOSED,
     FIRING,
     HOLD,
+    INHIBITED,
     LARGE,
     NOT_FIRING,
     OPEN,
@@ -21,7 +23,7 @@ from router.core.rows import (
 )
 from router.core.state import State
 from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
-from router.model import Change, Fate, Millis
+from router.model import MAX_INHIBITED_COUNTED, Change, Fate, Millis
 
 _NOTIFIED_FATES = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
 
@@ -103,7 +105,7 @@ def _standing(state: State, storm: int) -> StormProgress:
         sum(row.shown for row in firing),
         sum(row.state == CLOSED and row.ended > 0 for row in own),
         tuple(
-            StormGroup(row.urgency, group.labels, group.external_url, row.shown)
+            StormGroup(row.urgency, group.labels, group.external_url, row.shown, row.source)
             for row, group in groups[:MAX_GROUPS_SHOWN]
         ),
     )
@@ -199,6 +201,28 @@ def _muted_by(state: State, key: Any) -> Any:
     return sorted(each for each in muted if each > after)[:limit]
 
 
+def _inhibited_by(state: State, key: tuple[int, Millis]) -> frozenset[int]:
+    id_, now = key
+    destination = state.conversations[id_].destination
+    shown = [
+        each
+        for each in state.members.of("conversation", id_)
+        if each.status == FIRING and (each.notified not in NOT_FIRING or each.is_due(now))
+    ]
+    muted: set[int] = set()
+    for source in [row for each in shown for row in state.inhibitors.of("alert", each.alert_id)]:
+        two_sided = {row.alert_id for row in state.inhibitors.of("key", source.key)}
+        muted |= {
+            each.alert_id
+            for each in state.members.of("muted", source.key)
+            if each.status == FIRING
+            and each.decision == INHIBITED
+            and state.conversations[each.conversation_id].destination == destination
+            and not (source.two_sided and each.alert_id in two_sided)
+        }
+    return frozenset(sorted(muted)[: MAX_INHIBITED_COUNTED + 1])
+
+
 def _first_due(state: State, key: int) -> Any:
     return min(
         (each.at for each in state.members.of("conversation", key) if each.at is not None), default=None
@@ -238,6 +262,7 @@ QUERIES: dict[str, Callable[[State, Any], Any]] = {
     FIRST_DUE: _first_due,
     MANY_MUTED: _many_muted,
     "muted by": _muted_by,
+    INHIBITED_BY: _inhibited_by,
     ONE_ENDED: _one_ended,
     "members of": _members_of,
     "left open": _left_open,

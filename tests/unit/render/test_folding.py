@@ -1,6 +1,7 @@
 """The groups of a storm, folded: shorter, and each of them named."""
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +38,16 @@ def test_groups_of_one_name_are_listed_by_what_differs() -> None:
     assert folded(host(0, cluster="eu"), host(0, cluster="us"), host(1, cluster="us")) == [
         f"[critical] HostDown {TIMES} 3 by cluster/instance: eu/n0, us/n0, us/n1"
     ]
+
+
+def test_groups_of_two_sources_are_named_with_their_source() -> None:
+    prod, test = replace(host(0), source="prod"), replace(host(0), source="test")
+    assert folded(prod, test) == [f"[critical] HostDown {TIMES} 2 (instance=n0): prod, test"]
+    assert folded(prod) == ["[critical] HostDown (instance=n0, source=prod)"]
+    labelled = replace(host(0, source="disk"), source="prod")
+    assert folded(labelled) == ["[critical] HostDown (from source=prod, instance=n0, source=disk)"]
+    bare = [replace(group({"alertname": "Down"}), source=name) for name in ("prod", "test")]
+    assert folded(*bare) == [f"[critical] Down {TIMES} 2: prod, test"]
 
 
 def test_a_group_alone_is_named_with_what_says_where() -> None:

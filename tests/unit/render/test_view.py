@@ -122,6 +122,20 @@ def test_the_colour_follows_the_most_urgent_level_that_fires() -> None:
         assert (shown["color"], shown["emoji"], shown["alerts"][0].emoji) == (color, emoji, emoji)
 
 
+def test_the_scope_names_the_source_where_several_are_configured() -> None:
+    shown = values(firing_alert(), group_labels={"alertname": "Down", "cluster": "eu-1"}, source="eu-prod")
+    assert (shown["scope"], shown["source"]) == ("cluster=eu-1, from eu-prod", "eu-prod")
+    assert shown["headline"].endswith("(cluster=eu-1, from eu-prod)")
+    assert values(firing_alert(), source="eu-prod")["scope"] == "from eu-prod"
+
+
+@pytest.mark.parametrize(
+    ("inhibited", "words"), [(0, ""), (3, " (+3 inhibited)"), (1_000, " (+1000 inhibited)"), (1_001, " (1000+ inhibited)")]
+)  # fmt: skip
+def test_the_title_says_how_many_alerts_are_inhibited(inhibited: int, words: str) -> None:
+    assert values(firing_alert(), inhibited=inhibited)["title"] == f"Down on a{words}"
+
+
 @pytest.mark.parametrize(
     ("annotations", "summary", "description"),
     [
@@ -207,6 +221,16 @@ def test_what_is_over_can_not_be_silenced() -> None:
     mixed = values(ended(job="a"), firing_alert(job="b"), external_url="https://am.example")
     assert "job%3D%22b%22" in dict(mixed["links"])["Silence"]
     assert [alert.links.silence != "" for alert in mixed["alerts"]] == [True, False]
+
+
+def test_grafanas_values_are_a_note_of_the_alert() -> None:
+    one = firing_alert(replace(UP, values="A=1.2"), job="a")
+    assert values(one)["notes"] == {"value": "A=1.2"}
+    shown = values(one, firing_alert(replace(UP, values="A=3"), job="b"))
+    assert shown["notes"] == {}
+    assert [alert.notes for alert in shown["alerts"]] == [{"value": "A=1.2"}, {"value": "A=3"}]
+    own = replace(UP, annotations={"value": "88 %"}, values="A=0.88")
+    assert values(firing_alert(own))["notes"] == {"value": "88 %", "value (Grafana)": "A=0.88"}
 
 
 def test_what_was_held_longest_counts() -> None:

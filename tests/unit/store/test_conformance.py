@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.core.claimed_delivery import NO_STORM, Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
 from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
+from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.rows import OF_STORM
 from router.model import HOUR, MINUTE, SECOND, Status
@@ -74,6 +75,7 @@ def asked(world: World) -> dict[str, list[Any]]:
         "still notified": [()],
         "next opening": list(moments),
         FIRST_DUE: conversations,
+        INHIBITED_BY: [(row.id, now) for row in world.state.conversations if row.group_id is not None],
         MANY_MUTED: keys_muting,
         "muted by": [(key, after, limit) for key in keys_muting for after in ids for limit in sizes],
         ONE_ENDED: conversations,

@@ -217,6 +217,12 @@ def claim_of_what_is_inhibited(harness: StatementHarness, count: int) -> Jobs:
     return [jobs.Claim(jobs.Permit(TEAM), harness.policy, harness.now)]
 
 
+def claim_of_inhibitors(harness: StatementHarness, count: int) -> Jobs:
+    """A lane claims criticals that each inhibit an alert."""
+    harness.accepts(*each_in_its_group(count), *each_in_its_group(count, "warning"))
+    return [jobs.Claim(jobs.Permit(SLACK, count=count), harness.policy, harness.now)]
+
+
 def records(outcome: Outcome) -> Callable[[StatementHarness, int], Jobs]:
     """Outcomes of many lanes are recorded."""
 
@@ -491,6 +497,7 @@ CASES: dict[str, Callable[[StatementHarness, int], Jobs]] = {
     "a group of many conversations is shown whole": shown_whole,
     "many alerts are claimed": claim_of_alerts,
     "what is inhibited is claimed": claim_of_what_is_inhibited,
+    "many inhibitors are claimed": claim_of_inhibitors,
     **{f"many lanes record: {name}": records(each) for name, each in OUTCOMES.items()},
     **{f"many alerts are recorded: {name}": record_of_alerts(each) for name, each in OUTCOMES.items()},
     "many alerts go out instead": record_of_alerts(Rejected("http 400"), "team"),
