@@ -40,7 +40,7 @@ _FNV_PRIME = 1_099_511_628_211
 
 
 class ParseError(ValueError):
-    """A body is no webhook; says why."""
+    """A body is not a webhook. The text says why."""
 
 
 def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:

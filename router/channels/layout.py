@@ -1,4 +1,5 @@
-"""Fits the words of a message into a provider's limits: what is cut is counted, an alert without a row is named.
+"""Fits the text of a message into a provider's limits. It counts what it cuts, and lists the names of alerts that get
+no row.
 
 A :class:`TextFormat` says how a provider marks up and measures text; the rest is the same for all providers.
 """

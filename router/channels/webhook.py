@@ -91,7 +91,7 @@ class WebhookSettings(ChannelSettings):
     """``channels.webhook``"""
 
     timeout: float = Field(default=10, gt=0, le=60)
-    """Seconds for one attempt; to connect may take half of it."""
+    """Seconds for one attempt; at most half of it to connect."""
 
 
 class BasicAuth(Section):

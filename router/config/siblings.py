@@ -26,7 +26,7 @@ _LITERAL_START = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
 _REPEATS = frozenset("*+?{")
 
 _Key = tuple[str, ...]
-"""Of the index: ``()`` for a route without matchers, else
+"""A key of the index: ``()`` for a route without matchers, else
 
 - ``("value", label, value)``: a matcher accepts this value
 - ``("any text", label)``: a matcher accepts all but the empty value

@@ -26,8 +26,8 @@ def keep_webhook(state: State, webhook: Webhook, source: str, body: bytes, now: 
 def accept_some(
     state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
 ) -> Receipt:
-    """Decide some alerts of a kept webhook. Conversations of its group wait for the last of them. Alerts that are decided
-    already are left out, so running it twice does no harm.
+    """Decide some alerts of a kept webhook. Conversations of its group wait for the webhook's last piece. Alerts that
+    are decided already are left out, so running it twice does no harm.
 
     :param webhook: with these alerts only
     """

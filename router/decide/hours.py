@@ -30,7 +30,8 @@ Ranges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One entry of Alertmanager's ``time_intervals[].time_intervals``; all fields given must hold.
+    """One entry of Alertmanager's ``time_intervals[].time_intervals``; it matches a moment if all fields that are given
+    match.
 
     times: (start, end) minutes of the day, end exclusive; weekdays: (first, last), Sunday 0, inclusive;
     days_of_month: (first, last) in 1..31 or -31..-1; months: (first, last) 1..12; years: (first, last).
@@ -51,7 +52,7 @@ class Interval:
         )
 
     def holds_on(self, day: date) -> bool:
-        """Return whether the conditions on the date hold."""
+        """Return whether a date meets the conditions on the date."""
         return (
             _in_any_range(self.weekdays, _weekday_number(day))
             and _in_any_range(self.months, day.month)

@@ -82,8 +82,8 @@ class Lanes:
     async def serve(self, destinations: Iterable[Destination]) -> None:
         """Serve only these destinations from now on, within the limits in force.
 
-        A lane that stays keeps its pauses. But if its channel or its options have changed, the destination may be
-        repaired, so it is tried immediately.
+        A lane that stays keeps its pauses. But if its channel or its options have changed, the destination has possibly
+        been repaired, so it is tried immediately.
 
         :raises StoreUnavailable: the reports of the last process can't be read, or a backoff can't be ended
         """

@@ -48,8 +48,8 @@ class Neighbours(Protocol):
 
 
 class SelfAlerts:
-    """Raises and ends these alerts. They are accepted as webhooks are and routed as all alerts are, but they are not sent
-    to the destinations that they are about.
+    """Raises and ends self-alerts. They are accepted as webhooks are and routed as all alerts are, but they are not
+    sent to the destinations that they are about.
     """
 
     def __init__(
@@ -141,7 +141,9 @@ class SelfAlerts:
     async def delivery_failed(
         self, destination: str, outcome: Retry | Broken | Rejected, alert_after: Millis
     ) -> None:
-        """Note a failed attempt. :param alert_after: how long no delivery may succeed before that is reported; 0: any time"""
+        """Record a failed attempt. :param alert_after: after how long without a successful delivery the failure is
+        reported; 0: never
+        """
         if self._troubles is None:
             return
         now = self._clock.now()
@@ -175,13 +177,16 @@ class SelfAlerts:
             task.add_done_callback(lambda _: self._reporting.pop(trouble.cause, None))
 
     async def nothing_is_due(self, destination: str) -> None:
-        """Forget failures of single conversations that have ended: they are no outage."""
+        """Forget the failures of a destination at which nothing is due any more: what failed no longer has to be sent.
+
+        Failures that are reported, or after which a delivery was given up or the destination was found broken, stay.
+        """
         trouble = self.trouble(destination)
         if trouble is not None and trouble.reported is None and not (trouble.gave_up or trouble.broken):
             await self._forget(destination)
 
     async def delivery_succeeded(self, destination: str) -> None:
-        """Note a success, or that the destination is gone. The alert ends with the last destination of its cause."""
+        """Record a success, or that the destination is gone. The alert ends with the last destination of its cause."""
         self._succeeded_at[destination] = self._clock.now()
         trouble = self.trouble(destination)
         if trouble is None or self._troubles is None:

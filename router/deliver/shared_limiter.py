@@ -85,7 +85,7 @@ class SharedLimiter(Generic[L]):
         self.free(slots)
 
     def first_calls_counted(self, deliveries: int = 1) -> None:
-        """Note that the first calls of deliveries are counted in the rate, or that these deliveries make no call."""
+        """Record that the first calls of deliveries are counted in the rate, or that these deliveries make no call."""
         self._uncounted -= deliveries
         self._look_at_first()
 

@@ -97,9 +97,9 @@ class Store:
         return store
 
     async def close(self, within: float = math.inf) -> None:
-        """Finish the queued writes, then release the database.
+        """Finish the queued writes, then close the database.
 
-        :param within: seconds; a writer that is still stuck after these is abandoned
+        :param within: seconds; if the writer is still stuck after this time, it is left to end with the process
         """
         await self.database.close(within)
         self._packer.close()

@@ -1,4 +1,6 @@
-"""Begins deliveries. Large ones take many batches, and what they say is read on a reader's connection."""
+"""Begins deliveries. The delivery of a large conversation takes many batches, and its content is read on a reader's
+connection.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

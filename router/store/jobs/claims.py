@@ -93,7 +93,7 @@ class Claim:
     policy: Policy
     now: Millis
     rechecked: bool = False
-    """The conversations that are due were judged again."""
+    """Whether the conversations that are due were judged again already."""
     last: ClassVar[bool] = True
 
     @property
