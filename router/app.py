@@ -54,7 +54,7 @@ class ServeOptions:
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
     drain: Millis = 8 * SECOND
-    """How long a stop may take (ms). For three quarters of that time, due messages are still sent."""
+    """The time limit of a stop (ms). For three quarters of that time, due messages are still sent."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False

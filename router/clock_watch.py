@@ -65,8 +65,8 @@ class ClockWatch:
     async def look(self) -> Millis:
         """Compare the clocks. Call this before a decision that depends on how much time has passed.
 
-        :returns: since when time has passed without a step (wall clock) :raises StoreUnavailable: the caller must
-            decide nothing now
+        :returns: since when time has passed without a step (wall clock)
+        :raises StoreUnavailable: the caller must decide nothing now
         """
         async with self._comparing:
             try:

@@ -46,7 +46,7 @@ class ParseError(ValueError):
 def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
     """Return the webhook of a body.
 
-    :param now: an alert without a status fires if its end is later; if not given, every end is in the past
+    :param now: an alert without a status fires if its end is later than this; if not given, every end is in the past
     :param sender: the address that posted it
 
     :raises ParseError: not JSON, or not a webhook

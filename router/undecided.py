@@ -21,7 +21,9 @@ from router.threads import Threads
 log = structlog.get_logger(__name__)
 
 MAX_PIECE_ALERTS = 200
-"""A webhook with more alerts is decided in pieces of this size. Each piece takes the writer some tens of milliseconds."""
+"""A webhook with more alerts than this is decided in pieces of this size. Each piece takes the writer some tens of
+milliseconds.
+"""
 # Four webhooks of the largest size.
 _MAX_UNDECIDED_ALERTS = 200_000
 

@@ -32,7 +32,8 @@ def with_progress(
 ) -> Outcome:
     """Return the outcome of an attempt together with what the attempt did before it failed.
 
-    :param remote: the conversation's remote state now :param first: the key in ``remote`` of the first message's id
+    :param remote: the conversation's remote state now
+    :param first: the key in ``remote`` of the first message's id
     :param is_shown: the attempt has brought the first message up to date
     """
     if isinstance(outcome, Delivered) or remote == conversation.remote:

@@ -130,7 +130,7 @@ class WebhookOptions(DestinationOptions):
 
     @property
     def secrets(self) -> list[str]:
-        """The texts that no message may show."""
+        """The texts that must not appear in messages."""
         given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
         # A server may quote the Authorization header, which has user and password encoded together.
         pair = self.basic_auth and f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"

@@ -113,8 +113,9 @@ class HoursTraps:
 def _inspect_alternatives(
     document: Document, model: RouteModel, intervals: Mapping[str, TimeIntervalModel], where: Location
 ) -> None:
-    """Warn of a route whose active intervals look as if they were meant to be combined with "and". :param intervals: by
-    name
+    """Warn of a route whose active intervals look as if they were meant to be combined with "and".
+
+    :param intervals: by name
     """
     known = [intervals[name] for name in dict.fromkeys(model.active_time_intervals) if name in intervals]
     if _intervals_seem_combined(known):

@@ -232,7 +232,7 @@ def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRo
 
 
 def next_of_changed(state: State, destination: str, since: int) -> Millis | None:
-    """Return when the first changed conversation of a destination may be sent (epoch ms); None: none may.
+    """Return when the first changed conversation of a destination is due (epoch ms); None: none is.
 
     :param since: the length of the journal before the changes
     """

@@ -58,8 +58,9 @@ def move_open(state: State, member: int, to: int) -> None:
 
 
 def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis) -> None:
-    """Make the open fates of a member obsolete: no notification is needed. :param rule: the rule of the member's last
-    decision
+    """Make the open fates of a member obsolete: no notification is needed.
+
+    :param rule: the rule of the member's last decision
     """
     for row in state.fates.of("open of member", member):
         if row.rule == rule:

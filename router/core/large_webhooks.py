@@ -86,8 +86,9 @@ def quarantine_undecided(state: State, arrival: int, reason: str) -> set[str]:
 def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
     """Return the alerts of a webhook in the order in which they are decided, the most urgent first.
 
-    Firing inhibitors come before the alerts that they may mute. Ends come after all firing alerts, and ends of inhibitors
-    come last: so no alert is released that another alert of the webhook still mutes, or that has ended as well.
+    Firing inhibitors come before the alerts that they can mute. Ends come after all firing alerts, and ends of
+    inhibitors come last: so no alert is released that another alert of the webhook still mutes, or that has ended as
+    well.
     """
 
     def order(alert: Alert) -> tuple[bool, bool, int]:

@@ -62,7 +62,7 @@ class Interval:
 
     @property
     def edges(self) -> set[int]:
-        """The minutes of the day at which it may open or close."""
+        """The minutes of the day at which it can open or close."""
         return {0, *(edge for times in self.times or () for edge in times)}
 
 
@@ -162,7 +162,7 @@ class Hours:
         return f"{local_time(at, zone):%a %H:%M} {zone.key}"
 
     def _candidates(self, now: Millis, days: int) -> Iterator[Millis]:
-        """Yield every instant after ``now`` at which it may open or close, in order: edges of the intervals, midnights,
+        """Yield every instant after ``now`` at which it can open or close, in order: edges of the intervals, midnights,
         and clock changes of each zone.
         """
         edges: dict[ZoneInfo, set[int]] = {}

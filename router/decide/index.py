@@ -87,8 +87,9 @@ class _Label:
         return self._free | self._patterns | self._exact.get(value, 0)
 
     def holding(self, value: str, candidates: int) -> int:
-        """Return the mask of the candidates whose matchers on this label match the value. :param candidates: all
-        possible
+        """Return the mask of the candidates whose matchers on this label match the value.
+
+        :param candidates: all possible
         """
         unclear = candidates & ~self._free
         if not unclear:

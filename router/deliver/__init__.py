@@ -47,10 +47,9 @@ class Lanes:
         send_seconds: float = MAX_SECONDS,
         counting_since: Callable[[], Awaitable[Millis]] = _always,
     ) -> None:
-        """
-        :param channels: by name
+        """:param channels: by name
         :param current: the configuration in force
-        :param send_seconds: how long one attempt may take
+        :param send_seconds: the time limit of one attempt
         :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
             :class:`router.clock_watch.ClockWatch`
         """

@@ -1,4 +1,4 @@
-"""The dispatcher: one loop that claims as many deliveries for each lane as may begin there, and starts them."""
+"""The dispatcher: one loop that claims as many deliveries for each lane as can begin there, and starts them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ class Dispatcher:
         return [lane for lane in self._agenda.take() if lane in self._lanes]
 
     def _look_at(self, lane: Lane) -> None:
-        """Claim as many deliveries for a lane as may begin now. The store takes the claims of several lanes in one
+        """Claim as many deliveries for a lane as can begin now. The store takes the claims of several lanes in one
         transaction.
         """
         key = lane.destination.key

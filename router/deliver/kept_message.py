@@ -7,8 +7,8 @@ from router.model import Message
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 MAX_KEPT_ALERTS = 2_000
-"""The largest number of alerts in a message that is kept whole. Of a message about more, only their number is kept,
-because each attempt would take megabytes.
+"""The largest number of alerts in a message that is kept whole. Of a message about more alerts than this, only their
+number is kept, because each attempt would take megabytes.
 """
 
 

@@ -1,4 +1,4 @@
-"""A lane serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
+"""A lane serves one destination, in order and at its rate. It knows how much can begin now, and adapts to outcomes."""
 
 import asyncio
 import random
@@ -193,7 +193,7 @@ class Lane:
     # Claims.
 
     def begin_claim(self) -> Permit | None:
-        """Return the permit for as many deliveries as may begin now. None: none may; :attr:`look_at` is then the time at
+        """Return the permit for as many deliveries as can begin now. None: none can; :attr:`look_at` is then the time at
         which that may change by itself.
         """
         now, startable = self._clock.elapsed(), self._startable()
@@ -213,7 +213,7 @@ class Lane:
         return Permit(self.destination, limits, slots, others_first=others_first)
 
     def _startable(self) -> int:
-        """Return how many deliveries may begin by the limits of the lane itself. If none may, set :attr:`look_at`."""
+        """Return how many deliveries can begin by the limits of the lane itself. If none can, set :attr:`look_at`."""
         self.look_at = None
         # While a destination is broken, one delivery probes it. Where storms are possible, the state that a storm's message
         # shows must not change during a delivery.
@@ -248,7 +248,10 @@ class Lane:
         self._shared.give_back(slots)
 
     def claim_failed(self, wait: Millis | None = None) -> None:
-        """Claim again later; what is due stays due. :param wait: None: longer after each failure"""
+        """Claim again later; what is due stays due.
+
+        :param wait: how long to wait (ms); None: a time that grows with each failure
+        """
         self._is_claiming, self._due_at = False, 0
         self._failed_claims += 1
         if wait is None:

@@ -41,7 +41,7 @@ class LaneContext:
     current: Callable[[], RuntimeConfig]
     self_alerts: SelfAlerts
     send_seconds: float
-    """How long one attempt may take."""
+    """The time limit of one attempt (seconds)."""
     counting_since: Callable[[], Awaitable[Millis]]
     """Returns since when time has passed without a step of the clock (epoch ms). A step must not make anything overdue."""
     render_threads: Threads

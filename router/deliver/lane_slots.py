@@ -5,7 +5,7 @@ _MAX_UNRECORDED = 4
 
 
 class LaneSlots:
-    """Knows how many more deliveries may begin.
+    """Knows how many more deliveries can begin.
 
     A delivery is under way until it is recorded. But it leaves its slot to the next one as soon as it is sent.
     """
@@ -23,7 +23,7 @@ class LaneSlots:
         return not self._under_way
 
     def free(self, max_concurrency: int, *, one_at_a_time: bool) -> int:
-        """Return how many more deliveries may begin; it may be negative after a limit was lowered.
+        """Return how many more deliveries can begin; it may be negative after a limit was lowered.
 
         :param max_concurrency: how many may be sent at the same time
         :param one_at_a_time: the next delivery begins only after the last one is recorded

@@ -141,8 +141,9 @@ class SelfAlerts:
     async def delivery_failed(
         self, destination: str, outcome: Retry | Broken | Rejected, alert_after: Millis
     ) -> None:
-        """Record a failed attempt. :param alert_after: after how long without a successful delivery the failure is
-        reported; 0: never
+        """Record a failed attempt.
+
+        :param alert_after: after how long without a successful delivery the failure is reported; 0: never
         """
         if self._troubles is None:
             return

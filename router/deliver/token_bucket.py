@@ -1,4 +1,4 @@
-"""How fast calls may go: token buckets, by the monotonic clock. Pure."""
+"""How fast calls can be made: token buckets, by the monotonic clock. Pure."""
 
 from router.model import Millis, Rate
 
@@ -9,8 +9,8 @@ _SLOWDOWN_ON_ACCEPT = 0.98
 
 
 class TokenBucket:
-    """Allows ``rate.burst`` calls together and ``rate.limit`` calls per ``rate.per`` in the long run. After a refusal it
-    allows fewer for a while.
+    """Allows ``rate.burst`` calls together and ``rate.limit`` calls per ``rate.per`` in the long run. After a refusal
+    it allows fewer calls than that for a while.
 
     It counts in ticks, of which a millisecond has ``rate.limit``. So the time between two calls is a whole number of ticks,
     and its sums are exact.

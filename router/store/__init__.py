@@ -178,7 +178,7 @@ class Store:
     ) -> Recorded:
         """Record the outcome of an attempt in the ledger, see :meth:`router.store.recording.Recording.record`.
 
-        :param not_before: when the next attempt may begin at the earliest (epoch ms)
+        :param not_before: when the next attempt can begin at the earliest (epoch ms)
         :param message: what was sent, as JSON; None: nothing was sent
         """
         packed = None if message is None else await self._packer.pack(message)

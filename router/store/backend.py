@@ -24,7 +24,7 @@ class Backend(Dialect, Protocol):
     engine: sa.Engine
 
     def prepare(self) -> None:
-        """Create what can be created without an administrator, and lock what only one router may use.
+        """Create what can be created without an administrator, and take the lock that keeps a second router out.
 
         :raises StoreUnavailable: it can't be created, or another router serves from it
         """

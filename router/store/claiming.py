@@ -130,8 +130,8 @@ class Claiming:
             raise
 
     async def _find_absorbable(self, destination: str, share: Share, now: Millis) -> AsyncIterator[list[int]]:
-        """Yield the ids of conversations that a storm's message may absorb, most urgent first, some thousands at a time. They
-        may no longer be due when they are handled.
+        """Yield the ids of conversations that a storm's message can absorb, most urgent first, some thousands at a
+        time. It is possible that they are no longer due when they are handled.
         """
         at: jobs.Position | None = jobs.FIRST_POSITION
         while at is not None:

@@ -40,7 +40,7 @@ class Recording:
         between, the storm sends the conversations that are not recorded again. The last message of a storm is
         recorded after its conversations, because it ends the storm.
 
-        :param not_before: when the next attempt may begin at the earliest (epoch ms)
+        :param not_before: when the next attempt can begin at the earliest (epoch ms)
         :param message: what was sent, packed; None: nothing was sent
         """
         storm = work.conversation.storm
