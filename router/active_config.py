@@ -84,8 +84,8 @@ class ActiveConfig:
     def _channels(
         self, config: Config, opened: Mapping[str, Channel], before: Config | None
     ) -> dict[str, Channel]:
-        """Return an open channel for each section of ``channels:``, by the channel's name. The channel of a removed
-        section stays open, because it still has to send the ends of the alerts that it sent.
+        """Return the open channels by name: each channel whose section is in routes.yaml. A channel whose section was
+        removed stays open, because it still has to send the ends of the alerts that it sent.
 
         :param opened: the channels in force; one is used again if neither its settings nor the network settings
             (proxies, certificate authorities) have changed

@@ -1,4 +1,5 @@
-"""Large conversations: their news is marked, sent and recorded in pieces, each piece in a batch of its own.
+"""Large conversations: before the delivery, their news is marked in pieces, and after it, the outcome is recorded in
+pieces. Each piece is a batch of its own.
 
 News are the members that are due and have something to say. If the process ends between two pieces, the message is sent
 again. Members that were marked as ``unknown`` are still news in it. Members whose outcome was recorded are not.

@@ -54,7 +54,7 @@ def silent_since(state: State, listening: Listening, now: Millis) -> Millis:
 def _reason_of_end(
     state: State, row: AlertRow, listening: Listening, seen_up_to: Millis, now: Millis
 ) -> str | None:
-    """Return why an alert ends that is no longer reported, as its note says it; None: it still counts as firing."""
+    """Return the reason, for people, to end an alert that is no longer reported; None: it still counts as firing."""
     if row.fires_until is not None and row.fires_until <= now and row.seen_at >= listening.since:
         return LAPSED
     # An alert that Alertmanager left out of a truncated group (max_alerts) may still fire. Self-alerts are not repeated.
