@@ -123,7 +123,7 @@ class Dispatcher:
             for work in claimed.works:
                 self._running.start(self._make_delivery(lane, work))
             if lane.end_claim(claimed):
-                self._outages.nothing_is_due(key)
+                self._outages.forget_failures(key)
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)

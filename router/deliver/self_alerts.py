@@ -177,7 +177,7 @@ class SelfAlerts:
             self._reporting[trouble.cause] = task
             task.add_done_callback(lambda _: self._reporting.pop(trouble.cause, None))
 
-    async def nothing_is_due(self, destination: str) -> None:
+    async def forget_failures(self, destination: str) -> None:
         """Forget the failures of a destination at which nothing is due any more: what failed no longer has to be sent.
 
         Failures that are reported, or after which a delivery was given up or the destination was found broken, stay.

@@ -196,14 +196,16 @@ class Store:
         await self._recording.close_large(policy, now)
 
     async def retry(self, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
-        """Send what a dead letter is about again.
+        """Retry a dead letter: send again what it is about.
 
         :returns: the keys of the destinations that have something to do now; None: there is no such unsettled dead letter
         """
         return await self._recording.retry(dead_letter, policy, now)
 
     async def discard(self, dead_letter: int, now: Millis) -> bool:
-        """Settle a dead letter without another attempt; False: there is no such unsettled dead letter."""
+        """Discard a dead letter: settle it without another attempt. Return False if there is no such unsettled dead
+        letter.
+        """
         return await self._recording.discard(dead_letter, now)
 
     async def resume(self, destination: str) -> None:

@@ -64,7 +64,7 @@ class Backend(Dialect, Protocol):
         """Return whether a transaction is open. Also True if that is not certain."""
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
-        """Say in words what an error of the driver means: what happened, where, and what to do.
+        """Return, in words, what an error of the driver means: what happened, where, and what to do.
 
         :param error: of the driver, or as SQLAlchemy wraps it
         """
