@@ -84,7 +84,7 @@ class SlackImport(ChannelImport):
         return next((token for token in found if token is not None), None)
 
     def _note_workspace(self, config: Node) -> None:
-        """Add a note about a server that is not Slack's, and about a second workspace."""
+        """Note a server that is not Slack's, and a second workspace."""
         if config.text("api_url_file"):
             return
         own = config.text("api_url")
