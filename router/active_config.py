@@ -53,8 +53,8 @@ class ActiveConfig:
         return self.config.timezone
 
     def replace(self, loaded: LoadedConfig) -> None:
-        """Put another configuration in force. Channels stay open if neither their settings nor
-        the network changed.
+        """Put another configuration in force. Channels stay open if neither their settings nor the network settings
+        changed.
         """
         self._runtime = self._runtime_of(loaded, self._runtime.channels, self.config)
         self._loaded = loaded
@@ -84,10 +84,11 @@ class ActiveConfig:
     def _channels(
         self, config: Config, opened: Mapping[str, Channel], before: Config | None
     ) -> dict[str, Channel]:
-        """Return the channels that have settings, by name. A channel whose section was removed stays open, because
-        the ends of alerts that it sent have to be sent, too.
+        """Return the open channels by name: each channel whose section is in routes.yaml. A channel whose section was
+        removed stays open, because it still has to send the ends of the alerts that it sent.
 
-        :param opened: the channels in force; those with the same settings and network stay
+        :param opened: the channels in force; one is used again if neither its settings nor the network settings
+            (proxies, certificate authorities) have changed
         """
         channels: dict[str, Channel] = {}
         same_network = before is not None and config.network == before.network

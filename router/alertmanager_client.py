@@ -78,7 +78,7 @@ class AlertmanagerClient:
         self._making_tls = asyncio.Lock()
 
     async def ask(self, alertmanager: Alertmanager, now: Millis) -> PeerAnswers:
-        """Ask all peers at the same time."""
+        """Ask all peers at the same time, and return their answers."""
         network = self._network()
         connector = aiohttp.TCPConnector(ssl=await self._tls_context(network) or True)
         async with aiohttp.ClientSession(
@@ -120,7 +120,7 @@ class AlertmanagerClient:
 
 
 def _merged(one: Reported, other: Reported) -> Reported:
-    """Merge the reports of two peers about an alert. The alert notifies if it notifies at either peer."""
+    """Merge the reports of two peers about an alert. The alert counts as withheld only if both peers withhold it."""
     notifying = [each for each in (one, other) if each.withheld is None]
     chosen = notifying or [one, other]
     return Reported(

@@ -54,11 +54,11 @@ class ServeOptions:
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
     drain: Millis = 8 * SECOND
-    """How long a stop may take (ms). For three quarters of that time, due messages are still sent."""
+    """The time limit of a stop (ms). For three quarters of that time, due messages are still sent."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False
-    """Reload when routes.yaml changes, or a file that it names."""
+    """Reload when routes.yaml or a file that it names changes."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Service:
     async def start(self, *, watch: bool = False) -> None:
         """Send notifications, and do the regular work. Returns when all firing alerts are judged by the rules.
 
-        :param watch: reload when routes.yaml changes, or a file that it names
+        :param watch: reload when routes.yaml or a file that it names changes
         """
         run = self.shutdown.run_until_stop
         try:

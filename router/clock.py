@@ -13,7 +13,9 @@ from router.model import SECOND, Millis
 # During a long wait, the clocks are compared at this interval.
 _COMPARE_SECONDS = 1.0
 STEP: Millis = SECOND
-"""A smaller difference is a correction by NTP and not a step."""
+"""The smallest change of the difference between the two clocks that counts as a step. A smaller one is a correction by
+NTP.
+"""
 
 
 class Clock(Protocol):

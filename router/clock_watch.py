@@ -66,7 +66,7 @@ class ClockWatch:
         """Compare the clocks. Call this before a decision that depends on how much time has passed.
 
         :returns: since when time has passed without a step (wall clock)
-        :raises StoreUnavailable: nothing may be decided now
+        :raises StoreUnavailable: the caller must decide nothing now
         """
         async with self._comparing:
             try:

@@ -20,7 +20,7 @@ class LoadedConfig:
     config: Config
     templates: Templates
     only_secrets: bool = False
-    """The other files were not read for it."""
+    """Only the files of secrets were read for it; the rules and the templates are those of the configuration before."""
 
 
 class ConfigFiles:

@@ -15,7 +15,7 @@ _SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 class Family:
-    """All samples of a metric. It takes no locks, so only one thread may use it."""
+    """All samples of a metric. It takes no locks, so use it from one thread only."""
 
     def __init__(self, metric: Counter | Gauge) -> None:
         (description,) = metric.describe()

@@ -8,7 +8,7 @@ from prometheus_client.utils import floatToGoString
 
 
 class Histogram:
-    """One histogram with all its label values. It takes no locks, so only one thread may use it."""
+    """One histogram with all its label values. It takes no locks, so use it from one thread only."""
 
     def __init__(
         self, name: str, help_text: str, label_names: tuple[str, ...], buckets: tuple[float, ...]

@@ -16,7 +16,7 @@ _LENIENT = json.JSONDecoder(strict=False)
 
 
 class NotJson(ValueError):  # noqa: N818  (the name says what is wrong)
-    """Bytes are no JSON; says why."""
+    """Bytes are not JSON. The text says why."""
 
 
 def parse_json(body: bytes) -> Any:

@@ -57,7 +57,7 @@ class LoadStatus:
         return self._unfinished_error is not None
 
     def loaded(self, config: Config, now: Millis, *, only_secrets: bool = False) -> None:
-        """Note that a configuration is in force, and log what is wrong with its included files.
+        """Record that a configuration is in force, and log what is wrong with its included files.
 
         :param only_secrets: the other files were not read, so an error in them stays
         """
@@ -79,7 +79,7 @@ class LoadStatus:
                 )  # fmt: skip
 
     def failed(self, error: str, *, only_secrets: bool = False) -> None:
-        """Note and log why a load failed.
+        """Record and log why a load failed.
 
         :param error: for people, without secrets
         :param only_secrets: the other files were not read
@@ -94,14 +94,14 @@ class LoadStatus:
             log.error("reload failed; the last good config stays", config=str(self._path), problems=error)
 
     def unfinished(self, error: str) -> None:
-        """Note and log why the rules in force can't be followed completely. :param error: for people, without secrets"""
+        """Record and log why the rules in force can't be followed completely. :param error: for people, without secrets"""
         is_known, self._unfinished_error = error == self._unfinished_error, error
         self._metrics.config_load_failed()
         if not is_known:
             log.error("the new config is in force, but incomplete", config=str(self._path), problems=error)
 
     def finished(self) -> None:
-        """Note that the rules in force are followed completely."""
+        """Record that the rules in force are followed completely."""
         if self._unfinished_error is None:
             return
         self._unfinished_error = None

@@ -147,7 +147,8 @@ class Network:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The texts that no message may show: the credentials of the proxies, in each form in which a library may quote them.
+        """The texts that must not appear in messages: the credentials of the proxies, in each form in which a library
+        can quote them.
 
         A user without a password is a secret as well, because some proxies take a token there.
         """

@@ -36,7 +36,7 @@ _DICTIONARY = (
 )
 _UNCOMPRESSED, _COMPRESSED, _COMPRESSED_BY_LEARNED = b"\x00", b"\x01", b"\x02"
 MAX_DICTIONARIES = 255
-"""The number of a dictionary is stored in one byte, and begins with 1."""
+"""The largest number of learned dictionaries: the number of a dictionary, from 1, is stored in one byte."""
 # Compression saves next to nothing of a shorter text.
 _MIN_COMPRESSED_BYTES = 60
 # One level more takes 10 % longer and saves 1 %. For large texts, level 1 takes a third of the time.

@@ -41,13 +41,13 @@ _FNV_PRIME = 1_099_511_628_211
 
 
 class ParseError(ValueError):
-    """A body is no webhook; says why."""
+    """A body is not a webhook. The text says why."""
 
 
 def parse_webhook(body: bytes, now: Millis = _LAST_MOMENT, sender: str = "") -> Webhook:
     """Return the webhook of a body.
 
-    :param now: an alert without a status fires if its end is later; if not given, every end is in the past
+    :param now: an alert without a status fires if its end is later than this; if not given, every end is in the past
     :param sender: the address that posted it
 
     :raises ParseError: not JSON, or not a webhook

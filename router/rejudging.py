@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Rejudging:
-    """Applies the rules in force to all firing alerts. Only one task may call it at a time: the one that reloads."""
+    """Applies the rules in force to all firing alerts. Call it only from the task that reloads."""
 
     def __init__(
         self,

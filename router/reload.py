@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 # How often watched files are compared with how they were.
 _WATCH_EVERY: Millis = 2 * SECOND
 SECRETS_EVERY: Millis = 5 * SECOND
-"""How often the files of secrets are compared with how they were when they were read, and a failed load of them is
-repeated.
+"""How often the router checks whether a file of secrets has changed since it was read, and repeats a failed load of
+secrets.
 """
 FINISH_EVERY: Millis = 5 * SECOND
 """How often the rest of a load is tried again, after it failed when the new rules were already in force."""
@@ -38,7 +38,7 @@ _ANSWERS_SECONDS = 1.0
 class Reloader:
     """Loads a configuration, adopts it in the store, opens its lanes, and judges the firing alerts by it.
 
-    One at a time: a reload waits for the one before it, or for the start.
+    It loads one configuration at a time: a reload waits until the reload before it, or the start, has ended.
     """
 
     def __init__(

@@ -21,7 +21,9 @@ from router.threads import Threads
 log = structlog.get_logger(__name__)
 
 MAX_PIECE_ALERTS = 200
-"""A webhook with more alerts is decided in pieces of this size. Each piece takes the writer some tens of milliseconds."""
+"""A webhook with more alerts than this is decided in pieces of this size. Each piece takes the writer some tens of
+milliseconds.
+"""
 # Four webhooks of the largest size.
 _MAX_UNDECIDED_ALERTS = 200_000
 
@@ -51,9 +53,10 @@ class Undecided:
     ) -> None:
         """:param wake: looks at the lanes of these destinations, because something may be due there"""
         self.alerts = 0
-        """How many wait to be decided."""
+        """How many alerts wait to be decided."""
         self.max_alerts = _MAX_UNDECIDED_ALERTS
-        """How many may wait. A webhook that would exceed this is refused, unless no other waits."""
+        """The largest number of alerts that wait. A webhook that would exceed this is refused, unless no other waits.
+        """
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -71,7 +74,7 @@ class Undecided:
     async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
         """Keep a webhook. Return when it is durable.
 
-        :raises StoreUnavailable: it is not, or too many alerts wait to be decided
+        :raises StoreUnavailable: it could not be stored, or too many alerts wait to be decided
         """
         if self.alerts and self.alerts + len(webhook.alerts) > self.max_alerts:
             raise StoreUnavailable(f"{self.alerts} alerts of large webhooks wait to be decided already")

@@ -79,9 +79,9 @@ class ChannelSettings(Section):
     give_up_after: Duration = DAY
     """How long a delivery is tried before it becomes a dead letter; 0: without end."""
     alert_after: Duration = 15 * MINUTE
-    """How long every delivery to a destination may fail before that is reported; 0: never reported."""
+    """After how long without a successful delivery a destination is reported; 0: never."""
     rate: RateSetting = None
-    """The rate limit that all destinations of the section share."""
+    """One rate limit for all destinations of the section together."""
     max_concurrency: Concurrency = None
     """The largest number of simultaneous deliveries to all destinations of the section together."""
 
@@ -232,7 +232,7 @@ class ChannelSpec:
     secret_keys_elsewhere: frozenset[str] = frozenset()
     """Keys that hold the channel's secrets in other programs' files, such as alertmanager.yml."""
     importer: type[ChannelImport] | None = None
-    """Reads the channel's part of an alertmanager.yml; None: Alertmanager has no such receiver."""
+    """The class that converts the channel's part of an alertmanager.yml; None: Alertmanager has no such integration."""
 
     def destination(
         self, key: str, options: DestinationOptions, settings: ChannelSettings | None

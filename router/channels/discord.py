@@ -78,7 +78,7 @@ class DiscordChannel:
     def __init__(
         self, settings: DiscordSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
     ) -> None:
-        """:param timeout: seconds for one request; to connect may take half of it"""
+        """:param timeout: seconds for one request; at most half of it to connect"""
         self._api_url = settings.api_url.rstrip("/")
         self._http = HttpTransport(
             network, timeout=timeout, attempt_timeout=_MAX_TIMEOUTS_PER_ATTEMPT * timeout

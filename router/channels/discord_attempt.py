@@ -132,7 +132,7 @@ class DiscordAttempt:
 
     @property
     def unpaid(self) -> int:
-        """The number of requests that were made beyond the planned ones."""
+        """The number of requests that were made in addition to the planned ones."""
         return self._made - self._planned
 
     async def update(self, version: int, messages: Sequence[Mapping[str, Any]], now: Millis) -> Outcome:

@@ -73,8 +73,8 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StatusTable:
-    """What a provider's HTTP statuses mean. It may also have the provider's own error codes, if they can't be mistaken for a
-    status.
+    """What a provider's HTTP statuses mean. It can also have the provider's own error codes, if they can't be mistaken
+    for a status.
 
     A number that is in no set is tried again, like those in ``transient``.
     """
@@ -166,9 +166,8 @@ class HttpTransport:
     """Makes the requests of one channel object. It does not retry, follow redirects, or keep cookies."""
 
     def __init__(self, network: Network, *, timeout: float, attempt_timeout: float | None = None) -> None:
-        """
-        :param network: the proxies and certificate authorities
-        :param timeout: seconds for one request; to connect may take half of it
+        """:param network: the proxies and certificate authorities
+        :param timeout: seconds for one request; at most half of it to connect
         :param attempt_timeout: seconds for all requests of an attempt; None: as for one request
         """
         self._network = network

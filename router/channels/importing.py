@@ -49,14 +49,14 @@ class Node:
         self._inner: dict[str, list[Node]] = {}
 
     def note(self, what: str, todo: str, *, key: str | None = None, once: Any = None) -> None:
-        """Note something about this mapping, or about one of its keys.
+        """Add a note about this mapping, or about one of its keys.
 
         :param once: a mark; of all notes with the same mark only the first is kept
         """
         self.note_at(() if key is None else (key,), what, todo, once=once)
 
     def note_at(self, inside: Location, what: str, todo: str, *, once: Any = None) -> None:
-        """Note something about a location. :param inside: relative to this mapping"""
+        """Add a note about a location. :param inside: relative to this mapping"""
         self._notes.note((*self.where, *inside), what, todo, once=once)
 
     def take(self, *keys: str) -> None:

@@ -1,4 +1,5 @@
-"""Fits the words of a message into a provider's limits: what is cut is counted, an alert without a row is named.
+"""Fits the text of a message into a provider's limits. A message has a row for each alert. What is cut is counted, and
+alerts that get no row are listed by name.
 
 A :class:`TextFormat` says how a provider marks up and measures text; the rest is the same for all providers.
 """

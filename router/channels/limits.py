@@ -1,4 +1,4 @@
-"""The limits that routes.yaml may set for a channel's section and for a destination."""
+"""The limits that routes.yaml can set for a channel's section and for a destination."""
 
 import re
 from typing import Annotated, Any, Literal

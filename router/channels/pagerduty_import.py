@@ -49,7 +49,9 @@ class PagerDutyImport(ChannelImport):
             )
 
     def _address(self, node: Node, key: str) -> Any:
-        """Return the URL, or a variable if the URL may hold a secret."""
+        """Return the address of the Events API; if it possibly contains a secret, the variable that replaces it in
+        routes.yaml.
+        """
         url = node.text(key)
         parts = split_url(url)
         if parts.scheme and not parts.query and "@" not in parts.netloc:

@@ -16,7 +16,7 @@ class Budget:
     def __init__(self, paid: int | None) -> None:
         """:param paid: how many planned requests are paid for; None: all"""
         self.unpaid: list[Call] = []
-        """The requests that nobody had planned."""
+        """The requests that were made in addition to the planned ones."""
         self._left = paid
 
     def spend(self) -> bool:
@@ -33,7 +33,7 @@ def with_progress(
     """Return the outcome of an attempt together with what the attempt did before it failed.
 
     :param remote: the conversation's remote state now
-    :param first: the key there of the first message's id
+    :param first: the key in ``remote`` of the first message's id
     :param is_shown: the attempt has brought the first message up to date
     """
     if isinstance(outcome, Delivered) or remote == conversation.remote:
@@ -49,5 +49,7 @@ def with_progress(
 
 
 def is_shown_now(conversation: Conversation, remote: Mapping[str, Any]) -> bool:
-    """Return whether the attempt made the first message show this version, where ``shown`` is the version that it shows."""
+    """Return whether the first message shows this version since this attempt. ``shown`` in a remote state is the
+    version that it shows.
+    """
     return remote.get("shown") == conversation.version != conversation.remote.get("shown")

@@ -78,7 +78,7 @@ class SlackChannel:
     def __init__(
         self, settings: SlackSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
     ) -> None:
-        """:param timeout: seconds for one call; to connect may take half of it"""
+        """:param timeout: seconds for one call; at most half of it to connect"""
         self._settings = settings
         self._network = network
         self._http = HttpTransport(network, timeout=timeout)

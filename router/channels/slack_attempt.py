@@ -41,7 +41,7 @@ class SlackAttempt:
         """:param paid: the number of calls of :func:`calls_of` that are paid for; None: all"""
         self.remote = dict(conversation.remote)
         self.unpaid: list[Call] = []
-        """The calls that were made beyond those."""
+        """The calls that were made in addition to those of :func:`calls_of`."""
         self._client = client
         self._conversation = conversation
         self._paid = paid
@@ -83,7 +83,7 @@ class SlackAttempt:
     async def _find_posted(self, channel: str) -> None:
         """Look for the message in the channel's history, because the answer to its post was lost.
 
-        If the bot may not read the channel (scope channels:history), the message is posted again.
+        If the bot has no right to read the channel (scope channels:history), the message is posted again.
 
         https://docs.slack.dev/reference/methods/conversations.history
         """

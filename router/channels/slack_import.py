@@ -71,7 +71,9 @@ class SlackImport(ChannelImport):
         node.note(*_BOT_NOTE, key=key)
 
     def _bot_token(self, config: Node) -> Any:
-        """Return what replaces the token; None: the config posts to an incoming webhook, as most do."""
+        """Return the variable or the file that replaces the bot token of this item of ``slack_configs``; None: the item
+        has no token, because it posts to an incoming webhook of Slack, as most do.
+        """
         global_node = self.context.global_node
         url = config.text("api_url") or global_node.text("slack_api_url")
         positions = [(config, "app_token"), (global_node, "slack_app_token")]

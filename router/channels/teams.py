@@ -93,7 +93,7 @@ class TeamsOptions(StormOptions):
     """``- teams: {…}`` of a receiver."""
 
     webhook_url: Annotated[SecretStr, AfterValidator(_workflow)]
-    """Of the trigger "When a Teams webhook request is received": whoever has it can post."""
+    """The URL of the trigger "When a Teams webhook request is received". Anyone who has it can post."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """Names the destination in metrics and pages; otherwise a hash of the URL does."""
 
@@ -106,7 +106,7 @@ class TeamsChannel:
     def __init__(
         self, settings: TeamsSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
     ) -> None:  # fmt: skip
-        """:param timeout: seconds for one request; to connect may take half of it"""
+        """:param timeout: seconds for one request; at most half of it to connect"""
         del settings  # every workflow has an address of its own
         self._http = HttpTransport(
             network, timeout=timeout, attempt_timeout=_MAX_TIMEOUTS_PER_ATTEMPT * timeout

@@ -71,7 +71,7 @@ class TelegramSettings(StormSettings):
 
     token: Annotated[SecretStr, AfterValidator(_token)]
     api_url: str = "https://api.telegram.org"
-    """Or that of a Bot API server of one's own: https://core.telegram.org/bots/api#using-a-local-bot-api-server"""
+    """Telegram's API, or your own Bot API server: https://core.telegram.org/bots/api#using-a-local-bot-api-server"""
 
 
 class TelegramOptions(StormOptions):
@@ -111,7 +111,7 @@ class TelegramChannel:
     def __init__(
         self, settings: TelegramSettings, network: Network = DIRECT, *, timeout: float = _TIMEOUT_SECONDS
     ) -> None:
-        """:param timeout: seconds for one request; to connect may take half of it"""
+        """:param timeout: seconds for one request; at most half of it to connect"""
         self._token = settings.token.get_secret_value()
         self._url = f"{settings.api_url.rstrip('/')}/bot{self._token}"
         self._http = HttpTransport(

@@ -91,7 +91,7 @@ class WebhookSettings(ChannelSettings):
     """``channels.webhook``"""
 
     timeout: float = Field(default=10, gt=0, le=60)
-    """Seconds for one attempt; to connect may take half of it."""
+    """Seconds for one attempt; at most half of it to connect."""
 
 
 class BasicAuth(Section):
@@ -130,7 +130,7 @@ class WebhookOptions(DestinationOptions):
 
     @property
     def secrets(self) -> list[str]:
-        """The texts that no message may show."""
+        """The texts that must not appear in messages."""
         given = (self.bearer_token, self.secret, self.basic_auth and self.basic_auth.password)
         # A server may quote the Authorization header, which has user and password encoded together.
         pair = self.basic_auth and f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"

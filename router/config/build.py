@@ -29,7 +29,7 @@ _RESERVED_SOURCE_NAMES = {
 
 
 class Builder:
-    """Builds the main file and the files that it includes. The results may only be used if the document has no errors."""
+    """Builds the main file and the files that it includes. Use the results only if the document has no errors."""
 
     def __init__(
         self,

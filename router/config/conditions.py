@@ -22,7 +22,7 @@ _MAX_CASES = 50
 
 
 class Conditions:
-    """Matchers that all hold: those of a route and of the routes above it, or those of a side of an inhibit rule."""
+    """Matchers that all apply: those of a route and of the routes above it, or those of a side of an inhibit rule."""
 
     def __init__(self, matchers: Iterable[Matcher], severity: Severity) -> None:
         self._matchers = frozenset(matchers)

@@ -91,7 +91,7 @@ def _weekday(value: Any) -> Range:
 
 
 def _month(value: Any) -> Range:
-    """Return a range of months. As in Alertmanager, numbers above 12 are allowed, and never match."""
+    """Return a range of months. As in Alertmanager, numbers above 12 are allowed, and they never match."""
     begin, end = _ordered(_range(value, _MONTHS, 1), "months", _MONTHS, 1, "the year starts in january")
     if begin > end:
         raise ValueError("months end before they start; write the earlier one first")

@@ -36,10 +36,12 @@ class HoursTraps:
     """Finds intervals and hours that are never open or never closed, or probably have another meaning than intended."""
 
     def __init__(self, now: Millis) -> None:
-        """:param now: from then on, openings and closings are searched for"""
+        """:param now: the time from which openings and closings are searched for (epoch ms)"""
         self._now = now
         self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], _Extremes] = {}
-        """By the names of the active and the mute intervals: many routes have the same hours."""
+        """What is known about hours, by the names of their active and mute intervals, because many routes have the same
+        hours.
+        """
 
     def inspect(self, file: InspectedFile, routes: Mapping[str, Route]) -> None:
         """Add a warning to the file's document for each trap. :param routes: by path"""
@@ -111,9 +113,12 @@ class HoursTraps:
 def _inspect_alternatives(
     document: Document, model: RouteModel, intervals: Mapping[str, TimeIntervalModel], where: Location
 ) -> None:
-    """Warn of a route whose active intervals look as if all of them should hold. :param intervals: by name"""
+    """Warn of a route whose active intervals look as if they were meant to be combined with "and".
+
+    :param intervals: by name
+    """
     known = [intervals[name] for name in dict.fromkeys(model.active_time_intervals) if name in intervals]
-    if _look_joint(known):
+    if _intervals_seem_combined(known):
         what = "one of these active_time_intervals is enough to be open, but they look as if all should hold"
         todo = "make one interval with an entry in which all must hold"
         document.add_warning(Trap.INTERVALS_OR, (*where, "active_time_intervals"), what, todo)
@@ -126,7 +131,7 @@ def _inspect_entries(document: Document, model: TimeIntervalModel, where: Locati
     seen: dict[_EntryShape, None] = {}
     for number, entry in enumerate(model.time_intervals):
         shape = _shape_of(entry)
-        other = next((each for each in seen if _looks_joint(each, shape)), None)
+        other = next((each for each in seen if _entries_seem_combined(each, shape)), None)
         if other is not None:
             fields = other.fields | shape.fields
             what = (
@@ -146,8 +151,10 @@ def _shape_of(entry: IntervalModel) -> _EntryShape:
     return _EntryShape(fields, is_night or weekdays == _WEEKEND)
 
 
-def _looks_joint(one: _EntryShape, other: _EntryShape) -> bool:
-    """Return whether two entries look as if both were meant to hold."""
+def _entries_seem_combined(one: _EntryShape, other: _EntryShape) -> bool:
+    """Return whether two entries of intervals look as if they were meant to be combined with "and". They are combined
+    with "or": one matching entry is enough.
+    """
     if not one.fields or not other.fields or one.fields & other.fields:
         return False
     if "times" in one.fields | other.fields:
@@ -156,13 +163,17 @@ def _looks_joint(one: _EntryShape, other: _EntryShape) -> bool:
     return len(one.fields) == len(other.fields) == 1
 
 
-def _look_joint(models: Iterable[TimeIntervalModel]) -> bool:
-    """Return whether two of these intervals look as if both were meant to hold."""
+def _intervals_seem_combined(models: Iterable[TimeIntervalModel]) -> bool:
+    """Return whether two of these intervals look as if they were meant to be combined with "and"."""
     seen: set[frozenset[_EntryShape]] = set()
     for model in models:
         shapes = frozenset(map(_shape_of, model.time_intervals))
         for others in seen:
-            if others and shapes and all(_looks_joint(one, other) for one in others for other in shapes):
+            if (
+                others
+                and shapes
+                and all(_entries_seem_combined(one, other) for one in others for other in shapes)
+            ):
                 return True
         seen.add(shapes)
     return False

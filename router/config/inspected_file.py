@@ -18,7 +18,9 @@ class InspectedFile:
     intervals: Mapping[str, NamedInterval]
     """The intervals of this file, by the names used in it."""
     receivers: Mapping[str, str]
-    """The full names of the receivers of this file, by the names used in it."""
+    """The full names of the receivers of this file (in an included file with its prefix, like ``payments/oncall``), by
+    the names used in the file.
+    """
     route: RouteModel
     locations: Mapping[str, Location]
     """The locations of its routes, by path."""

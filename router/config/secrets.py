@@ -108,7 +108,7 @@ def _types_in(annotation: Any) -> Iterator[type]:
 
 
 class Secrets:
-    """The known secrets of the files of a configuration."""
+    """Collects the secrets that the files of a configuration contain, and masks them in messages."""
 
     def __init__(self) -> None:
         self._by_length: dict[int, set[str]] = {}
@@ -116,12 +116,14 @@ class Secrets:
         """The files of secrets, each as it was just before it was first read; empty: it could not be read, or was not."""
 
     def note_file(self, path: Path) -> None:
-        """Note how a file is. Call it before the file is read, so that a later change makes a difference."""
+        """Record the identity of a file. Call it before the file is read, so that a later change of the file is
+        noticed.
+        """
         if path not in self.files:
             self.files[path] = identify_file(path)
 
     def note_unreadable(self, path: Path) -> None:
-        """Note that a file can't be read. It may become readable without any other change."""
+        """Record that a file can't be read. It can become readable without any other change."""
         self.files[path] = ()
 
     def add(self, value: str) -> None:

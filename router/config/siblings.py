@@ -2,7 +2,7 @@
 
 A route takes every alert that meets some conditions if the conditions imply each of its matchers. Comparing each route
 with every earlier sibling would cost the square of their number. So an index files each sibling under the keys of one
-of its matchers: the one whose keys the fewest siblings share. Conditions yield the keys of all matchers that they may
+of its matchers: the one whose keys the fewest siblings share. Conditions yield the keys of all matchers that they can
 imply, and only the siblings filed under these keys are compared.
 """
 
@@ -26,7 +26,7 @@ _LITERAL_START = re.compile(r"[^.^$*+?()\[\]{}|\\]*")
 _REPEATS = frozenset("*+?{")
 
 _Key = tuple[str, ...]
-"""Of the index: ``()`` for a route without matchers, else
+"""A key of the index: ``()`` for a route without matchers, else
 
 - ``("value", label, value)``: a matcher accepts this value
 - ``("any text", label)``: a matcher accepts all but the empty value
@@ -66,7 +66,7 @@ class Siblings:
     def takers(self, conditions: Conditions, before: int) -> list[Route]:
         """Return routes that together take every alert that meets the conditions; empty: none do, as far as is known.
 
-        :param before: only routes with a lower number count
+        :param before: the number of a route; only routes with a lower number than this are considered
         """
         single = self._taker(conditions, before)
         if single is not None:

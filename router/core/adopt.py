@@ -19,7 +19,7 @@ from router.packed import pack
 POLICY = "policy"
 """A key of the meta table: the fingerprint of the rules in force."""
 CURSOR = "judging"
-"""A key of the meta table: how far firing alerts are judged by the rules; without it, all are."""
+"""A key of the meta table: how far firing alerts are judged by the rules. Without this key, all of them are judged."""
 
 
 class Superseded(Exception):  # noqa: N818  (a state of the rules, not an error)
@@ -101,7 +101,7 @@ def cursor(state: State, policy: Policy) -> AdoptionCursor | None:
 
 
 def save_cursor(state: State, to: AdoptionCursor | None) -> None:
-    """Save the cursor. :param to: None: all alerts are judged"""
+    """Save the cursor. :param to: the cursor; None: all alerts are judged"""
     row = state.meta.get(CURSOR)
     if to is not None:
         state.meta.put(MetaRow(CURSOR, str(to)))

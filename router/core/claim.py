@@ -228,7 +228,7 @@ def _nothing_due(state: State, id_: int, now: Millis) -> None:
 
 
 def judge_once_more(state: State, id_: int, policy: Policy, now: Millis) -> None:
-    """Judge the due members of a conversation again whose firing was not notified."""
+    """Judge again, in one conversation, the due members whose firing was not notified."""
     for member in state.members.of("conversation", id_):
         if needs_rejudging(state, member, policy, now):
             rejudge(state, policy, member.alert_id, now)

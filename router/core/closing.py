@@ -1,7 +1,7 @@
-"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Members that are not over move
-to the next slot of the digest, or to another conversation.
+"""Closing: a large conversation is closed in pieces, each piece in a batch of its own. Firing members that were not
+notified move to another conversation. In a digest, members that still fire or have open fates move to the next slot.
 
-A piece may run twice, because the process may end between two pieces.
+A piece can run twice, because the process can end between two pieces.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ from router.model import Fate, Millis
 
 
 def close_some(state: State, id_: int, ids: Sequence[int], policy: Policy, now: Millis) -> None:
-    """Close some members of a closing conversation. :param ids: of the members; none: all are closed already"""
+    """Close some members of a closing conversation.
+
+    :param ids: the ids of the members; empty: all members are closed already
+    """
     row = state.conversations[id_]
     members = [state.members[each] for each in ids]
     if not members:

@@ -1,4 +1,4 @@
-"""Conversations: how they are found, opened in episodes, counted, made due, and closed.
+"""Conversations: how they are found, opened one after the other, counted, made due, and closed.
 
 A conversation is closed when nothing in it fires and nothing is left to notify.
 """
@@ -32,7 +32,7 @@ DATABASE_ID = "database_id"
 FIRST_DUE = "first due"
 """A query: when the first member of a conversation is due, by the saved rows (epoch ms); None: none is due."""
 ONE_ENDED = "one ended"
-"""A query: a list with the id of one member of a conversation whose end was notified, by the saved rows."""
+"""A query: a list with the id of one member of a conversation, the end of which was notified; by the saved rows."""
 _LEAST_URGENT = 99
 # A batch computes the same tokens several times.
 _CACHED_TOKENS = 10_000
@@ -57,15 +57,19 @@ def database_id(state: State) -> str:
 
 
 def latest(state: State, token: str) -> ConversationRow | None:
-    """Return the newest episode of a conversation; None: there is none."""
+    """Return the newest conversation that has this token; None: there is none.
+
+    The conversations of one destination about one subject follow each other and have the same token.
+    :attr:`ConversationRow.episode` numbers them.
+    """
     return state.conversations.one("token", token)
 
 
 def open_conversation(
     state: State, destination: str, source: str, kind: str, subject: str, now: Millis, **given: Any
 ) -> tuple[ConversationRow, bool]:
-    """Return the open conversation of a subject, and whether it is new. If the last episode is over, a new one is opened
-    with the column values ``given``.
+    """Return the open conversation of a subject, and whether it is new. If the last conversation is over, a new one is
+    opened with the column values ``given``.
     """
     # The key of a group may be long, and is saved in the group's row.
     kept = subject if kind in {OF_DIGEST, OF_STORM} else ""
@@ -186,7 +190,7 @@ def put_member(state: State, member: MemberRow, before: MemberRow | None = None)
 
 
 def find_due(state: State, id_: int) -> ConversationRow:
-    """Set the due time of a conversation to that of its first due member; before, it may have been earlier."""
+    """Set the due time of a conversation to that of its first due member. The old due time may be too early."""
     row = state.conversations[id_]
     if row.slot is not None:
         return row
@@ -231,7 +235,7 @@ def begin_another(state: State, row: ConversationRow, members: Iterable[MemberRo
 
 
 def next_of_changed(state: State, destination: str, since: int) -> Millis | None:
-    """Return when the first changed conversation of a destination may be sent (epoch ms); None: none may.
+    """Return when the first changed conversation of a destination is due (epoch ms); None: none is.
 
     :param since: the length of the journal before the changes
     """
@@ -253,7 +257,9 @@ def _changed_since(state: State, since: int) -> Iterator[ConversationRow]:
 
 
 def open_members(state: State, alert: int) -> list[MemberRow]:
-    """Return the members of an alert in open conversations, and in closing digests: those go on in the next slot."""
+    """Return the members of an alert in open conversations, and in closing digests, where the members go on in the next
+    slot.
+    """
     found = (
         (each, state.conversations[each.conversation_id]) for each in state.members.of("open of alert", alert)
     )
@@ -295,7 +301,9 @@ def close_if_empty(state: State, id_: int) -> None:
 
 
 def revision_of(state: State, conversation: Conversation) -> str:
-    """Return the revision of what is sent, see :class:`router.model.Conversation`. A digest has one: it is sent once."""
+    """Return the revision of what is sent, see :class:`router.model.Conversation`. A digest has only one revision,
+    because it is sent once.
+    """
     generation = f"{conversation.version}-"
     if conversation.revision and (
         conversation.digest is not None or conversation.revision.startswith(generation)
@@ -321,7 +329,9 @@ def slot_token(policy: Policy, digest: str, now: Millis) -> str:
 
 
 def next_slot(state: State, policy: Policy, digest: str, now: Millis) -> Millis:
-    """Return the first slot that was not sent (epoch ms). After a step back of the clock, future slots may have been."""
+    """Return the first slot that was not sent (epoch ms). After a step back of the clock, slots in the future may have
+    been sent already.
+    """
     schedule = policy.schedules[digest]
     slot = schedule.next(now)
     while (last := latest(state, token_of(digest, "", f"slot:{slot}"))) is not None and last.notified_at:

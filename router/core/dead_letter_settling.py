@@ -37,7 +37,7 @@ class DeliveryUnderWay(Exception):  # noqa: N818  (a state, not an error)
 
 
 def retry_dead_letter(state: State, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
-    """Retry a dead letter: alerts whose status is still the same become due, the others are obsolete.
+    """Retry a dead letter: alerts whose status is still the same become due; the others become obsolete.
 
     Return the keys of the destinations that have something to send now; None: there is no such letter, or it is settled.
 
@@ -96,7 +96,7 @@ def discard_some(state: State, dead_letter: int, members: Iterable[int], now: Mi
 
 
 def settle(state: State, dead_letter: int, how: str, now: Millis) -> frozenset[str] | None:
-    """Mark a dead letter as settled, after each of its alerts is.
+    """Mark a dead letter as settled, after each of its alerts is settled.
 
     Return the keys of the destinations that have something to send now; None: it is settled already.
 
@@ -113,7 +113,9 @@ def settle(state: State, dead_letter: int, how: str, now: Millis) -> frozenset[s
 
 
 def notices_if_many(state: State, dead_letter: int) -> dict[int, dict[str, str]]:
-    """Return the notices of a dead letter by member id, if they are so many that it is settled in pieces; else none."""
+    """Return the notices of a dead letter by member id, if the letter has so many that it is settled in pieces; else an
+    empty mapping.
+    """
     row = _unsettled(state, dead_letter)
     if row is None or row.recipient or len(row.notices) < LARGE:  # each notice takes more than one character
         return {}
@@ -207,7 +209,7 @@ def _retry_recipient(state: State, dead_letter: DeadLetterRow, policy: Policy, n
         keep_remote(state, conversation.id, remote, state=rows.OPEN)
         return
     over = conversation.state != rows.OPEN
-    if over and not _is_end_sent(state, conversation, policy):
+    if over and not _is_end_wanted(state, conversation, policy):
         return
     known = RESOLVED if over else FIRING
     found = False
@@ -229,7 +231,7 @@ def _retry_recipient(state: State, dead_letter: DeadLetterRow, policy: Policy, n
         state.members.put(member._replace(open=1))
 
 
-def _is_end_sent(state: State, conversation: ConversationRow, policy: Policy) -> bool:
+def _is_end_wanted(state: State, conversation: ConversationRow, policy: Policy) -> bool:
     """Return whether the end of a conversation is still to be sent to a recipient that was left out."""
     newest = latest(state, conversation.token)
     if newest is not None and newest.id != conversation.id:

@@ -56,7 +56,9 @@ def give_up(state: State, work: ClaimedDelivery, reason: str, policy: Policy, no
 def give_up_some(
     state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis
 ) -> frozenset[str]:
-    """Give up some alerts of a large conversation: after the dead letter is written, before the attempt ends."""
+    """Give up some alerts of a large conversation. Call it after the dead letter is written and before the attempt
+    ends.
+    """
     _give_up_members(state, work, reason, policy, now)
     return notify_instead(state, work, reason, policy, now)
 

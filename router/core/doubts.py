@@ -1,4 +1,4 @@
-"""Doubts: a reported firing that contradicts a recent end counts once no other end was reported in time.
+"""Doubts: a reported firing that contradicts a recent end counts as a firing if no other end is reported in time.
 
 :func:`router.core.reduce.reduce_alert` has the rule that makes a doubt.
 """
@@ -18,12 +18,13 @@ from router.model import Millis
 def settle_doubts(
     state: State, ids: Sequence[int], policy: Policy, now: Millis
 ) -> tuple[dict[str, Receipt], Millis | None]:
-    """Count alerts as firing whose doubt has lasted for the peer lag, because no other end was reported.
+    """Count an alert as firing if its doubt has lasted for the peer lag: no other end was reported.
 
     Handles about :data:`ALERTS_PER_BATCH` pairs of alert and group.
 
-    :param ids: of alerts whose doubt may have lasted for so long
-    :returns: the receipts by source; and when the first doubt that is left has lasted (epoch ms), None: none is left
+    :param ids: the ids of alerts whose doubt may have lasted for that long
+    :returns: the receipts by source; and when the first doubt that is left will have lasted that long (epoch ms; None:
+        none is left)
     """
     lasting: list[AlertRow] = []
     webhooks = 0

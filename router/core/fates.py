@@ -11,7 +11,7 @@ from router.model import Fate, Millis
 FateDecision = tuple[Fate, str, str]
 """A fate, the name of the rule that made it, and the reason."""
 ANY_GENERATION = 2**62
-"""Higher than any generation."""
+"""A bound above the generation of every conversation, to select all fates of a member."""
 
 
 def add(
@@ -58,7 +58,10 @@ def move_open(state: State, member: int, to: int) -> None:
 
 
 def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis) -> None:
-    """Make the open fates of a member obsolete: no notification is needed. :param rule: of its last decision"""
+    """Make the open fates of a member obsolete: no notification is needed.
+
+    :param rule: the rule of the member's last decision
+    """
     for row in state.fates.of("open of member", member):
         if row.rule == rule:
             finish_one(state, row, Fate.OBSOLETE, reason, now)
@@ -67,7 +70,7 @@ def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis
 
 
 def settle_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
-    """Give the dead fates of a member a new decision: its dead letter is settled."""
+    """Give the dead fates of a member a new decision, because its dead letter is settled."""
     for row in state.fates.of("dead of member", member):
         decide_again(state, row, (fate, row.rule, reason), now)
 

@@ -37,8 +37,8 @@ REPEAT_LAG: Millis = MINUTE
 class FiringTransition(MemberTransition):
     """Applies decisions about a firing alert to its members.
 
-    A change reports the alert. Without a change (the rules, an inhibitor or the hour changed), only members are changed
-    whose destination was not notified.
+    Usually a change reports the alert. Without a change (the rules, an inhibitor or the hour changed), only those
+    members are changed whose destination was not notified.
     """
 
     def fire(self, decisions: Iterable[Decision], change: int | None) -> None:

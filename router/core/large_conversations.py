@@ -1,7 +1,8 @@
-"""Large conversations: their news is marked, sent and recorded in pieces, each piece in a batch of its own.
+"""Large conversations: before the delivery, their news is marked in pieces, and after it, the outcome is recorded in
+pieces. Each piece is a batch of its own.
 
-If the process ends between two pieces, the delivery is sent again: marked members count as ``unknown``, and recorded
-ones are not news any more.
+News are the members that are due and have something to say. If the process ends between two pieces, the message is sent
+again. Members that were marked as ``unknown`` are still news in it. Members whose outcome was recorded are not.
 """
 
 from collections.abc import Mapping, Sequence

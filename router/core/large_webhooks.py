@@ -26,8 +26,8 @@ def keep_webhook(state: State, webhook: Webhook, source: str, body: bytes, now: 
 def accept_some(
     state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
 ) -> Receipt:
-    """Decide some alerts of a kept webhook. Conversations of its group wait for the last of them. Alerts that are decided
-    already are left out, so running it twice does no harm.
+    """Decide some alerts of a kept webhook. Conversations of its group wait for the webhook's last piece. Alerts that
+    are decided already are left out, so running it twice does no harm.
 
     :param webhook: with these alerts only
     """
@@ -86,8 +86,9 @@ def quarantine_undecided(state: State, arrival: int, reason: str) -> set[str]:
 def in_order(webhook: Webhook, policy: Policy) -> list[Alert]:
     """Return the alerts of a webhook in the order in which they are decided, the most urgent first.
 
-    Firing inhibitors come before the alerts that they may mute. Ends come after all firing alerts, and ends of inhibitors
-    come last: so no alert is released that another alert of the webhook still mutes, or that has ended as well.
+    Firing inhibitors come before the alerts that they can mute. Ends come after all firing alerts, and ends of
+    inhibitors come last: so no alert is released that another alert of the webhook still mutes, or that has ended as
+    well.
     """
 
     def order(alert: Alert) -> tuple[bool, bool, int]:

@@ -2,7 +2,7 @@
 
 Alertmanager sends no resolve for an alert that was muted, silenced or inhibited after it fired, or that it forgot at a
 restart: https://github.com/prometheus/alertmanager/issues/226. A peer that is cut off from Prometheus resolves alerts
-that still fire, and the other peers may not send them again for hours.
+that still fire, and it can take hours until the other peers send them again.
 
 Each function takes some alerts, and is called again for the next ones.
 """
@@ -96,7 +96,7 @@ def confirm(state: State, answer: Answer, ids: Sequence[int], policy: Policy, no
 def reopen(state: State, answer: Answer, identities: Sequence[str], policy: Policy, now: Millis) -> Receipt:
     """Reopen alerts that Alertmanager lists as firing, but that count as ended for any reason.
 
-    Alertmanager may not send them before its next repeat.
+    Alertmanager possibly does not send them before its next repeat.
 
     :param identities: of alerts of the answer's source
     """

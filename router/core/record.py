@@ -320,7 +320,9 @@ def _record_failure(
 def settle_failure(
     state: State, work: ClaimedDelivery, outcome: Retry | Broken, policy: Policy, now: Millis
 ) -> None:
-    """Update the members after a failed attempt. If its answer was lost, they may have been notified."""
+    """Update the members after a failed attempt. If its answer was lost, the destination may have been notified of
+    them.
+    """
     if outcome.ambiguous:
         _settle_unsent(state, work, policy, now)
     else:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from router.model import MINUTE, Alert, Change, Millis, Status
 
 # A peer of an HA pair lags by n x 15 s of peer timeout plus its own group_interval. For this time after an end, a
-# firing that is not newer may be a late report of the episode that ended.
+# firing that is not newer may be a late report of the firing that ended.
 # https://prometheus.io/docs/alerting/latest/high_availability/
 PEER_LAG: Millis = 5 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A reported firing that contradicts a recent end and is not newer than the episode that ended."""
+    """A reported firing that contradicts a recent end and is not newer than the firing that ended."""
 
     alert: Alert
     until: Millis
@@ -35,7 +35,7 @@ class Known:
     doubt: Doubt | None = None
     """Only for an alert that ended."""
     latest_start: Millis | None = None
-    """The latest start that was reported for its episode: the clocks of an HA pair may differ."""
+    """The latest start that was reported for its present or last firing: the clocks of an HA pair may differ."""
 
 
 def reduce_alert(
@@ -44,7 +44,7 @@ def reduce_alert(
     """Return the change that a report makes, and what is known after it.
 
     A resolve ends the firing that it belongs to, and no later one. A reported firing counts immediately if it is newer
-    than the episode that ended, or if that end is older than ``PEER_LAG``. Otherwise it is a doubt first. Every other
+    than the firing that ended, or if that end is older than ``PEER_LAG``. Otherwise it is a doubt first. Every other
     report is a repeat; the router still takes its annotations.
 
     :param certain: Alertmanager itself was asked, or a doubt has lasted: the firing is not doubted

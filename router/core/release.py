@@ -1,6 +1,6 @@
 """Releasing: when an inhibitor ends, the alerts that it muted are judged again immediately.
 
-Alertmanager may not send them again for hours.
+It can take hours until Alertmanager sends them again.
 """
 
 import json
@@ -19,7 +19,9 @@ to be judged, because there are more than :data:`MANY`.
 MANY_MUTED = "many muted"
 """A query: how many alerts an inhibition key mutes by the saved rows; counted up to one more than :data:`MANY`."""
 MANY = 200
-"""How many alerts are judged in the batch in which their inhibitor ends; more are judged in pieces."""
+"""At most how many alerts are judged in the batch in which their inhibitor ends. If there are more, they are judged in
+pieces.
+"""
 
 
 def want_released(state: State, keys: Iterable[str]) -> None:

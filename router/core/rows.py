@@ -174,7 +174,7 @@ class ConversationRow(NamedTuple):
     """For a storm: how many groups its message shows as firing."""
 
     def is_due(self, now: Millis) -> bool:
-        """Return whether a delivery of the conversation may begin."""
+        """Return whether a delivery of the conversation can begin."""
         return self.next_at is not None and self.next_at <= now
 
     @property

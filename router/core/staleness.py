@@ -36,7 +36,7 @@ def expire(
     seen_up_to = silent_since(state, listening, now)
     ended: dict[tuple[str, str], list[AlertRow]] = {}
     for row in firing_rows(state, ids):
-        if (why := _silence(state, row, listening, seen_up_to, now)) is not None:
+        if (why := _reason_of_end(state, row, listening, seen_up_to, now)) is not None:
             ended.setdefault((row.source, why), []).append(row)
     receipts: dict[str, Receipt] = {}
     for (source, why), several in ended.items():
@@ -51,10 +51,10 @@ def silent_since(state: State, listening: Listening, now: Millis) -> Millis:
     return now - listening.stale_after if counted else -1
 
 
-def _silence(
+def _reason_of_end(
     state: State, row: AlertRow, listening: Listening, seen_up_to: Millis, now: Millis
 ) -> str | None:
-    """Return why a firing alert that is not reported any more has ended; None: it has not."""
+    """Return the reason, for people, to end an alert that is no longer reported; None: it still counts as firing."""
     if row.fires_until is not None and row.fires_until <= now and row.seen_at >= listening.since:
         return LAPSED
     # An alert that Alertmanager left out of a truncated group (max_alerts) may still fire. Self-alerts are not repeated.

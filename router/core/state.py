@@ -249,7 +249,9 @@ class State:
         self.first_new_id = self.next_id = next_id
         self.journal: list[tuple[Rows[Any], Any, Any, Any]] = []
         self.answers: dict[tuple[str, Any], Any] = {}
-        """The results of the database's queries that are not look-ups in an index, by name and parameters."""
+        """The results of the queries that :meth:`ask` returns, by the query's name and parameters. Rows that are found
+        by the key of an index are in the tables instead.
+        """
         self.asked: dict[str, set[Any]] = {}
         self.lacking = False
         """The current transition has requested something that is not loaded."""

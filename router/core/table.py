@@ -17,10 +17,11 @@ The first row that matches an event applies. The columns to the left of the doub
 The columns to the right show the state after the event:
 
 - ``=`` is the value before; ``judged`` is what the rules say now, and the time that they give; ``earlier`` is the
-  earlier one of both times; ``knew`` is the value of that column; ``sent`` is the status that the attempt sent.
+  earlier one of the two times; ``knew`` is the value of that column; ``sent`` is the status that the attempt sent.
 - ``change`` is the fate of the reported change.
-- ``fates`` is what the open fates of the member become. ``since`` is the same for fates that were added during the
-  attempt. Where a dead letter is settled, ``fates`` is what the dead fates become, and ``since`` the open ones.
+- ``fates`` is the new fate of the member's open changes, see :data:`~router.core.rows.OPEN_FATES`. ``since`` is the new
+  fate of open changes that arrived during the attempt. Where a dead letter is settled, ``fates`` is the new fate of the
+  dead changes, and ``since`` that of the open ones.
 
 The events:
 
@@ -33,11 +34,11 @@ The events:
   ``delivered late``, ``given up late``: the same, and the status of the alert has changed since the attempt began.
 - ``again: firing``, ``again: end``: a dead letter of this status is retried. ``again: recipient``: a dead letter of a
   single recipient is retried. ``discarded``: a dead letter is discarded.
-- ``shown whole``: Alertmanager shows a group without leaving alerts out, and nothing of it fires.
+- ``shown whole``: Alertmanager shows the group without leaving alerts out, and nothing in it fires.
 
-Two cases are not in the table, because they depend on more than the member. A failover destination that the rules do not
-name keeps its member. A retried dead letter is obsolete if its conversation is over, and dropped if its destination is
-gone.
+Two cases are not in the table, because they depend on more than the member. If a destination was notified because
+another one failed, ``unrouted`` does not change its member. If a dead letter is retried after its conversation is over,
+its dead changes become obsolete; if its destination is gone, they become dropped.
 """
 
 MESSAGE_CELLS = """
@@ -103,9 +104,10 @@ WITHOUT_ENDS = """
 | again: end | * | * | resolved | * | * || = | = | = | = | | dropped | = |
 | shown whole | * | resolved | resolved | * | * || = | = | = | = | | = | = |
 """
-"""The same at a destination with ``send_resolved: false``: no message is sent for an end alone. These rows come before
-those of :data:`MESSAGE_CELLS`. The open fates of ends become ``dropped``; ``fates`` and ``since`` show what those of firings
-become. Before a ``resolves: under way`` an attempt began; otherwise none is under way.
+"""The same at a destination with ``send_resolved: false``, which gets no message that reports only ends. These rows
+come before those of :data:`MESSAGE_CELLS`. The open changes that report an end become ``dropped``; ``fates`` and
+``since`` are about the open changes that report a firing. ``resolves: under way`` is ``resolves`` while an attempt is
+under way.
 """
 
 DIGEST_CELLS = """
@@ -131,26 +133,26 @@ DIGEST_CELLS = """
 NEVER_IN_MESSAGES = """
 | event | decision | notified | status | due | knew | why it can't be |
 |---|---|---|---|---|---|---|
-| * | digest | * | * | * | * | only a slot of a digest takes it |
-| fires: digest, repeats: digest, judged: digest | * | * | * | * | * | only a slot of a digest takes it |
-| * | * | * | resolved | later | * | an end waits for no hour |
-| * | * | nothing, resolved | resolved | now | * | an end is due only where the firing was, or may have been, notified |
-| * | * | firing, unknown | resolved | none | * | who was notified of a firing is notified of its end |
-| * | send, hold | nothing, resolved | firing | none | * | what is to go out has a time |
-| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | no destination is to be notified of it |
-| * | send, hold | unknown | firing | none | * | an attempt leaves the time as it is until its outcome is recorded |
-| * | inhibited | firing, unknown | firing | * | * | an inhibitor delays a first notification only |
-| * | given_up | * | * | later | * | it waits for no hour: it is not due, or an end or a repeat is due immediately |
-| delivered, failed, in doubt, given up, delivered late, given up late | * | nothing, firing, resolved | * | * | * | a claim makes it unknown, and it stays so until the outcome is recorded |
-| shown whole | * | * | firing | * | * | then something of the group fires |
-| shown whole | * | nothing, firing, unknown | * | * | * | only what was notified as resolved is notified once more |
+| * | digest | * | * | * | * | only a member of a digest has this decision |
+| fires: digest, repeats: digest, judged: digest | * | * | * | * | * | only a member of a digest has this decision |
+| * | * | * | resolved | later | * | an end is due immediately or not at all |
+| * | * | nothing, resolved | resolved | now | * | an end is due only if the destination was, or may have been, notified of the firing |
+| * | * | firing, unknown | resolved | none | * | a destination that was notified of a firing is notified of its end |
+| * | send, hold | nothing, resolved | firing | none | * | a member that is to be sent has a time |
+| * | inhibited, drop, given_up | nothing, resolved | firing | now, later | * | the destination is not to be notified of the alert |
+| * | send, hold | unknown | firing | none | * | the time stays as it is until the outcome of the attempt is recorded |
+| * | inhibited | firing, unknown | firing | * | * | an inhibitor delays only a first notification |
+| * | given_up | * | * | later | * | such a member is not due, or its end or a repeat is due immediately |
+| delivered, failed, in doubt, given up, delivered late, given up late | * | nothing, firing, resolved | * | * | * | a claim makes `notified` unknown until the outcome is recorded |
+| shown whole | * | * | firing | * | * | the event means that nothing in the group fires |
+| shown whole | * | nothing, firing, unknown | * | * | * | only a member that was notified as resolved is sent once more |
 """
 
 NEVER_IN_DIGESTS = """
 | event | decision | notified | status | due | knew | why it can't be |
 |---|---|---|---|---|---|---|
-| * | send, hold, given_up | * | * | * | * | a slot takes what the rules put into a digest |
-| fires: send, fires: hold, repeats: send, repeats: hold, judged: send, judged: hold | * | * | * | * | * | a slot takes what the rules put into a digest |
-| * | * | firing, unknown, resolved | * | * | * | a digest goes out once: its slot says whether it has |
-| * | * | * | * | now, later | * | it is due with its slot |
+| * | send, hold, given_up | * | * | * | * | a digest has only members that the rules put into it |
+| fires: send, fires: hold, repeats: send, repeats: hold, judged: send, judged: hold | * | * | * | * | * | a digest has only members that the rules put into it |
+| * | * | firing, unknown, resolved | * | * | * | a digest is sent once; its slot says whether it was sent |
+| * | * | * | * | now, later | * | a member of a digest is due when its slot is |
 """

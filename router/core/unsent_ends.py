@@ -50,7 +50,7 @@ def settle_ends(
 ) -> None:
     """Settle ends for which no message is sent: the members count as notified of the end, and are not due.
 
-    :param firing: what the open fates become of changes that are no ends; the fates of ends are dropped
+    :param firing: the new fate of open changes that report a firing; those that report an end become ``dropped``
     """
     ended = list(members)
     settle_fates(state, [each.id for each in ended], now, firing)

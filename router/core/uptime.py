@@ -1,6 +1,6 @@
 """Uptime: since when the router has run without a gap or a step of the clock.
 
-No alert ends by timeout because of time before that: a step of the clock, or a time without the router, ends no alert.
+Timeouts count from that moment. So a step of the clock, or a time without the router, ends no alert.
 """
 
 from router.core.rows import MetaRow

@@ -30,7 +30,8 @@ Ranges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One entry of Alertmanager's ``time_intervals[].time_intervals``; all fields given must hold.
+    """One entry of Alertmanager's ``time_intervals[].time_intervals``; it matches a moment if all fields that are given
+    match.
 
     times: (start, end) minutes of the day, end exclusive; weekdays: (first, last), Sunday 0, inclusive;
     days_of_month: (first, last) in 1..31 or -31..-1; months: (first, last) 1..12; years: (first, last).
@@ -51,7 +52,7 @@ class Interval:
         )
 
     def holds_on(self, day: date) -> bool:
-        """Return whether the conditions on the date hold."""
+        """Return whether a date meets the conditions on the date."""
         return (
             _in_any_range(self.weekdays, _weekday_number(day))
             and _in_any_range(self.months, day.month)
@@ -61,7 +62,7 @@ class Interval:
 
     @property
     def edges(self) -> set[int]:
-        """The minutes of the day at which it may open or close."""
+        """The minutes of the day at which it can open or close."""
         return {0, *(edge for times in self.times or () for edge in times)}
 
 
@@ -161,7 +162,7 @@ class Hours:
         return f"{local_time(at, zone):%a %H:%M} {zone.key}"
 
     def _candidates(self, now: Millis, days: int) -> Iterator[Millis]:
-        """Yield every instant after ``now`` at which it may open or close, in order: edges of the intervals, midnights,
+        """Yield every instant after ``now`` at which it can open or close, in order: edges of the intervals, midnights,
         and clock changes of each zone.
         """
         edges: dict[ZoneInfo, set[int]] = {}

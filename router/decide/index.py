@@ -1,4 +1,4 @@
-"""Finds which of many sets of matchers hold for an alert, without trying each of them.
+"""Finds which of many sets of matchers match an alert, without trying each of them.
 
 Each set is a bit. For each label, masks of these bits say which sets a value of the label allows. So an alert costs a
 few operations on wide integers, however many sets there are. A regular expression is tried once for each value, and only
@@ -16,7 +16,7 @@ _MAX_VALUES_REMEMBERED = 8_192
 
 
 class MatcherIndex:
-    """Sets of matchers. A set holds for an alert if all of its matchers do."""
+    """Sets of matchers. A set matches an alert if all of its matchers do."""
 
     def __init__(self, sets: Sequence[tuple[Matcher, ...]]) -> None:
         by_name: dict[str, dict[int, tuple[Matcher, ...]]] = defaultdict(dict)
@@ -43,7 +43,7 @@ class MatcherIndex:
                 self._anywhere |= 1 << number
 
     def holding(self, labels: Labels) -> Iterator[int]:
-        """Yield the numbers of the sets that hold, ascending."""
+        """Yield the numbers of the sets that match, ascending."""
         candidates = self._anywhere
         asked = []
         for name, value in labels.items():
@@ -87,7 +87,10 @@ class _Label:
         return self._free | self._patterns | self._exact.get(value, 0)
 
     def holding(self, value: str, candidates: int) -> int:
-        """Return the mask of the candidates whose matchers on this label hold. :param candidates: all possible"""
+        """Return the mask of the candidates whose matchers on this label match the value.
+
+        :param candidates: all possible
+        """
         unclear = candidates & ~self._free
         if not unclear:
             return candidates

@@ -48,7 +48,7 @@ class Matcher:
         return self.accepts(labels.get(self.name, ""))
 
     def accepts(self, value: str) -> bool:
-        """Return whether the matcher holds for a label with this value."""
+        """Return whether the matcher matches a label with this value."""
         if self._regex is None:
             return (value == self.value) is (self.op == "=")
         return (self._regex.search(value) is not None) is (self.op == "=~")

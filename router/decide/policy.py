@@ -189,7 +189,7 @@ class Policy:
     inhibition: Inhibition = field(default_factory=Inhibition)
     inhibit_wait: Millis = 5_000
     stale_after: Millis = 12 * HOUR
-    """An alert of a source that can't be asked counts as ended if it is not repeated for so long; 0: never."""
+    """An alert of a source that can't be asked counts as ended if it is not repeated for this long (ms); 0: never."""
     operators: str | None = None
     """The receiver that is notified of broken destinations; None: the routes decide."""
     fingerprint: str = ""
@@ -208,7 +208,7 @@ class Policy:
     def match(self, labels: Labels, identity: str = "", *, own: bool = False) -> "Matched":
         """Return what the policy says about the labels of an alert.
 
-        :param identity: of the alert; the result is remembered under it, unless it is empty
+        :param identity: the identity of the alert, under which the result is remembered; empty: it is not remembered
         :param own: it is a self-alert
         """
         if identity and not own and (known := self._matched.get(identity)) is not None:

@@ -47,10 +47,9 @@ class Lanes:
         send_seconds: float = MAX_SECONDS,
         counting_since: Callable[[], Awaitable[Millis]] = _always,
     ) -> None:
-        """
-        :param channels: by name
+        """:param channels: by name
         :param current: the configuration in force
-        :param send_seconds: how long one attempt may take
+        :param send_seconds: the time limit of one attempt
         :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
             :class:`router.clock_watch.ClockWatch`
         """
@@ -82,8 +81,8 @@ class Lanes:
     async def serve(self, destinations: Iterable[Destination]) -> None:
         """Serve only these destinations from now on, within the limits in force.
 
-        A lane that stays keeps its pauses. But if its channel or its options have changed, the destination may be
-        repaired, so it is tried immediately.
+        A lane that stays keeps its pauses. But if its channel or its options have changed, the destination has possibly
+        been repaired, so it is tried immediately.
 
         :raises StoreUnavailable: the reports of the last process can't be read, or a backoff can't be ended
         """

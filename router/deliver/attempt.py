@@ -11,8 +11,9 @@ from router.store import ClaimedDelivery
 log = structlog.get_logger(__name__)
 
 MAX_SECONDS = 90.0
-"""How long an attempt may take. A channel ends its attempts earlier by itself, and remembers the part that it has sent.
-So an attempt that takes longer hangs."""
+"""The time limit of an attempt (seconds). A channel ends its attempts before that by itself, and remembers the part
+that it has sent. So an attempt that takes longer than this hangs.
+"""
 # The time that an attempt has to end after a stop has cancelled it.
 _CANCEL_SECONDS = 0.5
 

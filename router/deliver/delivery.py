@@ -109,7 +109,7 @@ class Delivery:
         return await self._context.render_threads.run(make, *args, **kwargs)
 
     async def _wait_for_rate(self, calls: Sequence[Call]) -> int:
-        """Wait until the first call may go, and count it and the calls that may follow immediately.
+        """Wait until the first call is allowed, and count it and the calls that are allowed immediately after it.
 
         :returns: how many calls are counted: all for a storm's message, which is not sent in parts
         """
@@ -237,7 +237,8 @@ class Delivery:
         not_before: Millis,
         message: bytes | None = None,
     ) -> Recorded:
-        """Record an outcome, and wait for the store as long as it takes: nothing more of the conversation is sent before.
+        """Record an outcome, and wait for the store as long as it takes: nothing else of the conversation is sent
+        before the outcome is stored.
 
         :raises StoreUnavailable: the service stops
         """

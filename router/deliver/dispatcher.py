@@ -1,4 +1,4 @@
-"""The dispatcher: one loop that claims as many deliveries for each lane as may begin there, and starts them."""
+"""The dispatcher: one loop that claims as many deliveries for each lane as can begin there, and starts them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ class Dispatcher:
         return [lane for lane in self._agenda.take() if lane in self._lanes]
 
     def _look_at(self, lane: Lane) -> None:
-        """Claim as many deliveries for a lane as may begin now. The store takes the claims of several lanes in one
+        """Claim as many deliveries for a lane as can begin now. The store takes the claims of several lanes in one
         transaction.
         """
         key = lane.destination.key
@@ -123,7 +123,7 @@ class Dispatcher:
             for work in claimed.works:
                 self._running.start(self._make_delivery(lane, work))
             if lane.end_claim(claimed):
-                self._outages.nothing_is_due(key)
+                self._outages.forget_failures(key)
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)

@@ -19,7 +19,7 @@ def final_outcome(give_up_after: Millis, failure: Retry | Broken) -> Delivered |
 
 
 class ContentSuspects:
-    """Conversations whose refusal looked like a broken destination, while others were delivered later.
+    """Conversations whose refusal looked like a broken destination, while other conversations were delivered after it.
 
     If such a conversation is refused in this way again, its content is the cause: for example, a spam filter refuses the
     words of a mail. It is given up, so that it does not hold up the others.
@@ -27,9 +27,9 @@ class ContentSuspects:
 
     def __init__(self) -> None:
         self._refused: set[int] = set()
-        """Refused since the last delivery."""
+        """Ids of conversations that were refused since the last successful delivery."""
         self._suspects: set[int] = set()
-        """Refused before the last delivery."""
+        """Ids of conversations that were refused before the last successful delivery."""
 
     def reclassify(self, conversation: int, outcome: Outcome) -> Outcome:
         """Return the outcome of an attempt as it counts: a suspect that is refused again is rejected."""

@@ -7,7 +7,9 @@ from router.model import Message
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 MAX_KEPT_ALERTS = 2_000
-"""Of a message about more alerts, only their number is kept, because each attempt would take megabytes."""
+"""The largest number of alerts in a message that is kept whole. Of a message about more alerts than this, only their
+number is kept, because each attempt would take megabytes.
+"""
 
 
 def packed_message(message: Message, alerts: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A lane serves one destination, in order and at its rate. It knows how much may begin now, and adapts to outcomes."""
+"""A lane serves one destination, in order and at its rate. It knows how much can begin now, and adapts to outcomes."""
 
 import asyncio
 import random
@@ -51,7 +51,7 @@ class Lane:
         self.destination = destination
         self.spec = spec
         self.is_closing = False
-        """The rules no longer name the destination: only what is due now is still sent."""
+        """Whether the rules no longer name the destination. Then only what is due now is still sent."""
         self.closed = asyncio.Event()
         """Set when a closing lane is removed, or when the rules name its destination again."""
         self.look_at: Millis | None = None
@@ -80,7 +80,7 @@ class Lane:
         self._probes = 0
         """Attempts in a row that found the destination broken."""
         self._trial: Trial | None = None
-        """Gets the outcome of the next delivery, for a person who resumed the destination and waits."""
+        """Gets the outcome of the next delivery, if a person has resumed the destination and waits for the result."""
         self._claim_trial: Trial | None = None
         """The trial as it was when the present claim began."""
         self._suspects = ContentSuspects()
@@ -129,11 +129,11 @@ class Lane:
     # Changes from outside.
 
     def wake(self) -> None:
-        """Note that something may be due now."""
+        """Record that something is possibly due now."""
         self.note_due(0)
 
     def note_due(self, at: Millis | None) -> None:
-        """Note that something is due at that time of the wall clock. :param at: None: nothing is due"""
+        """Record that something is due at that time of the wall clock. :param at: None: nothing is due"""
         if at is not None:
             self._due_at = at if self._due_at is None else min(at, self._due_at)
             self._request_look(self)
@@ -141,7 +141,7 @@ class Lane:
     def change(self, destination: Destination, channel: Channel | None) -> None:
         """Apply the rules in force. They may have changed what is due and the rate.
 
-        If they also changed how the destination is notified, for example the token, note that it may be repaired.
+        If they also changed how the destination is notified, for example the token, set :attr:`may_be_repaired`.
 
         :param channel: the channel in force; None: routes.yaml has never had a section for it
         """
@@ -163,7 +163,7 @@ class Lane:
         self._request_look(self)
 
     def removed(self) -> None:
-        """Note that the lane was removed."""
+        """Mark the lane as removed."""
         self.look_at = None
         self._shared.remove(self)
         self.closed.set()
@@ -173,7 +173,7 @@ class Lane:
         self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
 
     def resume(self) -> None:
-        """End a pause, because the destination may be repaired."""
+        """End a pause. Call it when the destination has possibly been repaired."""
         self._paused_until = self._probes = 0
         self.wake()
 
@@ -193,7 +193,7 @@ class Lane:
     # Claims.
 
     def begin_claim(self) -> Permit | None:
-        """Return the permit for as many deliveries as may begin now. None: none may; :attr:`look_at` is then the time at
+        """Return the permit for as many deliveries as can begin now. None: none can; :attr:`look_at` is then the time at
         which that may change by itself.
         """
         now, startable = self._clock.elapsed(), self._startable()
@@ -213,7 +213,7 @@ class Lane:
         return Permit(self.destination, limits, slots, others_first=others_first)
 
     def _startable(self) -> int:
-        """Return how many deliveries may begin by the limits of the lane itself. If none may, set :attr:`look_at`."""
+        """Return how many deliveries can begin by the limits of the lane itself. If none can, set :attr:`look_at`."""
         self.look_at = None
         # While a destination is broken, one delivery probes it. Where storms are possible, the state that a storm's message
         # shows must not change during a delivery.
@@ -230,7 +230,7 @@ class Lane:
         return max(0, min(slots, self._bucket.tokens(now) - self._slots.uncounted))
 
     def end_claim(self, claimed: Claimed) -> bool:
-        """Note the result of a claim. What became due during the claim stays due.
+        """Apply the result of a claim. What became due during the claim stays due.
 
         :returns: whether nothing is left to do here, and nothing waits only because an attempt failed
         """
@@ -243,12 +243,15 @@ class Lane:
         return not claimed.idle.failing
 
     def give_back(self, slots: int) -> None:
-        """Note that no delivery used these slots."""
+        """Return slots that no delivery used."""
         self._slots.give_back(slots)
         self._shared.give_back(slots)
 
     def claim_failed(self, wait: Millis | None = None) -> None:
-        """Claim again later; what is due stays due. :param wait: None: longer after each failure"""
+        """Claim again later; what is due stays due.
+
+        :param wait: how long to wait (ms); None: a time that grows with each failure
+        """
         self._is_claiming, self._due_at = False, 0
         self._failed_claims += 1
         if wait is None:
@@ -259,26 +262,28 @@ class Lane:
     # Deliveries.
 
     def delivery_began(self, delivery: "Delivery") -> Trial | None:
-        """Note that a delivery begins. Return the trial that waits for its outcome; None: there is no trial."""
+        """Record that a delivery begins. Return the trial that waits for its outcome; None: there is no trial."""
         self._slots.began(delivery)
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
         return self._trial
 
     def first_call_counted(self) -> None:
-        """Note that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
+        """Record that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
         self._slots.first_call_counted()
         self._shared.first_calls_counted()
         self.note_due(self._due_at)
 
     def delivery_sent(self) -> None:
-        """Note that a delivery is sent, and only has to be recorded."""
+        """Free the slot of a delivery that is sent and only has to be recorded."""
         self._slots.sent()
         self._shared.free()
         self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
-        """Note that a delivery is recorded, or has failed. :param claim_again: the next claim says whether anything
-        is left to do
+        """Record the end of a delivery: its outcome is saved, or saving it has failed.
+
+        :param claim_again: make another claim even if nothing seems to be due; its result says whether anything is left
+            to do
         """
         self._slots.ended(delivery)
         if claim_again or (self._trial is not None and not self._trial.done()):

@@ -22,11 +22,11 @@ class RuntimeConfig:
     policy: Policy
     templates: Templates
     channels: Mapping[str, Channel]
-    """The channels by name, one for each that has settings."""
+    """The open channels, by name."""
     give_up_after: Mapping[str, Millis]
     """By channel name: how long a delivery is retried (ms); 0: without end."""
     alert_after: Mapping[str, Millis] = field(default_factory=dict)
-    """By channel name: how long all deliveries may fail before that is reported (ms); 0: it is never reported."""
+    """By channel name: after how long without a successful delivery a destination is reported (ms); 0: never."""
     shared: Mapping[str, SharedLimits] = field(default_factory=dict)
     """The limits that destinations share, by section of ``channels:``."""
 
@@ -41,7 +41,7 @@ class LaneContext:
     current: Callable[[], RuntimeConfig]
     self_alerts: SelfAlerts
     send_seconds: float
-    """How long one attempt may take."""
+    """The time limit of one attempt (seconds)."""
     counting_since: Callable[[], Awaitable[Millis]]
     """Returns since when time has passed without a step of the clock (epoch ms). A step must not make anything overdue."""
     render_threads: Threads

@@ -5,7 +5,7 @@ _MAX_UNRECORDED = 4
 
 
 class LaneSlots:
-    """Knows how many more deliveries may begin.
+    """Knows how many more deliveries can begin.
 
     A delivery is under way until it is recorded. But it leaves its slot to the next one as soon as it is sent.
     """
@@ -23,7 +23,7 @@ class LaneSlots:
         return not self._under_way
 
     def free(self, max_concurrency: int, *, one_at_a_time: bool) -> int:
-        """Return how many more deliveries may begin; it may be negative after a limit was lowered.
+        """Return how many more deliveries can begin; it may be negative after a limit was lowered.
 
         :param max_concurrency: how many may be sent at the same time
         :param one_at_a_time: the next delivery begins only after the last one is recorded
@@ -39,22 +39,22 @@ class LaneSlots:
         self.uncounted += slots
 
     def give_back(self, slots: int) -> None:
-        """Note that no delivery used these slots."""
+        """Return slots that no delivery used."""
         self.uncounted -= slots
 
     def first_call_counted(self) -> None:
-        """Note that the first call of a delivery is counted in the rate, or that the delivery makes no call."""
+        """Record that the first call of a delivery is counted in the rate, or that the delivery makes no call."""
         self.uncounted -= 1
 
     def began(self, delivery: object) -> None:
-        """Note that a claimed delivery begins."""
+        """Record that a claimed delivery begins."""
         self._under_way.add(delivery)
 
     def sent(self) -> None:
-        """Note that a delivery is sent, and only has to be recorded."""
+        """Record that a delivery is sent, and only has to be recorded."""
         self._sent += 1
 
     def ended(self, delivery: object) -> None:
-        """Note that a sent delivery is recorded, or that recording it has failed."""
+        """Record that the outcome of a sent delivery is saved, or that saving it has failed."""
         self._under_way.discard(delivery)
         self._sent -= 1

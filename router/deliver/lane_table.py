@@ -86,7 +86,7 @@ class LaneTable:
         return frozenset(each.destination.key for each in lane.peers() if not each.is_closing)
 
     def wake_waiting(self) -> None:
-        """Look at the lanes that wait for their shared limits and may begin a delivery now."""
+        """Look at the lanes that wait for their shared limits and can begin a delivery now."""
         for each in self._limiters.values():
             each.wake_waiting(self._clock.elapsed())
 

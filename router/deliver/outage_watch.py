@@ -26,8 +26,8 @@ class OutageWatch:
         alert_after: Callable[[str], Millis],
         counting_since: Callable[[], Awaitable[Millis]],
     ) -> None:
-        """
-        :param alert_after: by channel name: how long nothing may succeed before that is reported; 0: any time
+        """:param alert_after: by channel name: after how long without a successful delivery a destination is reported; 0:
+            never
         :param counting_since: see :class:`router.deliver.Lanes`
         """
         self._clock = clock
@@ -48,10 +48,10 @@ class OutageWatch:
             lane.look_by(at)
         self.run_once(f"report of {key}", partial(self._report, key, alert_after))
 
-    def nothing_is_due(self, destination: str) -> None:
-        """Forget failures that ended by themselves."""
+    def forget_failures(self, destination: str) -> None:
+        """Forget the failures of a destination at which nothing is due any more: what failed no longer has to be sent."""
         if self._self_alerts.trouble(destination) is not None:
-            self.run_once(f"calm of {destination}", partial(self._self_alerts.nothing_is_due, destination))
+            self.run_once(f"calm of {destination}", partial(self._self_alerts.forget_failures, destination))
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """End the work that is under way, and return its tasks to wait for."""

@@ -48,8 +48,8 @@ class Neighbours(Protocol):
 
 
 class SelfAlerts:
-    """Raises and ends these alerts. They are accepted as webhooks are and routed as all alerts are, but they are not sent
-    to the destinations that they are about.
+    """Raises and ends self-alerts. They are accepted as webhooks are and routed as all alerts are, but they are not
+    sent to the destinations that they are about.
     """
 
     def __init__(
@@ -141,7 +141,10 @@ class SelfAlerts:
     async def delivery_failed(
         self, destination: str, outcome: Retry | Broken | Rejected, alert_after: Millis
     ) -> None:
-        """Note a failed attempt. :param alert_after: how long no delivery may succeed before that is reported; 0: any time"""
+        """Record a failed attempt.
+
+        :param alert_after: after how long without a successful delivery the failure is reported; 0: never
+        """
         if self._troubles is None:
             return
         now = self._clock.now()
@@ -174,20 +177,23 @@ class SelfAlerts:
             self._reporting[trouble.cause] = task
             task.add_done_callback(lambda _: self._reporting.pop(trouble.cause, None))
 
-    async def nothing_is_due(self, destination: str) -> None:
-        """Forget failures of single conversations that have ended: they are no outage."""
+    async def forget_failures(self, destination: str) -> None:
+        """Forget the failures of a destination at which nothing is due any more: what failed no longer has to be sent.
+
+        Failures that are reported, or after which a delivery was given up or the destination was found broken, stay.
+        """
         trouble = self.trouble(destination)
         if trouble is not None and trouble.reported is None and not (trouble.gave_up or trouble.broken):
             await self._forget(destination)
 
     async def delivery_succeeded(self, destination: str) -> None:
-        """Note a success, or that the destination is gone. The alert ends with the last destination of its cause."""
+        """Record a success, or that the destination is gone. The alert ends with the last destination of its cause."""
         self._succeeded_at[destination] = self._clock.now()
         trouble = self.trouble(destination)
         if trouble is None or self._troubles is None:
             return
         del self._troubles[destination]
-        others = self._members(trouble.cause)
+        others = self._troubles_of(trouble.cause)
         if trouble.reported is not None:
             log.info("destination repaired", destination=destination)
             if not self._is_reported(trouble.cause) and not await self._post(
@@ -196,19 +202,19 @@ class SelfAlerts:
                 self._troubles.setdefault(destination, trouble)  # the next delivery ends it
                 return
         await self._forget(destination)
-        for each in others:  # the shared cause may be repaired
+        for each in others:  # the shared cause has possibly been repaired
             with suppress(StoreUnavailable):  # then each waits for its own next attempt
                 await self._store.resume(each.destination)
             self._lanes.resume(each.destination)
 
     # Reports.
 
-    def _members(self, cause: str) -> list[Trouble]:
+    def _troubles_of(self, cause: str) -> list[Trouble]:
         found = [each for each in (self._troubles or {}).values() if each.cause == cause]
         return sorted(found, key=lambda each: (each.since, each.destination))
 
     def _is_reported(self, cause: str) -> bool:
-        return any(each.reported is not None for each in self._members(cause))
+        return any(each.reported is not None for each in self._troubles_of(cause))
 
     async def _report(self, cause: str) -> None:
         """Post the alert of a cause, or update it with more destinations. It waits a little for deliveries under way at
@@ -221,12 +227,12 @@ class SelfAlerts:
             log.exception("report failed unexpectedly", cause=cause)
 
     async def _post_report(self, cause: str) -> None:
-        while fresh := [each for each in self._members(cause) if each.reported is None]:
+        while fresh := [each for each in self._troubles_of(cause) if each.reported is None]:
             for each in fresh:
                 log.error("destination broken", destination=each.destination, cause=cause, reason=each.reason)
-            known = [each.reported for each in self._members(cause) if each.reported is not None]
+            known = [each.reported for each in self._troubles_of(cause) if each.reported is not None]
             since = min(known, default=self._clock.now())
-            reported = [replace(each, reported=since) for each in self._members(cause)]
+            reported = [replace(each, reported=since) for each in self._troubles_of(cause)]
             if not await self._post(self._alert(reported, Status.FIRING)):
                 return
             for each in reported:
@@ -236,9 +242,9 @@ class SelfAlerts:
                 await self._post(self._alert(reported, Status.RESOLVED))
 
     async def _wait_for_peers(self, cause: str) -> None:
-        members = {each.destination for each in self._members(cause)}
-        peers = set().union(*map(self._lanes.peers, members)) if members else set()
-        if cause in members:  # a destination that fails for its own cause
+        failing = {each.destination for each in self._troubles_of(cause)}
+        peers = set().union(*map(self._lanes.peers, failing)) if failing else set()
+        if cause in failing:  # a destination that fails for its own cause
             return
         settled = asyncio.ensure_future(self._settled(peers))
         late = asyncio.ensure_future(self._clock.wait(asyncio.Event(), self._clock.now() + _WAIT_FOR_PEERS))
@@ -248,10 +254,10 @@ class SelfAlerts:
             settled.cancel()
             late.cancel()
 
-    def _alert(self, members: list[Trouble], status: Status) -> Alert:
-        """Return the alert of one cause. :param members: all are reported, the first failure is first"""
-        now, policy, first = self._clock.now(), self._policy(), members[0]
-        keys = [each.destination for each in members]
+    def _alert(self, troubles: list[Trouble], status: Status) -> Alert:
+        """Return the alert of one cause. :param troubles: of the cause; all are reported, the first failure comes first"""
+        now, policy, first = self._clock.now(), self._policy(), troubles[0]
+        keys = [each.destination for each in troubles]
         labels = self._labels.get(first.cause) or {
             "alertname": ALERTNAME, policy.severity.label: policy.severity.levels[0], "cause": first.cause,
         }  # fmt: skip
@@ -275,17 +281,17 @@ class SelfAlerts:
             status,
             first.reported,
             now if status is Status.RESOLVED else None,
-            about=self._excluded_destinations(members, labels),
+            about=self._excluded_destinations(troubles, labels),
         )
 
-    def _excluded_destinations(self, members: list[Trouble], labels: Mapping[str, str]) -> frozenset[str]:
-        """Return where the alert is not sent: to its members, and to their peers without a success since the first failure,
-        unless no destination would be left.
+    def _excluded_destinations(self, troubles: list[Trouble], labels: Mapping[str, str]) -> frozenset[str]:
+        """Return the destinations that the alert is not sent to: those with these troubles, and those of their peers
+        that had no success since the first failure. The peers are not excluded if no destination would be left.
         """
-        known = frozenset(each.destination for each in members)
-        if members[0].cause in known:
+        known = frozenset(each.destination for each in troubles)
+        if troubles[0].cause in known:
             return known
-        since = members[0].since
+        since = troubles[0].since
         peers = {key for each in known for key in self._lanes.peers(each)}
         wide = known | {key for key in peers if self._succeeded_at.get(key, 0) < since}
         return wide if decide(labels, self._policy(), self._clock.now(), about=wide) else known

@@ -55,7 +55,7 @@ class SharedLimiter(Generic[L]):
         return (self._edits, self._bucket) if call is Call.EDIT else (self._bucket,)
 
     def startable(self, now: Millis) -> int:
-        """Return how many deliveries may begin now."""
+        """Return how many deliveries can begin now."""
         tokens = self._bucket.tokens(now) - self._uncounted
         if self._max_concurrency is not None:
             tokens = min(tokens, self._max_concurrency - self._taken)
@@ -85,7 +85,7 @@ class SharedLimiter(Generic[L]):
         self.free(slots)
 
     def first_calls_counted(self, deliveries: int = 1) -> None:
-        """Note that the first calls of deliveries are counted in the rate, or that these deliveries make no call."""
+        """Record that the first calls of deliveries are counted in the rate, or that these deliveries make no call."""
         self._uncounted -= deliveries
         self._look_at_first()
 
@@ -100,7 +100,7 @@ class SharedLimiter(Generic[L]):
             self._request_look(next(iter(self._waiting)))
 
     def wake_waiting(self, now: Millis) -> None:
-        """Make as many waiting lanes ask again as deliveries may begin now."""
+        """Make as many waiting lanes ask again as deliveries can begin now."""
         if self._waiting:
             for lane in list(islice(self._waiting, self.startable(now))):
                 self._request_look(lane)

@@ -1,4 +1,4 @@
-"""How fast calls may go: token buckets, by the monotonic clock. Pure."""
+"""How fast calls can be made: token buckets, by the monotonic clock. Pure."""
 
 from router.model import Millis, Rate
 
@@ -9,8 +9,8 @@ _SLOWDOWN_ON_ACCEPT = 0.98
 
 
 class TokenBucket:
-    """Allows ``rate.burst`` calls together and ``rate.limit`` calls per ``rate.per`` in the long run. After a refusal it
-    allows fewer for a while.
+    """Allows ``rate.burst`` calls together and ``rate.limit`` calls per ``rate.per`` in the long run. After a refusal
+    it allows fewer calls than that for a while.
 
     It counts in ticks, of which a millisecond has ``rate.limit``. So the time between two calls is a whole number of ticks,
     and its sums are exact.
@@ -66,14 +66,14 @@ class TokenBucket:
         return at
 
     def refused(self, until: Millis) -> None:
-        """Note that the provider asked to wait until this time. After that there is no burst, and calls are slower
-        for a while.
+        """Allow no call before this time, because the provider asked to wait. After that there is no burst, and calls
+        are slower for a while.
         """
         self._slowdown = min(_MAX_SLOWDOWN, self._slowdown * _SLOWDOWN_ON_REFUSAL)
         self._full_at = until * self._ticks + (self._burst - 1) * self._interval
 
     def accepted(self) -> None:
-        """Note that the provider accepted a call. Each accepted call raises a lowered rate a little, up to the
+        """Record that the provider accepted a call. Each accepted call raises a lowered rate a little, up to the
         configured one.
         """
         self._slowdown = max(1.0, self._slowdown * _SLOWDOWN_ON_ACCEPT)

@@ -19,7 +19,9 @@ class Status(StrEnum):
 
 
 class Change(StrEnum):
-    """What an accepted alert changed in what was known about it."""
+    """The kind of a change: the accepted report says that the alert fired, that it resolved, or only what was known
+    before.
+    """
 
     FIRED = "fired"
     RESOLVED = "resolved"

@@ -97,7 +97,7 @@ class StormView:
     """How many of the groups that the storm's messages named still fire."""
     alerts: int
     lines: tuple[StormLine, ...]
-    """The worst of these groups, the most urgent first."""
+    """The worst of the groups that still fire, the most urgent first."""
     over: bool
     """All groups that the storm's messages named have ended; this is the last message."""
     resolved: int = 0
@@ -120,7 +120,9 @@ class Conversation:
     """32 hex digits, the same for every delivery of this conversation; dedup keys are made of it. It depends on the
     random id of the database, so two routers that share a destination do not share keys."""
     episode: int
-    """Counts the conversations of a subject: a group that fires again after its end starts another one."""
+    """The number of this conversation among those about the same subject, from 1: a group that fires again after its
+    end starts the next one.
+    """
     version: int
     """The generation of the conversation whose state this delivery sends; it grows with every change."""
     now: Millis

@@ -81,8 +81,9 @@ class Destination:
     on_failure: str | None = None
     """The receiver that is notified instead, if a delivery to this destination is given up."""
     machine: bool = False
-    """A program is notified, not people. It gets every repeat, unless a route says otherwise: it may treat an alert that
-    is not repeated as ended."""
+    """A program is notified, not people. It gets every repeat, unless a route says otherwise: some programs treat an
+    alert that is not repeated as ended.
+    """
     limits: LaneLimits = LaneLimits()
     send_resolved: bool = True
     """Whether a message is sent when alerts end; a message about other alerts shows ends in either case."""

@@ -64,7 +64,9 @@ class Delivered:
     reached: bool = True
     """Whether this attempt delivered something. It did not if all remaining recipients were refused."""
     unpaid: tuple[Call, ...] = field(default=(), compare=False)
-    """Calls that were made in addition to ``Message.calls``, e.g. a second one after a refusal. They count as well."""
+    """Calls that were made in addition to ``Message.calls``, e.g. a second one after a refusal. They count towards the
+    rates as well.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,16 @@ class Retry(_Failure):
     words: str = field(default="", compare=False)
     """The provider's words, bounded and without secrets. They do not distinguish outcomes."""
     cause: str = field(default="", compare=False)
-    """The cause, if it is more than this destination, e.g. the smarthost: failures of one cause are reported as one."""
+    """The cause that other destinations share, e.g. the mail server: all failures with this cause are reported
+    together. Empty: only this destination is affected.
+    """
     unpaid: tuple[Call, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Broken(_Failure):
-    """Nothing can reach the destination until someone fixes it: the Slack channel is gone, a token was revoked. What is
-    due there waits.
+    """Nothing can reach the destination until someone repairs it, for example because the Slack channel was deleted or
+    a token was revoked. What is due there waits.
     """
 
     reason: str
@@ -136,5 +140,6 @@ the others know; ``state`` says what the others know, by a channel's own value o
 the two values below."""
 
 KNOWN_FIRING, KNOWN_OVER = "known firing", "known over"
-"""What the recipients of a mail know that were not refused: that alerts fire, or that all have ended. The mail is sent to a
-refused recipient alone while it has no news for the others, and otherwise to all recipients."""
+"""What the recipients of a mail know, without those that were refused: that alerts fire, or that all have ended. The
+mail is sent to a refused recipient alone while it has no news for the others, and otherwise to all recipients.
+"""

@@ -23,7 +23,9 @@ class Alertmanager:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A sender that may post. Without a token and a password: only from a loopback address."""
+    """A sender that is allowed to post webhooks. Without a token and a password, it is allowed to post from a loopback
+    address only.
+    """
 
     name: str
     bearer_token: str | None = field(default=None, repr=False)

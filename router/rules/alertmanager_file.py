@@ -49,7 +49,7 @@ class AlertmanagerFile:
 
 
 def note_unread(source: AlertmanagerFile) -> None:
-    """Note the keys that were not read. Keys of one section that need the same step share a note."""
+    """Add notes about the keys that were not read. Keys of one section that need the same step share a note."""
     found: dict[tuple[str, str], list[tuple[Node, str]]] = {}
     for node, key in source.root.unread():
         if node.data[key] is not None:

@@ -125,7 +125,11 @@ def check_keys(item: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def alert_from(item: Any) -> GivenAlert:
-    """Return the alert of a label map, or of a mapping with ``labels``. :raises InputError: it is neither"""
+    """Return an alert with the given labels.
+
+    :param item: the alert's labels, or a mapping with the key ``labels``
+    :raises InputError: the item is neither
+    """
     labels = item.get("labels", item) if isinstance(item, Mapping) else None
     if not isinstance(labels, Mapping):
         raise InputError(

@@ -60,7 +60,7 @@ class Timetable:
 def timetables(intervals: Iterable[NamedInterval], now: Millis, days: int = 14) -> list[Timetable]:
     """Return when each interval is open, from the start of the local day of ``now``.
 
-    The spans are exact: the interval is evaluated at every instant at which it may change.
+    The spans are exact: the interval is evaluated at every instant at which it can change.
     """
     return [_timetable(interval, now, days) for interval in intervals]
 
@@ -132,7 +132,7 @@ def _spans(
 
 
 def _changes(interval: NamedInterval, start: Millis, end: Millis) -> set[Millis]:
-    """Return every instant at which an interval may open or close: midnights, edges of its entries, clock changes.
+    """Return every instant at which an interval can open or close: midnights, edges of its entries, clock changes.
 
     A calendar's days are those of the first entry's zone, and begin at its midnights.
     """

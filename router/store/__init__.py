@@ -97,9 +97,9 @@ class Store:
         return store
 
     async def close(self, within: float = math.inf) -> None:
-        """Finish the queued writes, then release the database.
+        """Finish the queued writes, then close the database.
 
-        :param within: seconds; a writer that is still stuck after these is abandoned
+        :param within: seconds; if the writer is still stuck after this time, it is left to end with the process
         """
         await self.database.close(within)
         self._packer.close()
@@ -178,7 +178,7 @@ class Store:
     ) -> Recorded:
         """Record the outcome of an attempt in the ledger, see :meth:`router.store.recording.Recording.record`.
 
-        :param not_before: when the next attempt may begin at the earliest (epoch ms)
+        :param not_before: when the next attempt can begin at the earliest (epoch ms)
         :param message: what was sent, as JSON; None: nothing was sent
         """
         packed = None if message is None else await self._packer.pack(message)
@@ -196,14 +196,16 @@ class Store:
         await self._recording.close_large(policy, now)
 
     async def retry(self, dead_letter: int, policy: Policy, now: Millis) -> frozenset[str] | None:
-        """Send what a dead letter is about again.
+        """Retry a dead letter: send again what it is about.
 
         :returns: the keys of the destinations that have something to do now; None: there is no such unsettled dead letter
         """
         return await self._recording.retry(dead_letter, policy, now)
 
     async def discard(self, dead_letter: int, now: Millis) -> bool:
-        """Settle a dead letter without another attempt; False: there is no such unsettled dead letter."""
+        """Discard a dead letter: settle it without another attempt. Return False if there is no such unsettled dead
+        letter.
+        """
         return await self._recording.discard(dead_letter, now)
 
     async def resume(self, destination: str) -> None:

@@ -24,7 +24,7 @@ class Backend(Dialect, Protocol):
     engine: sa.Engine
 
     def prepare(self) -> None:
-        """Create what can be created without an administrator, and lock what only one router may use.
+        """Create what can be created without an administrator, and take the lock that keeps a second router out.
 
         :raises StoreUnavailable: it can't be created, or another router serves from it
         """
@@ -54,13 +54,17 @@ class Backend(Dialect, Protocol):
         """
 
     def write_count(self, driver: Any) -> int:
-        """Return a number that grows when the driver's connection writes something."""
+        """Return a counter that grows with the writes of a connection. Two calls in one transaction show whether it has
+        written something.
+
+        :param driver: the writer's connection, as the driver's own object
+        """
 
     def in_transaction(self, driver: Any) -> bool:
-        """Return whether a transaction is open, or may be."""
+        """Return whether a transaction is open. Also True if that is not certain."""
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
-        """Say in words what an error of the driver means: what happened, where, and what to do.
+        """Return, in words, what an error of the driver means: what happened, where, and what to do.
 
         :param error: of the driver, or as SQLAlchemy wraps it
         """

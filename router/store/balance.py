@@ -96,7 +96,7 @@ def _balance_some(connection: sa.Connection, after: int | None) -> tuple[list[tu
 
 
 def pruned_off(connection: sa.Connection, period: Period = ALWAYS) -> int:
-    """Return the imbalance of the sums of pruned rows."""
+    """Return the imbalance (see :attr:`Balance.off`) of the sums of pruned rows."""
     return abs(
         _sum(connection, day_sums, period, day_sums.c.what == "destinations")
         - _sum(connection, fate_sums, period)

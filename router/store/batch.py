@@ -195,8 +195,8 @@ class Batch:
 
 
 def _raisable(error: BaseException) -> Exception:
-    """Return an exception that may be raised to the caller. A future accepts no StopIteration, and a job may not end the
-    process.
+    """Return an exception that may be raised to the caller. A future accepts no StopIteration, and a job must not end
+    the process.
     """
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error

@@ -1,4 +1,6 @@
-"""Begins deliveries. Large ones take many batches, and what they say is read on a reader's connection."""
+"""Begins deliveries. The delivery of a large conversation takes many batches, and its content is read on a reader's
+connection.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -132,8 +134,8 @@ class Claiming:
             raise
 
     async def _find_absorbable(self, destination: str, share: Share, now: Millis) -> AsyncIterator[list[int]]:
-        """Yield the ids of conversations that a storm's message may absorb, most urgent first, some thousands at a time. They
-        may no longer be due when they are handled.
+        """Yield the ids of conversations that a storm's message can absorb, most urgent first, some thousands at a
+        time. It is possible that they are no longer due when they are handled.
         """
         at: jobs.Position | None = jobs.FIRST_POSITION
         while at is not None:

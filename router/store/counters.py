@@ -48,7 +48,9 @@ class CounterKind:
     WEBHOOK = "webhook"
     CHANGE = "change"
     OWED = "owed"
-    """The fates that changes must have: the other side of the ledger."""
+    """How many fates the changes must have, which is the sum of their destinations. The ledger compares it with the
+    fates.
+    """
     FATE = "fate"
     DELIVERY = "delivery"
     ALERT = "alert"

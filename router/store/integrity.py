@@ -49,7 +49,7 @@ class Finding:
 
     count: int
     first: tuple[str, ...]
-    """What the first ten are, in words."""
+    """The first ten cases, in words."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding as JSON: {count, first}."""

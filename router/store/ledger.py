@@ -35,7 +35,7 @@ FATE_NAMES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete",
 def ledger_from_counts(counts: Counts) -> dict[str, Any]:
     """Return the ledger as pages and the API show it. The counts are exact over all restarts and include pruned rows.
 
-    ``imbalance`` is the difference between changes x destinations and their fates: anything but zero is a bug.
+    ``imbalance`` is the difference between changes x destinations and their fates. Anything but zero is a bug.
     """
     by_destination: dict[str, Counter[str]] = defaultdict(Counter)
     attempts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -69,10 +69,13 @@ def read_status(connection: sa.Connection) -> dict[str, Any]:
 
 
 def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
-    """Return the ledger of ``[since, until)`` (epoch ms; None: without bound). It reads each change of the period.
+    """Return the ledger of ``[since, until)`` (epoch ms; None: without bound). It reads every change of the period, so
+    it takes longer than :func:`read_status`.
 
-    The result's ``since`` and ``until`` may be earlier and later: where rows were pruned, only whole days are known.
-    ``wrong`` has the ids of the first ten changes that do not balance; ``imbalance`` is the sum over all of them.
+    Of pruned rows only the sums of whole days are known. So the ``since`` of the result can be earlier than the given
+    one, and its ``until`` later than the given one. ``imbalance`` counts all missing and surplus fates, see
+    :attr:`router.store.balance.Balance.off`. ``wrong`` lists the ids of the first ten changes that have too few or too
+    many fates.
     """
     period = whole_days(connection, Period(since, until))
     balanced = recent_balance(connection, period=period)

@@ -68,7 +68,7 @@ class PageQueries:
     ) -> Story | None:
         """Return the last changes of an alert and all that followed from them; None: there is no such alert.
 
-        :param before: the cursor that the later page returned; None: the newest changes
+        :param before: the cursor that the page with the next later changes returned; None: the newest changes
         """
         return await self._database.read(lambda c: story.story_of(c, alert, before, limit))
 

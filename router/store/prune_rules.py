@@ -174,8 +174,8 @@ _MESSAGES = PruneRule(
 _newer = conversations.alias("newer")
 _CONVERSATIONS = PruneRule(
     conversations,
-    # The last episode of a conversation is kept, so that its number is never used again: dedup keys and Message-IDs
-    # contain it. A slot of a digest has only one episode.
+    # The last conversation about a subject is kept, so that its ``episode`` is never used again: dedup keys and Message-IDs
+    # contain it. A slot of a digest has only one conversation.
     sa.and_(
         conversations.c.state == "closed", conversations.c.created_at < p("before"),
         sa.or_(

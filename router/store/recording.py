@@ -1,4 +1,6 @@
-"""Records the outcomes of deliveries, and settles dead letters. Large ones take many batches."""
+"""Records the outcomes of deliveries. Also settles dead letters: retries or discards them. A large conversation or dead
+letter takes many batches.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,11 +36,11 @@ class Recording:
     ) -> Recorded:
         """Record the outcome of an attempt in the ledger.
 
-        The storm's own work is recorded before the conversations that its message absorbed. If the process dies between
-        them, the rest is sent again, by the same message. The last message of a storm is recorded after them, because it
-        ends the storm.
+        The storm's own work is recorded before the conversations that its message absorbed. If the process ends in
+        between, the storm sends the conversations that are not recorded again. The last message of a storm is
+        recorded after its conversations, because it ends the storm.
 
-        :param not_before: when the next attempt may begin at the earliest (epoch ms)
+        :param not_before: when the next attempt can begin at the earliest (epoch ms)
         :param message: what was sent, packed; None: nothing was sent
         """
         storm = work.conversation.storm

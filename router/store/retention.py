@@ -22,7 +22,7 @@ IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(ROWS_PE
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Rows that are older than these times may be deleted (epoch ms)."""
+    """Rows that are older than these times are no longer needed (epoch ms)."""
 
     history: Millis
     bodies: Millis
@@ -39,7 +39,7 @@ class Bounds:
 
 
 def bounds(connection: sa.Connection, retention: Retention, now: Millis) -> Bounds:
-    """Return the times before which rows may be deleted.
+    """Return the times before which rows are no longer needed.
 
     The history that an open digest reports on is kept, however late the digest is.
     """
@@ -84,7 +84,7 @@ class PruneRule:
 
     table: sa.Table
     expired: sa.ColumnElement[bool]
-    """The condition of rows that may be pruned, with the parameters of :class:`Bounds`."""
+    """The condition of rows that can be pruned, with the parameters of :class:`Bounds`."""
     sums: tuple[SumUpdate, ...] = ()
     weight: sa.ColumnElement[int] = field(default_factory=lambda: sa.literal(1))
     """How many rows are deleted with each row."""
@@ -102,7 +102,7 @@ class PruneRule:
         object.__setattr__(self, "_actions", actions)
 
     def find(self, connection: sa.Connection, bounds: Bounds, after: int) -> list[int]:
-        """Return the ids of the next rows that may be pruned, in order; no more than fit into one transaction.
+        """Return the ids of the next rows that can be pruned, in order; no more than fit into one transaction.
 
         :param after: the last id of the result before; 0: begin
         """
@@ -124,7 +124,7 @@ class PruneRule:
         return ids
 
     def remove(self, connection: sa.Connection, bounds: Bounds, found: Sequence[int]) -> int:
-        """Prune those of the found rows that still may be pruned. Return how many there were."""
+        """Prune the found rows for which the condition is still true. Return how many rows were pruned."""
         ids = list(connection.execute(self._check, {**bind_ids(found), **bounds.parameters}).scalars())
         if ids:
             for each in self.sums:

@@ -109,7 +109,7 @@ alerts = sa.Table(
     text("fingerprint", ""),  # the sender's, for people
     # of a self-alert: the destinations that can't be notified; null: it is a sender's alert
     optional_text("about"),
-    optional_time("latest_start"),  # the latest start that was reported in its episode
+    optional_time("latest_start"),  # the latest start that was reported for its present or last firing
     # when a doubtful firing counts, which contradicts its end; null: there is none
     optional_time("doubt_until"),
     optional_text("doubt"),  # the doubtful firing, and the groups that reported it
@@ -208,7 +208,9 @@ partial_index(
     where=sa.and_(IS_OPEN, conversations.c.kind == "group"),
 )
 PUT_OFF = conversations.c.not_before > conversations.c.due_at
-"""An attempt failed, and the next one waits. A storm never fulfils this, because it has no ``due_at``."""
+"""The condition of conversations that wait because an attempt failed. A storm never fulfils it, because a storm has no
+``due_at``.
+"""
 partial_index(
     "ix_conversations_put_off",
     conversations,

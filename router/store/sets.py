@@ -44,7 +44,7 @@ class Dialect(Protocol):
     lookup_join: str
     """The kind of join of a set of keys with a table that makes the database look up the keys one by one."""
     rows_at_once: int
-    """The largest number of rows of one INSERT. 1: the driver has a better way for many rows."""
+    """The largest number of rows of one INSERT. 1: the driver has its own fast way to insert many rows."""
 
     def keys(self, kinds: list[str]) -> str:
         """Return a table expression ``k(c0, c1 …)`` that reads one parameter, a JSON array of keys.

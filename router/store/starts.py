@@ -12,7 +12,7 @@ from router.store.paced import next_ids
 from router.store.schema import IS_OPEN, conversations, deliveries, meta
 
 ROWS_PER_STATEMENT = 2_000
-"""How many rows of a table one statement examines. It takes about 10 milliseconds."""
+"""How many rows of a table one statement examines. Such a statement takes about 10 milliseconds."""
 _PROBED = "probed"
 next_attempt_at = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),

@@ -65,7 +65,7 @@ def story_of(
 ) -> Story | None:
     """Return the last changes of an alert and all that followed from them; None: there is no such alert.
 
-    :param before: the cursor that the later page returned; None: the newest changes
+    :param before: the cursor that the page with the next later changes returned; None: the newest changes
     :param limit: the largest number of changes; at most :data:`MAX_CHANGES_PER_PAGE`
     """
     row = connection.execute(sa.select(alerts).where(alerts.c.id == alert)).mappings().first()

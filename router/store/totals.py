@@ -17,7 +17,7 @@ from router.store.schema import (
 )
 
 MAX_COUNTED = 10_000
-"""The bound of every count, so that a query takes about as long however many rows there are."""
+"""The bound of every count, so that the time of a query does not grow with the number of rows."""
 _FIRST_BOUND = 100
 """The bound of the first query for lanes. In most cases, no more conversations than this are due, or due later. Then the
 other number need not be counted any further, because the counter has their sum."""
@@ -50,8 +50,8 @@ def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:
     (``oldest_at``, epoch ms or None), and the number of ``dead`` letters. Destinations without any are left out.
 
     ``backlog_more`` is true if more conversations are due than ``backlog`` says. That happens only if more than
-    :data:`MAX_COUNTED` are due and more than that many are due later: each number is counted up to this bound, and if one
-    of them is below it, the counter of both gives the other.
+    :data:`MAX_COUNTED` are due and more than that many are due later: each number is counted up to this bound, and if
+    one number is below the bound, the counter of both gives the other number.
     """
     for most in (_FIRST_BOUND, MAX_COUNTED):
         rows = connection.execute(_LANES, {"now": now, "most": most + 1}).all()

@@ -160,9 +160,10 @@ class Database:
         return await self.read(work)
 
     async def close(self, within: float = math.inf) -> None:
-        """Finish the queued jobs, then release the database.
+        """Finish the queued jobs, then close the database.
 
-        :param within: seconds; a writer that is still stuck after these (a dead disk) is abandoned, and ends with the process
+        :param within: seconds; if the writer is still stuck after this time (a dead disk), it is left to end with the
+            process
         """
         if self._thread is not None:
             self._thread = None

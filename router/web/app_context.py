@@ -62,10 +62,10 @@ class AppContext:
     in_flight: int = 64 * 2**20
     """The most bytes of all webhooks that are read at the same time. The limit is at least four times ``max_body``."""
     read_seconds: float = 30.0
-    """How many seconds a body may take to arrive. A stop waits for it."""
+    """The time limit for receiving a body (seconds). A stop waits for it."""
     keep_seconds: float = 8.0
-    """How many seconds the store may take to store a webhook. Alertmanager gives up a request after its
-    group_interval, but never before 10 s.
+    """The time limit for storing a webhook (seconds). Alertmanager gives up a request after its group_interval, but
+    never before 10 s.
     """
 
 

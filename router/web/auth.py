@@ -1,6 +1,6 @@
 """Authentication: the credentials of a request identify its source. They are compared in constant time.
 
-A source without credentials may post from this machine only.
+A source without credentials is allowed to post from this machine only.
 """
 
 import base64

@@ -158,7 +158,8 @@ class Intake:
             self._refused = 0
 
     def _hold(self, body: Body, size: int) -> None:
-        """Count more bytes for a body. Large bodies may not use the last ``max_body`` bytes of the limit: small ones can.
+        """Count more bytes for a body. Large bodies must not use the last ``max_body`` bytes of the limit; small bodies
+        can.
 
         :raises TooManyBytes:
         """

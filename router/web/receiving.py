@@ -47,7 +47,9 @@ async def _close_intake(app: web.Application) -> None:
 
 
 async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
-    """Authenticate, read, parse, decide and commit, wake, answer 200. No provider is contacted here."""
+    """Handle a webhook: authenticate, read, parse, decide and commit, wake the lanes, answer 200. No provider is
+    contacted here.
+    """
     context, intake = request.app[APP_CONTEXT], request.app[_INTAKE]
     source, body = "unknown", Body()
     try:

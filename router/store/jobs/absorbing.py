@@ -37,7 +37,7 @@ class FindAbsorbable(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Recheck(PieceJob):
-    """Judges the first of these conversations again, before a storm begins.
+    """Judges the first of the given conversations again, before a storm begins.
 
     Returns how many it judged, and how many of them are still due.
     """
@@ -53,7 +53,7 @@ class Recheck(PieceJob):
 
 @dataclass(frozen=True, slots=True)
 class Absorb(PieceJob):
-    """Makes a storm's message absorb the first of these conversations.
+    """Makes a storm's message absorb the first of the given conversations.
 
     Returns the absorbed ones, the space that is left in the message, and how many conversations it handled; 0: the first
     one is too large for one batch.

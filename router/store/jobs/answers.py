@@ -1,4 +1,4 @@
-"""Jobs about Alertmanager's answers, doubts and stale alerts."""
+"""Jobs about Alertmanager's answers, doubts and stale alerts. The "next" alerts are the piece after the id ``after``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ _DOUBTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Confirm(BaseJob):
-    """Compares the next firing alerts of a source with Alertmanager's answer.
+    """Ends those of the next firing alerts of a source that Alertmanager no longer lists, and marks those that it would
+    not notify of.
 
-    Returns what changed, and where the next piece begins (0: there are no more).
+    Returns what changed, and the id after which the next piece begins (0: there are no more).
     """
 
     answer: Answer

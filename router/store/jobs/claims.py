@@ -73,13 +73,13 @@ class StormBegins:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a lane may begin now, by its rate and concurrency."""
+    """What a lane can begin now, by its rate and concurrency."""
 
     destination: Destination
     limits: Limits | None = None
     """The limits beyond which a storm begins; None: the lane has no storms."""
     count: int = 1
-    """How many deliveries may start now."""
+    """How many deliveries can start now."""
     others_first: bool = False
     """The conversation that has waited longest goes before the critical ones."""
     overdue: Millis = 0
@@ -94,7 +94,7 @@ class Claim:
     policy: Policy
     now: Millis
     rechecked: bool = False
-    """The conversations that are due were judged again."""
+    """Whether the conversations that are due were judged again already."""
     last: ClassVar[bool] = True
 
     @property

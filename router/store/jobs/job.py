@@ -9,7 +9,7 @@ from router.core.state import State
 T_co = TypeVar("T_co", covariant=True)
 
 MEMBERS_PER_BATCH = 200
-"""How many members of a large conversation one batch handles. It takes some tens of milliseconds."""
+"""How many members of a large conversation one batch handles. Such a batch takes some tens of milliseconds."""
 
 
 class Job(Protocol[T_co]):

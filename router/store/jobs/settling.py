@@ -35,7 +35,7 @@ class NoticesByMember:
 
 @dataclass(frozen=True, slots=True)
 class RetryDeadLetter(BaseJob):
-    """Sends what a dead letter is about again.
+    """Retries a dead letter: sends again what it is about.
 
     Returns the keys of the destinations to wake; or the notices, if there are too many for one batch; None: there is no
     such unsettled dead letter.

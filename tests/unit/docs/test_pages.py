@@ -52,6 +52,13 @@ def test_the_glossary_has_exactly_the_words_of_the_design() -> None:
         assert "(docs/glossary.md)" in text(page)
 
 
+def test_the_glossary_has_each_word_once() -> None:
+    cells = [row[0] for head in ("word", "other word") for row in rows(text("docs/glossary.md"), head)]
+    words = [word for cell in cells for word in re.findall(r"\*\*(.+?)\*\*", cell)]
+    assert len(words) > len(GLOSSARY)
+    assert sorted(set(words)) == sorted(words)
+
+
 def test_the_glossary_says_where_each_word_is_met() -> None:
     assert [word for word, _, met in rows(text("docs/glossary.md"), "word") if not met] == []
 
