@@ -164,6 +164,7 @@ class _AlertViews:
         """
         self._conversation, self._formatter, self._shared = conversation, formatter, shared
         self._summary, self._description = summary_of(annotations), description_of(annotations)
+        self._whole_description = _description(annotations)
         self._annotations, self._links = annotations, set(links)
         self._now = moment(conversation.now, formatter.zone)
 
@@ -172,6 +173,10 @@ class _AlertViews:
         is_over = alert.status is Status.RESOLVED
         until = alert.ends_at if is_over and alert.ends_at is not None else self._conversation.now
         summary, description = summary_of(alert.annotations), description_of(alert.annotations)
+        # Without a common summary, the message shows the first line of a common description as its summary.
+        is_repeated = (
+            description == self._description or _description(alert.annotations) == self._whole_description
+        )
         notes = {
             name: value
             for name, value in notes_of(alert.annotations).items()
@@ -198,7 +203,7 @@ class _AlertViews:
                 {name: value for name, value in alert.labels.items() if self._shared.get(name) != value}
             ),
             summary=formatter.text(summary) if summary != self._summary else "",
-            description=formatter.text(description) if description != self._description else "",
+            description="" if is_repeated else formatter.text(description),
             notes=formatter.notes(notes),
             started=formatter.at(alert.starts_at),
             ended=formatter.at(alert.ends_at),
