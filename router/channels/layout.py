@@ -22,7 +22,7 @@ HEX_COLORS = {"red": "#d5303e", "orange": "#e8912d", "blue": "#3a7bd5", "green":
 MAX_TITLE_UNITS = 300
 # What other texts of a message get at most; the rest is for the alerts. A summary gets more if there are few alerts.
 _MAX_SUMMARY_UNITS, _MAX_LABELS_UNITS = 1_500, 500
-_FEW_ALERTS = 5
+FEW_ALERTS = 5
 _MIN_ANNOTATION_UNITS = 100
 """An annotation keeps this much, its count included, before the whole text is cut."""
 _MAX_ALERT_UNITS = 600
@@ -224,7 +224,7 @@ class TextFormat:
         :param room: what summary and rows may take together
         :raises TemplateError: the template failed
         """
-        if len(alerts) > _FEW_ALERTS:
+        if len(alerts) > FEW_ALERTS:
             return least
         return max(least, room - sum(self.size(words("alert", alert=alert)) + 1 for alert in alerts))
 

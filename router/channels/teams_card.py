@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from router.channels.drawing import SentMessage, barred, joined, links, replaced, tag
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat
+from router.channels.layout import FEW_ALERTS, HEX_COLORS, MAX_TITLE_UNITS, TextFormat
 from router.render import Words
 from router.render.view import AlertView
 from router.render.words import clean, line
@@ -65,8 +65,12 @@ def encoded(card: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
+def _json_bytes(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+
+
 def _text_bytes(text: str) -> int:
-    return len(json.dumps(_with_paragraphs(text), ensure_ascii=False).encode(errors="replace")) - 2
+    return _json_bytes(_with_paragraphs(text)) - 2
 
 
 def _with_paragraphs(text: str) -> str:
@@ -100,17 +104,17 @@ def _alert_card(words: Words, links: Sequence[tuple[str, str]]) -> Element:
     if left_out:
         foot.append(_quiet(f"Links left out, too long: {', '.join(left_out)}"))
     room = MAX_BODY_BYTES - len(encoded(_card([title, *labels, *foot], actions))) - _NAMES_BYTES
-    most = MARKDOWN.summary_room(
-        words, alerts, room - len(alerts) * _FRAME_AND_FACTS_BYTES, _MAX_SUMMARY_BYTES
-    )
-    head = [title, *_paragraphs(MARKDOWN.summary(words, min(most, room // 2)), "the summary", room), *labels]
+    few = alerts if len(alerts) <= FEW_ALERTS else ()
+    needed = sum(_json_bytes(_alert(words("alert", alert=alert), alert)) for alert in few)
+    most = max(_MAX_SUMMARY_BYTES, room - needed - _FRAME_AND_FACTS_BYTES if few else 0)
+    head = [title, *_paragraphs(MARKDOWN.summary(words, most), "the summary", room), *labels]
     card = _card([*head, *foot], actions)
     room = MAX_BODY_BYTES - len(encoded(card)) - _NAMES_BYTES
     most = max(_MAX_TEXT_BYTES, room // max(1, len(alerts)) - _FRAME_AND_FACTS_BYTES)
     shown: list[Element] = []
     for alert in alerts:
         element = _alert(MARKDOWN.alert(words, alert, most), alert)
-        room -= len(json.dumps(element, ensure_ascii=False).encode(errors="replace"))
+        room -= _json_bytes(element)
         if room < 0:
             break
         shown.append(element)

@@ -274,6 +274,49 @@ def test_dropped_alerts_are_counted_and_named(text: str, number: int) -> None:
     assert (rest > 0) is (number == 3_000 or (number == 40 and text != "a"))
 
 
+def test_links_of_single_alerts_stand_beside_them() -> None:
+    notes = {"summary": "s", "runbook_url": "https://runbooks.example/b?x=1&y=2"}
+    other = replace(alert(alertname="Other", annotations=notes), generator_url="https://prometheus.example/b")
+    html, plain = sent_bodies(render(conversation(alert(), other)))
+    assert {"https://runbooks.example/b?x=1&y=2", "https://prometheus.example/b"} <= set(
+        parsed(html).addresses
+    )
+    row = "Runbook: https://runbooks.example/b?x=1&y=2 · Source: https://prometheus.example/b"
+    assert row in plain["text"].splitlines()
+
+
+def test_an_address_that_no_browser_opens_is_no_link() -> None:
+    for address in ("http://:9090/graph?g0.expr=up", "http://host:99999/x", r"https://host\x"):
+        about = replace(alert(), generator_url=address)
+        html, _ = sent_bodies(render(conversation(about, external_url=address)))
+        assert parsed(html).addresses == []
+
+
+def test_a_long_annotation_leaves_room_for_the_short_ones() -> None:
+    """With few alerts it has all the room; in many alerts it is cut, and the others stay."""
+    notes = {"summary": "s", "description": "d" * 3_000, "action": "restart it", "impact": "orders stop"}
+    for each in sent_bodies(render(conversation(alert(annotations=notes)))):
+        assert all(f"{name}: {notes[name]}" in each["text"] for name in ("action", "impact"))
+        assert notes["description"] in each["text"]
+    several = [alert(instance=str(n), annotations={**notes, "summary": str(n)}) for n in range(10)]
+    for each in sent_bodies(render(conversation(*several))):
+        assert all(f"{name}: {notes[name]}" in each["text"] for name in ("action", "impact"))
+        assert "more characters of the summary)" in each["text"]
+
+
+@pytest.mark.parametrize(("level", "sign"), [("critical", "🔴"), ("warning", "🟠"), ("info", "🔵")])
+def test_the_sign_follows_the_level(level: str, sign: str) -> None:
+    html, _ = sent_bodies(render(conversation(alert(severity=level))))
+    assert parsed(html).text.startswith(f"{sign} {level.upper()}: HighLatency")
+
+
+def test_the_title_names_what_fires_and_not_what_ended() -> None:
+    ended = [alert(alertname=name, severity="info", instance="1", resolved=True) for name in ("AAA", "BBB")]
+    down = alert(alertname="ZZZdown", instance="9")
+    html, _ = sent_bodies(render(conversation(*ended, down, group_labels={"cluster": "eu-1"})))
+    assert parsed(html).text.startswith("🔴 CRITICAL: ZZZdown on 9 (2 resolved) (cluster=eu-1)\n")
+
+
 def test_cut_text_is_counted_and_keeps_entities_whole() -> None:
     summary = "&" * 20_000
     text = parsed({**sent_bodies(render(conversation(alert(annotations={"summary": summary}))))[0]}).text
