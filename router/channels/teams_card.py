@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from router.channels.drawing import SentMessage, barred, joined, links, replaced, tag
+from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag
 from router.channels.layout import FEW_ALERTS, HEX_COLORS, MAX_TITLE_UNITS, TextFormat
 from router.render import Words
 from router.render.view import AlertView
@@ -44,7 +44,11 @@ _MARKUP = re.compile(r"[\\*_~`#<>\[\]()]")
 _LINK = re.compile(r"\[([^\]\n]+)\]\((https?:[^)\s]+)\)")
 # These characters would end the address of a linked text or mark it up, so they are percent-encoded.
 _LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\*~`"}
-_SHOWN = re.compile(r"\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\*", re.VERBOSE)
+_SHOWN = re.compile(
+    r"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\*
+    | \[(?P<label>[^\]\n]+)\]\((?P<url>https?:[^)\s]+)\)""",
+    re.VERBOSE,
+)
 
 Element = dict[str, Any]
 
@@ -168,7 +172,13 @@ def _drawn(element: Mapping[str, Any]) -> Markup:
 
 
 def _markdown(text: str) -> Markup:
-    return replaced(text, _SHOWN, lambda found: found["escaped"] or tag("strong", _markdown(found["bold"])))
+    return replaced(text, _SHOWN, _marked)
+
+
+def _marked(match: re.Match[str]) -> str:
+    if match["url"]:
+        return link(_markdown(match["label"]), match["url"])
+    return match["escaped"] or tag("strong", _markdown(match["bold"]))
 
 
 def _card(body: Sequence[Element], actions: Sequence[Element]) -> Element:
