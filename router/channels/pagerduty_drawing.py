@@ -13,9 +13,8 @@ _SHOWN_KEY_CHARS = 12
 def _drawn_details(custom_details: Mapping[str, Any]) -> list[Markup]:
     texts = {name: text for name, text in custom_details.items() if isinstance(text, str)}
     rest = {name: value for name, value in custom_details.items() if name not in texts}
-    rows = (tag("div", tag("strong", name), ": ", text, class_="text") for name, text in texts.items())
-    drawn = [tag("div", *rows, class_="fields")]
-    return [*drawn, details("Alerts as JSON", pretty_json(rest))] if rest else drawn
+    rows = [tag("p", tag("strong", name), ": ", text, class_="text") for name, text in texts.items()]
+    return [*rows, details("Details for programs", pretty_json(rest))] if rest else rows
 
 
 def draw(message: SentMessage) -> Markup:
