@@ -283,9 +283,7 @@ def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.Data
         shown = listed((part["embeds"][0]["description"] for part in parts), number)
         assert shown == firing_first[: len(shown)]
     texts = [part["plain"] for part in parts]
-    rows = sum(
-        each.startswith(("🔴 **", "✅ **")) for text in texts for each in text.splitlines()[1:]
-    )
+    rows = sum(each.startswith(("🔴 **", "✅ **")) for text in texts for each in text.splitlines()[1:])
     assert rows + sum(map(without_row, texts)) == number
 
 
