@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from router.model import SECOND, Conversation, Labels, Millis, ShownAlert, Status
+from router.render.formatter import common
 from router.render.view import AlertView
 from router.render.words import clip, counted, listed_labels
 
@@ -86,7 +87,9 @@ def cut_details(details: Mapping[str, Any], room: int, why: str) -> dict[str, An
     """
     left_out = _LeftOut()
     earlier = str(details.get(_LEFT_OUT, ""))
-    texts = {name: text for name, text in details.items() if isinstance(text, str) and name != _LEFT_OUT}
+    texts = {
+        name: text for name, text in details.items() if isinstance(text, str) and text and name != _LEFT_OUT
+    }
     left_out.add("alerts as JSON", len(details.get("alerts", ())))
     room -= _LEFT_OUT_BYTES + _size(earlier)
     kept: dict[str, Any] = {}
@@ -163,11 +166,17 @@ def _hidden(conversation: Conversation) -> str:
 
 
 def _count(listed: Sequence[ShownAlert], *, descriptions: bool) -> int:
-    """Return how many descriptions the alerts have, or how many annotations beside summary and description."""
+    """Return how many descriptions the alerts have, or how many annotations beside summary and description.
+
+    What all alerts share does not count, because the texts have it.
+    """
+    shared = common([each.alert.annotations for each in listed])
     return sum(
-        (name in _DESCRIPTIONS) is descriptions and name not in _SHORT_ANNOTATIONS
+        (name in _DESCRIPTIONS) is descriptions
+        and name not in _SHORT_ANNOTATIONS
+        and shared.get(name) != text
         for each in listed
-        for name in each.alert.annotations
+        for name, text in each.alert.annotations.items()
     )
 
 

@@ -270,6 +270,17 @@ def test_over_512_kb_annotations_are_left_out_before_labels(
     assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
 
 
+def test_over_512_kb_what_all_alerts_share_stays() -> None:
+    notes = {"description": "d" * 900, "impact": "orders stop"}
+    details = body(conversation(*[alert(instance=str(each), annotations=notes) for each in range(600)]))[
+        "payload"
+    ]["custom_details"]
+    assert details["summary"] == "d" * 900  # the description, as there is no other summary
+    assert details["impact"] == "orders stop"
+    assert "left out" not in details
+    assert all("description" not in each["annotations"] for each in details["alerts"])
+
+
 def test_over_512_kb_of_labels_every_alert_keeps_its_row() -> None:
     big = [alert(instance=str(number), rack=f"{number} {'x' * 900}") for number in range(600)]
     event = body(conversation(*big))
