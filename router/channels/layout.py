@@ -7,10 +7,12 @@ A :class:`TextFormat` says how a provider marks up and measures text; the rest i
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
+from router.model import Labels
 from router.render import Words
 from router.render.view import AlertView
 from router.render.words import line
@@ -19,8 +21,11 @@ HEX_COLORS = {"red": "#d5303e", "orange": "#e8912d", "blue": "#3a7bd5", "green":
 """The colours of a message by their name in the variables of templates; distinct on light and dark backgrounds."""
 
 MAX_TITLE_UNITS = 300
-# What other texts of a message get at most; the rest is for the alerts.
+# What other texts of a message get at most; the rest is for the alerts. A summary gets more if there are few alerts.
 _MAX_SUMMARY_UNITS, _MAX_LABELS_UNITS = 1_500, 500
+FEW_ALERTS = 5
+_MIN_ANNOTATION_UNITS = 100
+"""An annotation keeps this much, its count included, before the whole text is cut."""
 _MAX_ALERT_UNITS = 600
 """What an alert gets if there are many, so that one does not fill the message."""
 _MARK_UNITS = 60
@@ -89,10 +94,56 @@ class TextFormat:
             pages.append(page.strip())
         return pages
 
-    def rows(self, write: Callable[[AlertView], str], alerts: Sequence[AlertView], room: int) -> list[str]:
+    def summary(self, words: Words, limit: int) -> str:
+        """Return the block ``summary`` in ``limit`` units. Its longest annotations are cut, so that short ones stay.
+
+        :raises TemplateError: the template failed
+        """
+        values = words.values
+
+        def write(**texts: Any) -> str:
+            return words("summary", **texts)
+
+        return self._fitted(
+            write, values["summary"], values["description"], values["notes"], limit, "the summary"
+        )
+
+    def alert(self, words: Words, alert: AlertView, limit: int) -> str:
+        """Return the block ``alert`` in ``limit`` units. Its longest annotations are cut, so that short ones stay.
+
+        :raises TemplateError: the template failed
+        """
+
+        def write(**texts: Any) -> str:
+            return words("alert", alert=replace(alert, **texts))
+
+        return self._fitted(write, alert.summary, alert.description, alert.notes, limit, "the alert")
+
+    def _fitted(
+        self, write: Callable[..., str], summary: str, description: str, notes: Labels, limit: int, what: str
+    ) -> str:
+        """Return what ``write`` returns; if that is too long, with annotations that are cut to the same length."""
+        text = write()
+        if (over := self.size(text) - limit) <= 0:
+            return text
+        sizes = sorted(map(self.size, [summary, description, *notes.values()]))
+        room = sum(sizes) - over
+        most = 0
+        for number, size in enumerate(sizes):
+            most = max(_MIN_ANNOTATION_UNITS, room // (len(sizes) - number))
+            room -= min(size, most)
+        cut = {name: self.clip(note, most, "the annotation") for name, note in notes.items()}
+        text = write(
+            summary=self.clip(summary, most, "the summary"),
+            description=self.clip(description, most, "the description"),
+            notes=cut,
+        )
+        return self.clip(text, limit, what)
+
+    def rows(self, words: Words, alerts: Sequence[AlertView], room: int) -> list[str]:
         """Return the rows of the first alerts, as many as ``room`` units hold, and a line about the others.
 
-        :param write: returns the row of an alert
+        :raises TemplateError: the template failed
         """
         names = [min(self.size(each.brief), _MAX_NAME_UNITS) + 2 for each in alerts]
         left = [*accumulate(reversed(names), initial=0)][::-1]
@@ -100,7 +151,7 @@ class TextFormat:
         kept: list[str] = []
         used = 0
         for number, alert in enumerate(alerts, 1):
-            row = self.clip(write(alert), most, "the alert")
+            row = self.alert(words, alert, most)
             used += self.size(row) + 1
             rest = min(room // _NAMES_SHARE, _COUNT_UNITS + left[number]) if number < len(alerts) else 0
             if used + rest > room:
@@ -156,15 +207,27 @@ class TextFormat:
         :param title_block: the block of the template that gives the first line
         :raises TemplateError: the template failed
         """
-        most = limit // 8
+        most, alerts = limit // 8, words.values["alerts"]
         title = self.clip(line(words(title_block)), min(most, MAX_TITLE_UNITS), "the title")
-        summary = self.clip(words("summary"), min(2 * most, _MAX_SUMMARY_UNITS), "the summary")
         labels = self.clip(words("labels"), min(most, _MAX_LABELS_UNITS), "the labels")
         footer = self.clip(line(words("footer")), min(most, MAX_TITLE_UNITS), "the footer")
-        tail = [labels, self.links(words.values["links"], 2 * most), footer]
-        room = limit - sum(self.size(each) + 2 for each in [title, summary, *tail])
-        rows = self.rows(lambda alert: words("alert", alert=alert), words.values["alerts"], room)
+        tail = [labels, self.links(all_links(words.values), 2 * most), footer]
+        room = limit - sum(self.size(each) + 2 for each in [title, *tail]) - 2
+        summary = self.summary(
+            words, self.summary_room(words, alerts, room, min(2 * most, _MAX_SUMMARY_UNITS))
+        )
+        rows = self.rows(words, alerts, room - self.size(summary))
         return "\n\n".join(filter(None, [title, summary, "\n".join(rows), *tail]))
+
+    def summary_room(self, words: Words, alerts: Sequence[AlertView], room: int, least: int) -> int:
+        """Return how many units the summary may take: what the rows of a few alerts leave, or else ``least``.
+
+        :param room: what summary and rows may take together
+        :raises TemplateError: the template failed
+        """
+        if len(alerts) > FEW_ALERTS:
+            return least
+        return max(least, room - sum(self.size(words("alert", alert=alert)) + 1 for alert in alerts))
 
     def storm(self, words: Words, limit: int, *, is_update: bool) -> "StormText":
         """Return the texts of a storm's message. Body and summary have room for ``limit`` units together.
@@ -195,6 +258,12 @@ class StormText:
     body: str
     replies: tuple[str, ...]
     """The news for which the body has no room."""
+
+
+def all_links(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return name and address of the message's links, and of Alertmanager, which has all that does not fit."""
+    alertmanager = [("Alertmanager", values["external_url"])] if values["external_url"] else []
+    return [*values["links"], *alertmanager]
 
 
 def by_status(alerts: Iterable[AlertView]) -> str:

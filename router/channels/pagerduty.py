@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 STATUSES = StatusTable(
     # These come from another server at events_url, or from a proxy, and not from PagerDuty. A person has to repair that.
     broken=REDIRECTS | {401, 403, 404, 410},
-    # A plain event is sent instead; if that is refused as well, the event is rejected. With 400 PagerDuty says why; if it
+    # Smaller events are sent instead; if they are refused as well, the event is rejected. With 400 PagerDuty says why; if it
     # names the routing key, a person has to repair that. 413 comes from a proxy.
     rejected=frozenset({400, 413}),
     reasons={
@@ -138,8 +138,10 @@ class PagerDutyChannel:
         with closing(attempt):
             attempt.serve(session)
             outcome = _send_event(session, body, now)
-            if isinstance(outcome, Rejected) and "payload" in body:
-                outcome = _send_event(session, pagerduty_event.plain_event(body), now)
+            for smaller in pagerduty_event.smaller_events(body) if "payload" in body else ():
+                if not isinstance(outcome, Rejected):
+                    break
+                outcome = _send_event(session, smaller, now)
             return masked_outcome(outcome, [key, *self._network.secrets])
 
     def _session(self, key: str) -> Any:

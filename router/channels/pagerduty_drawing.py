@@ -1,10 +1,20 @@
 """Draws a PagerDuty incident: the fields that the responder sees, and the events as they were sent."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from markupsafe import Markup
 
 from router.channels.drawing import SentMessage, badge, details, joined, links, pretty_json, tag
 
 _SHOWN_KEY_CHARS = 12
+
+
+def _drawn_details(custom_details: Mapping[str, Any]) -> list[Markup]:
+    texts = {name: text for name, text in custom_details.items() if isinstance(text, str)}
+    rest = {name: value for name, value in custom_details.items() if name not in texts}
+    rows = [tag("p", tag("strong", name), ": ", text, class_="text") for name, text in texts.items()]
+    return [*rows, details("Details for programs", pretty_json(rest))] if rest else rows
 
 
 def draw(message: SentMessage) -> Markup:
@@ -21,6 +31,6 @@ def draw(message: SentMessage) -> Markup:
         if payload_event.get("links"):
             parts.append(links((each["text"], each["href"]) for each in payload_event["links"]))
         if payload.get("custom_details"):
-            parts.append(details("Details", pretty_json(payload["custom_details"])))
+            parts += _drawn_details(payload["custom_details"])
     parts.append(details(f"Events as sent ({len(events)})", pretty_json(events)))
     return joined(parts)

@@ -1,25 +1,32 @@
-"""Builds events for PagerDuty's Events API v2 within its limits, and a plain event in case PagerDuty refuses the first.
+"""Builds events for PagerDuty's Events API v2 within its limits, and smaller events in case PagerDuty refuses the first.
 
 https://developer.pagerduty.com/docs/send-alert-event
 """
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from router.model import SECOND, Conversation, Millis, ShownAlert, Status
+from router.channels.pagerduty_details import cut_details, details_of, rfc3339, shortened
+from router.model import Conversation
 from router.render import TemplateError, Templates
+from router.render.view import AlertView
 from router.render.words import clip, line
 
 _MAX_EVENT_SUMMARY_CHARS = 1_024
 _MAX_DEDUP_KEY_CHARS = 255
 # PagerDuty documents no limit for the other fields. These keep long labels from filling the event.
 _MAX_FIELD_CHARS = 1_024
-_MAX_ADDRESS_CHARS = 8_192
+_MAX_ADDRESS_BYTES = 8_192
+_MAX_OWN_LINKS, _MAX_OWN_ADDRESS_BYTES, _MAX_LINK_CHARS = 20, 2_048, 100
+"""Of the links of single alerts: how many an event has, and the size of an address and of its words."""
 # https://developer.pagerduty.com/docs/events-api-v2-overview: "The maximum size of an event is 512 KB". The
 # rest is for the routing key and the names that the SDK adds.
 _MAX_EVENT_BYTES = 512 * 1_024 - 4_096
+_MAX_READABLE_BYTES = 16_384
+"""What the details get after a refusal, which may come from a proxy with a lower limit."""
+_MAX_READABLE_TEXT_CHARS = 1_500
+_MAX_READABLE_LINKS, _MAX_READABLE_ADDRESS_BYTES = 6, 1_024
 _DEFAULT_SUMMARY = "Unnamed alert"  # PagerDuty refuses an empty one
 _SEVERITIES = ("critical", "error", "warning", "info")
 _COMPONENT_LABELS = ("component", "service", "app", "job")
@@ -29,7 +36,7 @@ _SOURCE_LABELS = ("instance", "host", "node", "pod", "service", "job", "cluster"
 def render_event(conversation: Conversation, templates: Templates) -> tuple[dict[str, Any], bool]:
     """Return the event that brings an incident up to date, and whether its summary is the fallback.
 
-    An event that is too large is sent without the details of its alerts.
+    The details get the room that the rest of the event leaves, see :mod:`router.channels.pagerduty_details`.
     """
     # Every later event needs the key that opened the incident.
     dedup_key = str(conversation.remote.get("dedup_key", conversation.token))[:_MAX_DEDUP_KEY_CHARS]
@@ -38,40 +45,91 @@ def render_event(conversation: Conversation, templates: Templates) -> tuple[dict
     values = templates.values(conversation)
     summary, fallback = _summary(templates, values)
     payload = _payload(conversation, values, summary, templates.levels)
-    links = {name: address for name, address in values["links"] if len(address) <= _MAX_ADDRESS_CHARS}
-    client_url = values["external_url"] if len(values["external_url"]) <= _MAX_ADDRESS_CHARS else ""
-    left_out = [name for name, _ in values["links"] if name not in links]
-    if left_out := left_out + ["Alertmanager"] * (client_url != values["external_url"]):
-        payload["custom_details"]["links_left_out"] = left_out
+    links, about_links = _links(values)
     body = {
         "event_action": "trigger",
         "dedup_key": dedup_key,
         "payload": payload,
-        "links": [{"href": address, "text": name} for name, address in links.items()],
+        "links": links,
         "client": "alert-router",
-        "client_url": client_url,
+        "client_url": values["external_url"] if _size(values["external_url"]) <= _MAX_ADDRESS_BYTES else "",
     }
-    if len(json.dumps(body)) > _MAX_EVENT_BYTES:
-        why = "details left out: too large"
-        rest = {k: v for k, v in payload["custom_details"].items() if k not in {"firing", "resolved"}}
-        payload |= {
-            "summary": _with_note(payload["summary"], why),
-            "custom_details": {"note": why, **rest},
-        }
+    texts: dict[str, Any] = {"links": about_links} if about_links else {}
+    numbers = {"counts": _counts(conversation)}
+    room = _MAX_EVENT_BYTES - _size(body) - _size(texts) - _size(numbers)
+    details = details_of(conversation, values, room)
+    alerts = {"alerts": details.pop("alerts")} if "alerts" in details else {}
+    payload["custom_details"] = {**details, **texts, **numbers, **alerts}
     return body, fallback
 
 
-def plain_event(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event without the parts that PagerDuty might refuse, so that a person is paged."""
-    payload = body["payload"]
-    counts = payload["custom_details"]["counts"]
-    alerts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    summary = _with_note(payload["summary"], f"{alerts}; details left out: refused by PagerDuty")
-    return {
-        "event_action": body["event_action"],
-        "dedup_key": body["dedup_key"],
-        "payload": {"summary": summary, "source": payload["source"], "severity": payload["severity"]},
+def smaller_events(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what is sent, one after the other, if PagerDuty refuses an event, so that a person is paged.
+
+    The first one has no links, and of the details the texts. The last one has only what PagerDuty requires.
+    """
+    payload, details = body["payload"], body["payload"]["custom_details"]
+    event = {"event_action": body["event_action"], "dedup_key": body["dedup_key"]}
+    required = {name: payload[name] for name in ("summary", "source", "severity")}
+    links = "\n".join(filter(None, [_links_as_text(body["links"]), details.get("links", "")]))
+    short = {
+        name: text if name in {"firing", "resolved"} else shortened(str(text), _MAX_READABLE_TEXT_CHARS)
+        for name, text in details.items()
+        if name not in {"counts", "alerts"}
     }
+    texts = {"status": "", "links": "", **short, "alerts": details.get("alerts", ())}
+    texts["links"] = links
+    readable = cut_details(texts, _MAX_READABLE_BYTES, "PagerDuty refused the event with all details")
+    summary = _with_note(
+        payload["summary"], f"{details.get('status', '')}; details left out: refused by PagerDuty"
+    )
+    return [
+        {**event, "payload": {**required, "custom_details": readable}},
+        {**event, "payload": {**required, "summary": summary}},
+    ]
+
+
+def _counts(conversation: Conversation) -> dict[str, int]:
+    """Return numbers for programs, such as rules of PagerDuty's event orchestration."""
+    counts = {"firing": len(conversation.firing), "resolved": conversation.ended}
+    return {
+        **counts,
+        **({"not_shown_by_alertmanager": conversation.truncated} if conversation.truncated else {}),
+    }
+
+
+def _links_as_text(links: Sequence[Mapping[str, str]]) -> str:
+    shown = [each for each in links if _size(each["href"]) <= _MAX_READABLE_ADDRESS_BYTES][
+        :_MAX_READABLE_LINKS
+    ]
+    rows = [f"{each['text']}: {each['href']}" for each in shown]
+    return "\n".join(
+        [*rows, *([f"{len(links) - len(shown)} more left out"] if len(links) > len(shown) else [])]
+    )
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value))
+
+
+def _links(values: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
+    """Return the links of the message and of single alerts, and words about those that are left out."""
+    message_links = {address: name for name, address in values["links"]}
+    links = {address: name for address, name in message_links.items() if _size(address) <= _MAX_ADDRESS_BYTES}
+    too_long = [name for address, name in message_links.items() if address not in links]
+    too_long += ["Alertmanager"] * (_size(values["external_url"]) > _MAX_ADDRESS_BYTES)
+    alerts: Sequence[AlertView] = values["alerts"]
+    own: dict[str, str] = {}
+    for alert in alerts:  # the most urgent alert names an address
+        for name, address in alert.own_links:
+            if address not in message_links:
+                own.setdefault(address, clip(f"{name}: {alert.brief}", _MAX_LINK_CHARS))
+    fitting = [address for address in own if _size(address) <= _MAX_OWN_ADDRESS_BYTES][:_MAX_OWN_LINKS]
+    links |= {address: own[address] for address in fitting}
+    about = [f"too long to show: {', '.join(too_long)}"] if too_long else []
+    if more := len(own) - len(fitting):
+        about.append(f"{more} more links of single alerts are in the list of alerts")
+    return [{"href": address, "text": name} for address, name in links.items()], "; ".join(about)
 
 
 def _summary(templates: Templates, values: Mapping[str, Any]) -> tuple[str, bool]:
@@ -87,8 +145,6 @@ def _payload(
     conversation: Conversation, values: Mapping[str, Any], summary: str, levels: tuple[str, ...]
 ) -> dict[str, Any]:
     labels = values["common_labels"]
-    resolved = [each for each in conversation.listed if each.alert.status is Status.RESOLVED]
-    unlisted = conversation.ended - len(resolved)
     started = [each.alert.starts_at for each in conversation.firing if each.alert.starts_at is not None]
     source, component = (
         next((labels[name] for name in names if labels.get(name)), "")
@@ -98,29 +154,12 @@ def _payload(
         "summary": clip(summary, _MAX_EVENT_SUMMARY_CHARS) or _DEFAULT_SUMMARY,
         "source": clip(source or values["scope"] or values["title"], _MAX_FIELD_CHARS) or _DEFAULT_SUMMARY,
         "severity": _severity(values["rank"], values["level"], len(levels)),
-        "timestamp": _rfc3339(min(started)) if started else None,
+        "timestamp": rfc3339(min(started)) if started else None,
         "component": clip(component, _MAX_FIELD_CHARS),
         "group": clip(values["scope"], _MAX_FIELD_CHARS),
         "class": clip(labels.get("alertname", ""), _MAX_FIELD_CHARS),
-        "custom_details": {
-            "firing": [_details(each) for each in conversation.firing],
-            "resolved": [_details(each) for each in resolved],
-            "counts": {"firing": len(conversation.firing), "resolved": conversation.ended},
-            **({"resolved_not_listed": unlisted} if unlisted else {}),
-            **({"not_shown_by_alertmanager": conversation.truncated} if conversation.truncated else {}),
-        },
     }
     return {name: value for name, value in payload.items() if value}
-
-
-def _details(shown: ShownAlert) -> dict[str, Any]:
-    alert = shown.alert
-    details: dict[str, Any] = {"labels": dict(alert.labels), "annotations": dict(alert.annotations)}
-    if alert.starts_at is not None:
-        details["since"] = _rfc3339(alert.starts_at)
-    if alert.note and alert.status is Status.RESOLVED:
-        details["note"] = alert.note
-    return details
 
 
 def _severity(rank: int, level: str, levels: int) -> str:
@@ -128,10 +167,6 @@ def _severity(rank: int, level: str, levels: int) -> str:
     if level in _SEVERITIES:
         return level
     return _SEVERITIES[min(3, round(rank * 3 / max(1, levels - 1)))]
-
-
-def _rfc3339(at: Millis) -> str:
-    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="milliseconds")
 
 
 def _with_note(summary: str, note: str) -> str:

@@ -6,12 +6,13 @@ https://adaptivecards.io/explorer/AdaptiveCard.html
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
-from router.channels.drawing import SentMessage, barred, joined, links, replaced, tag
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat
+from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag
+from router.channels.layout import FEW_ALERTS, HEX_COLORS, MAX_TITLE_UNITS, TextFormat
 from router.render import Words
 from router.render.view import AlertView
 from router.render.words import clean, line
@@ -23,19 +24,31 @@ MAX_BODY_BYTES = 21_000
 # Characters of names in a storm's message. One takes at most four bytes, an escape included.
 STORM_ROOM = 3_000
 _MAX_TEXT_BYTES, _MAX_FOOTER_BYTES = 2_000, 600
+_MAX_SUMMARY_BYTES = 3_000
+"""A summary gets more if there are few alerts."""
 _MAX_FACT_BYTES = 300
 _MAX_FACTS = 8
+_MAX_OTHER_FACTS_BYTES = 600
 _MAX_ADDRESS_BYTES = 1_000
 # Room for the names of alerts for which there is none beside them.
 _NAMES_BYTES = 3_000
 # Room for the JSON around one more text.
 _FRAME_BYTES = 250
+# Usual size of the JSON around the words of an alert, and of its facts.
+_FRAME_AND_FACTS_BYTES = 500
 _STYLES = {"red": "Attention", "orange": "Warning", "blue": "Accent", "green": "Good"}
 _COLORS = {style: HEX_COLORS[color] for color, style in _STYLES.items()}
 
 # https://learn.microsoft.com/en-us/microsoftteams/platform/task-modules-and-cards/cards/cards-format#markdown-support
 _MARKUP = re.compile(r"[\\*_~`#<>\[\]()]")
-_SHOWN = re.compile(r"\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\*", re.VERBOSE)
+_LINK = re.compile(r"\[([^\]\n]+)\]\((https?:[^)\s]+)\)")
+# These characters would end the address of a linked text or mark it up, so they are percent-encoded.
+_LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\*~`"}
+_SHOWN = re.compile(
+    r"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\*
+    | \[(?P<label>[^\]\n]+)\]\((?P<url>https?:[^)\s]+)\)""",
+    re.VERBOSE,
+)
 
 Element = dict[str, Any]
 
@@ -56,8 +69,21 @@ def encoded(card: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
+def _json_bytes(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+
+
+def _text_bytes(text: str) -> int:
+    return _json_bytes(_with_paragraphs(text)) - 2
+
+
+def _with_paragraphs(text: str) -> str:
+    # One newline is not shown by every client.
+    return re.sub(r"\n+", "\n\n", text)
+
+
 MARKDOWN = TextFormat(
-    escape, re.compile(r"\\."), lambda text: len(json.dumps(text, ensure_ascii=False).encode(errors="replace")) - 2
+    escape, re.compile(r"\\."), _text_bytes, lambda text: _LINK.sub(lambda link: f"{link[1]}: {escape(link[2])}", text),
 )  # fmt: skip
 
 
@@ -73,21 +99,26 @@ def card_of(words: Words, links: Sequence[tuple[str, str]]) -> Element:
 def _alert_card(words: Words, links: Sequence[tuple[str, str]]) -> Element:
     """Return a card with a part for each alert. The alerts that it has no room for are counted and named."""
     actions, left_out = _actions(links)
-    head = [
+    alerts: Sequence[AlertView] = [_with_links(alert) for alert in words.values["alerts"]]
+    title, labels = (
         _heading(words("title"), words.values["color"]),
-        *_paragraphs(words("summary"), "the summary"),
-        *_paragraphs(words("labels"), "the labels"),
-    ]
+        _paragraphs(words("labels"), "the labels"),
+    )
     foot = [_quiet(words("footer"))]
     if left_out:
         foot.append(_quiet(f"Links left out, too long: {', '.join(left_out)}"))
+    room = MAX_BODY_BYTES - len(encoded(_card([title, *labels, *foot], actions))) - _NAMES_BYTES
+    few = alerts if len(alerts) <= FEW_ALERTS else ()
+    needed = sum(_json_bytes(_alert(words("alert", alert=alert), alert)) for alert in few)
+    most = max(_MAX_SUMMARY_BYTES, room - needed - _FRAME_AND_FACTS_BYTES if few else 0)
+    head = [title, *_paragraphs(MARKDOWN.summary(words, most), "the summary", room), *labels]
     card = _card([*head, *foot], actions)
     room = MAX_BODY_BYTES - len(encoded(card)) - _NAMES_BYTES
-    alerts: Sequence[AlertView] = words.values["alerts"]
+    most = max(_MAX_TEXT_BYTES, room // max(1, len(alerts)) - _FRAME_AND_FACTS_BYTES)
     shown: list[Element] = []
     for alert in alerts:
-        element = _alert(MARKDOWN.clip(words("alert", alert=alert), _MAX_TEXT_BYTES, "the alert"), alert)
-        room -= len(json.dumps(element, ensure_ascii=False).encode(errors="replace"))
+        element = _alert(MARKDOWN.alert(words, alert, most), alert)
+        room -= _json_bytes(element)
         if room < 0:
             break
         shown.append(element)
@@ -110,17 +141,11 @@ def _storm_card(words: Words, links: Sequence[tuple[str, str]]) -> Element:
 
 
 def plain_card(card: Mapping[str, Any]) -> Element:
-    """Return a card of text alone, with all words and addresses of another card."""
-    rows = [each["text"] for each in _texts(card["body"])]
-    rows += [f"{action['title']}: {escape(action['url'])}" for action in card.get("actions", ())]
-    size, kept = len(encoded(_card([], []))) + _FRAME_BYTES, 0
-    for row in rows:
-        size += len(encoded(_card([_plain(row)], [])))
-        if size > MAX_BODY_BYTES:
-            break
-        kept += 1
-    more = [_plain(f"… and {len(rows) - kept} more lines")] if kept < len(rows) else []
-    return _card([*map(_plain, rows[:kept]), *more], [])
+    """Return a card with one text: all words and addresses of another card, without colours, facts and buttons."""
+    rows = [MARKDOWN.untagged(each["text"]) for each in _texts(card["body"])]
+    rows += [f"{escape(action['title'])}: {escape(action['url'])}" for action in card.get("actions", ())]
+    room = MAX_BODY_BYTES - len(encoded(_card([_plain("-")], [])))
+    return _card([_plain(MARKDOWN.clip("\n".join(rows), room, "the message"))], [])
 
 
 def draw(message: SentMessage) -> Markup:
@@ -147,7 +172,13 @@ def _drawn(element: Mapping[str, Any]) -> Markup:
 
 
 def _markdown(text: str) -> Markup:
-    return replaced(text, _SHOWN, lambda found: found["escaped"] or tag("strong", _markdown(found["bold"])))
+    return replaced(text, _SHOWN, _marked)
+
+
+def _marked(match: re.Match[str]) -> str:
+    if match["url"]:
+        return link(_markdown(match["label"]), match["url"])
+    return match["escaped"] or tag("strong", _markdown(match["bold"]))
 
 
 def _card(body: Sequence[Element], actions: Sequence[Element]) -> Element:
@@ -162,8 +193,7 @@ def _card(body: Sequence[Element], actions: Sequence[Element]) -> Element:
 
 
 def _plain(text: str) -> Element:
-    # One newline is not shown by every client.
-    return {"type": "TextBlock", "text": re.sub(r"\n+", "\n\n", text), "wrap": True}
+    return {"type": "TextBlock", "text": _with_paragraphs(text), "wrap": True}
 
 
 def _quiet(text: str) -> Element:
@@ -175,26 +205,38 @@ def _heading(text: str, color: str) -> Element:
     return {**title, "style": "heading", "weight": "Bolder", "size": "Medium", "color": _STYLES[color]}
 
 
-def _paragraphs(text: str, what: str) -> list[Element]:
-    text = MARKDOWN.clip(text, _MAX_TEXT_BYTES, what)
+def _paragraphs(text: str, what: str, most: int = _MAX_TEXT_BYTES) -> list[Element]:
+    text = MARKDOWN.clip(text, most, what)
     return [_plain(part) for part in re.split(r"\n{2,}", text, maxsplit=4) if part.strip()]
 
 
+def _with_links(alert: AlertView) -> AlertView:
+    """Return the alert with addresses that can be those of linked texts."""
+    links = tuple((name, _unescaped(address).translate(_LINKED)) for name, address in alert.own_links)
+    return replace(alert, own_links=links)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", text)
+
+
 def _alert(text: str, alert: AlertView) -> Element:
+    """Return the part of an alert: its words, and its labels as facts; a last fact has those for which there are none."""
+    labels = [(name or '""', value or '""') for name, value in alert.differing.items()]
     facts = [
-        {"title": _fact(name or '""'), "value": _fact(value or '""')}
-        for name, value in alert.differing.items()
+        {
+            "title": MARKDOWN.short(name, _MAX_FACT_BYTES),
+            "value": MARKDOWN.clip(value, _MAX_FACT_BYTES, "the label"),
+        }
+        for name, value in labels[:_MAX_FACTS]
     ]
-    if more := facts[_MAX_FACTS:]:
-        facts = [*facts[:_MAX_FACTS], {"title": "…", "value": f"and {len(more)} more labels"}]
+    if more := labels[_MAX_FACTS:]:
+        others = MARKDOWN.clip(", ".join(map("=".join, more)), _MAX_OTHER_FACTS_BYTES, "the labels")
+        facts.append({"title": f"{len(more)} more", "value": others})
     items: list[Element] = [_plain(text)]
     if facts:
         items.append({"type": "FactSet", "facts": facts})
     return {"type": "Container", "separator": True, "items": items}
-
-
-def _fact(text: str) -> str:
-    return MARKDOWN.short(text, _MAX_FACT_BYTES)
 
 
 def _actions(links: Sequence[tuple[str, str]]) -> tuple[list[Element], list[str]]:

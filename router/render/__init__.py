@@ -54,6 +54,10 @@ class Words:
         """
         return _EMPTY_LINES.sub("\n\n", self._write(block, {**self.values, **more}))
 
+    def but(self, **values: Any) -> "Words":
+        """Return the words of the same message with other values of some variables."""
+        return Words(self._write, {**self.values, **values})
+
 
 class Templates:
     """The shipped templates, or for each file the one of the user's directory. They are compiled once, at load.

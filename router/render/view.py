@@ -184,6 +184,7 @@ class _AlertViews:
         """
         self._conversation, self._formatter, self._shared = conversation, formatter, shared
         self._summary, self._description = summary_of(annotations), description_of(annotations)
+        self._whole_description = _description(annotations)
         self._annotations, self._links = annotations, set(links)
         listed = conversation.listed
         self._levels_differ = len({each.level for each in listed}) > 1
@@ -196,6 +197,8 @@ class _AlertViews:
         until = alert.ends_at if is_over and alert.ends_at is not None else self._conversation.now
         annotations = annotations_of(alert)
         summary, description = summary_of(annotations), description_of(annotations)
+        # Without a common summary, the message shows the first line of a common description as its summary.
+        is_repeated = description == self._description or _description(annotations) == self._whole_description
         notes = {
             name: value
             for name, value in notes_of(annotations).items()
@@ -230,7 +233,7 @@ class _AlertViews:
             title=formatter.line(" ".join(titles)),
             differing=formatter.labels(differing),
             summary=formatter.text(summary) if summary != self._summary else "",
-            description=formatter.text(description) if description != self._description else "",
+            description="" if is_repeated else formatter.text(description),
             notes=formatter.notes(notes),
             started=formatter.at(alert.starts_at),
             ended=formatter.at(alert.ends_at),

@@ -139,7 +139,7 @@ class Chaos:
         for incident in self._providers.pagerduty.incidents[KEY]:
             if incident.open:
                 payload = incident.triggers[-1]["payload"]
-                found[payload["class"]] += len(payload["custom_details"]["firing"])
+                found[payload["class"]] += payload["custom_details"]["counts"]["firing"]
         return found
 
     def _messages(self) -> Counter[str]:

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault
+from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, is_web_address
 from tests.world.fake_server import http as answer
 
 KEY = "fake-routing-key-of-32-character"  # not a key of anything
@@ -166,9 +165,13 @@ def problems(body: Any, size: int, keys: set[str]) -> list[str]:
     if body.get("event_action") == "trigger":
         found += _faults_of_payload(body.get("payload"))
     for link in body.get("links", []):
-        if not isinstance(link, dict) or not link.keys() <= {"href", "text"} or not _web(link.get("href")):
+        if (
+            not isinstance(link, dict)
+            or not link.keys() <= {"href", "text"}
+            or not is_web_address(link.get("href"))
+        ):
             found.append(f"'links' has an invalid one: {link}")
-    if "client_url" in body and not _web(body["client_url"]):
+    if "client_url" in body and not is_web_address(body["client_url"]):
         found.append("'client_url' is invalid")
     return found
 
@@ -204,10 +207,6 @@ def _moment(value: Any) -> bool:
         return datetime.fromisoformat(value).tzinfo is not None
     except (TypeError, ValueError):
         return False
-
-
-def _web(value: Any) -> bool:
-    return isinstance(value, str) and urlsplit(value).scheme in {"http", "https"}
 
 
 __all__ = [

@@ -5,11 +5,13 @@ A subclass says what its vendor accepts, refuses and keeps.
 
 import asyncio
 import contextlib
+import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -51,6 +53,17 @@ def http(status: int, body: str = "", content_type: str = "text/html", **headers
 
 class Wanted(Protocol[Found_contra]):
     def met_by(self, found: Found_contra, /) -> bool: ...
+
+
+def is_web_address(value: Any) -> bool:
+    """Return whether a browser opens this address: http(s), with a host, and a port that there is."""
+    if not isinstance(value, str) or re.search(r"[\s\\]", value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port above 65,535
+        return False
 
 
 def differences(wanted: Iterable[Wanted[Any]], found: Iterable[Any]) -> list[str]:

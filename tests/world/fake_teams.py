@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences
+from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences, is_web_address
 from tests.world.fake_server import http as answer
 
 SIGNATURE = "signature-of-nobody"
@@ -100,11 +100,7 @@ def problems(raw: bytes) -> list[str]:
     actions = card.get("actions", [])
     found += ["more than six actions"] * (len(actions) > 6)
     for each in actions:
-        if (
-            each["type"] != "Action.OpenUrl"
-            or not re.match(r"https?://[^/\s]", each["url"])
-            or not each["title"]
-        ):
+        if each["type"] != "Action.OpenUrl" or not is_web_address(each["url"]) or not each["title"]:
             found.append("an action opens nothing")
     return found
 

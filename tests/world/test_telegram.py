@@ -26,19 +26,22 @@ async def test_group_fires_changes_and_ends_in_one_message(world: World) -> None
         web_1, web_2 = (alert("Down", "critical", instance=f"web-{number}") for number in (1, 2))
         await post(world, "g", web_1)
         await until(world, lambda: len(telegram.messages) == 1)
-        telegram.expect(Want(("🔥 CRITICAL: Down", "1 firing", "instance=web-1")))
+        telegram.expect(Want(("🔴 CRITICAL: Down on web-1 (group=g)", "1 firing", "instance=web-1")))
 
         await post(world, "g", web_1, web_2)
         await until(world, lambda: len(telegram.messages) == 2)
-        telegram.expect(Want(("2 firing",), edits=1), Want(("🔴 new: instance=web-2",), reply=True))
+        telegram.expect(
+            Want(("2 firing",), edits=1),
+            Want(("🔴 new: web-2", "Down \N{MULTIPLICATION SIGN} 2"), reply=True),
+        )
 
         ended = [{**each, "status": "resolved"} for each in (web_1, web_2)]
         await post(world, "g", *ended)
         await until(world, lambda: len(telegram.messages) == 3)
         telegram.expect(
             Want(("✅ Resolved: Down", "2 resolved"), edits=2),
-            Want(("🔴 new: instance=web-2",), reply=True),
-            Want(("✅ All resolved: 2 alerts",), reply=True),
+            Want(("🔴 new: web-2", "Down \N{MULTIPLICATION SIGN} 2"), reply=True),
+            Want(("✅ All resolved: 2 alerts", "Down \N{MULTIPLICATION SIGN} 2"), reply=True),
         )
         assert {method for method, _ in telegram.calls} == {"sendMessage", "editMessageText"}
         assert len(telegram.calls) == 5

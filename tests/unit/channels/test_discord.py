@@ -155,21 +155,23 @@ async def test_the_first_notification_is_one_message(server: FakeDiscord, channe
     server.expect(
         Want(
             (
-                "🔥 CRITICAL: HighLatency (cluster=eu-1) — Checkouts fail",
+                "🔴 CRITICAL: HighLatency on checkout (1 resolved) (cluster=eu-1) — Checkouts fail",
                 "**Critical** · 1 firing · 1 resolved · cluster=eu-1",
                 "More than 5 %.",
-                "🔴 service=checkout · since 08:00 (1 h)",
-                "✅ service=cart · since 08:00 (59 min)",
+                r"dashboard\_url: javascript:alert(1)",
+                "🔴 **service=checkout** · since 08:00 (1 h)",
+                "✅ **service=cart** · since 08:00 (59 min)",
                 "job=api",
                 "[Runbook](<https://runbooks.example/x_%28y%29>)",
                 "[Source](<https://prometheus.example/graph?g0.expr=up>)",
                 "[Silence](<https://alertmanager.example/#/silences/new?filter=",
+                "[Alertmanager](<https://alertmanager.example>)",
                 "via oncall · 09:00 Europe/Berlin",
             ),
             RED,
         )
     )
-    assert "javascript" not in server.only.shown
+    assert "](<javascript" not in server.only.shown
 
 
 async def test_a_change_edits_the_message_and_its_end_turns_it_green(
@@ -185,7 +187,7 @@ async def test_a_change_edits_the_message_and_its_end_turns_it_green(
 
 
 @pytest.mark.parametrize(
-    ("level", "color", "sign"), [("critical", RED, "🔥"), ("warning", AMBER, "⚠️"), ("info", BLUE, "⚠️")]
+    ("level", "color", "sign"), [("critical", RED, "🔴"), ("warning", AMBER, "🟠"), ("info", BLUE, "🔵")]
 )
 def test_the_colour_says_how_urgent_it_is(level: str, color: int, sign: str) -> None:
     shown = embed(conversation(alert(severity=level)))
@@ -281,9 +283,7 @@ def test_every_alert_is_shown_or_counted(number: int, length: int, data: st.Data
         shown = listed((part["embeds"][0]["description"] for part in parts), number)
         assert shown == firing_first[: len(shown)]
     texts = [part["plain"] for part in parts]
-    rows = sum(
-        each.startswith(("🔴", "✅ instance", "✅ High")) for text in texts for each in text.splitlines()[1:]
-    )
+    rows = sum(each.startswith(("🔴 **", "✅ **")) for text in texts for each in text.splitlines()[1:])
     assert rows + sum(map(without_row, texts)) == number
 
 
@@ -295,7 +295,9 @@ async def test_what_does_not_fit_one_message_goes_into_numbered_ones(
     await remote(channel, conversation(*several(number), alert(instance="9999")))
     posted = list(server.messages.values())
     numbers = [f" · {part}/{parts}" for part in range(1, parts + 1)] if parts > 1 else [""]
-    assert [each.embeds[0]["title"] for each in posted] == [f"🔥 HighLatency{each}" for each in numbers]
+    title = f"🔴 HighLatency \N{MULTIPLICATION SIGN} {number + 1}: 0000, {'0001, 0002, …' if number > 1 else '9999'}"
+    titles = [title, *["HighLatency"] * (parts - 1)]
+    assert [each.embeds[0]["title"] for each in posted] == list(map(str.__add__, titles, numbers))
     shown = listed((each.embeds[0]["description"] for each in posted), number + 1)
     assert ("… and " in posted[-1].shown) is (number == 2_000)
     assert len(shown) >= min(number + 1, 300)
@@ -406,10 +408,55 @@ def test_the_line_that_counts_the_rest_fits_as_well(around: int, least: int) -> 
     assert fullest > least
 
 
-def test_a_link_that_does_not_fit_is_left_out_whole() -> None:
+def test_a_link_that_does_not_fit_is_named() -> None:
     long = replace(alert(), generator_url="https://a.example/" + "x" * 1_100)
-    (links,) = embed(conversation(long))["fields"]
-    assert re.fullmatch(r"\[Silence\]\(<https://[^<>]+>\)", links["value"])
+    message = render(conversation(long))
+    (field,) = embed(conversation(long))["fields"]
+    links = r"(?:\[\w+\]\(<https://[^<>]+>\) · )+too long to show: Source"
+    assert re.fullmatch(links, field["value"])
+    assert "too long to show: Source" in messages(message)[0]["plain"]
+
+
+def test_links_of_single_alerts_stand_beside_them() -> None:
+    notes = {"summary": "s", "runbook_url": "https://runbooks.example/b_(1)"}
+    other = replace(alert(alertname="Other", annotations=notes), generator_url="https://prometheus.example/b")
+    message = render(conversation(alert(), other))
+    row = "[Runbook](<https://runbooks.example/b_%281%29>) · [Source](<https://prometheus.example/b>)"
+    (part,) = messages(message)
+    assert row in part["embeds"][0]["description"].splitlines()
+    assert row in part["plain"].splitlines()
+
+
+def test_an_address_that_no_browser_opens_is_no_link() -> None:
+    for address in ("http://:9090/graph?g0.expr=up", "http://host:99999/x", r"https://host\x"):
+        about = replace(alert(), generator_url=address)
+        assert embed(conversation(about, external_url=address))["fields"] == []
+
+
+def test_a_long_annotation_leaves_room_for_the_short_ones() -> None:
+    """With few alerts it has all the room; in many alerts it is cut, and the others stay."""
+    notes = {"summary": "s", "description": "d" * 3_500, "action": "restart it", "impact": "orders stop"}
+    whole = embed(conversation(alert(annotations=notes)))["description"]
+    assert all(f"{name}: {notes[name]}" in whole for name in ("action", "impact"))
+    assert notes["description"] in whole
+    several = [alert(instance=f"{n:04}", annotations={**notes, "summary": str(n)}) for n in range(10)]
+    several.append(
+        alert(instance="9999", annotations={**notes, "description": "e" * 5_000, "action": "call"})
+    )
+    parts = [part["embeds"][0]["description"] for part in messages(render(conversation(*several)))]
+    assert "\n".join(parts).count("impact: orders stop") == 1
+    assert "\n".join(parts).count("action: ") == 11
+    assert "more characters of the description)" in parts[0]
+
+
+def test_the_text_without_embeds_has_all_facts() -> None:
+    notes = {"summary": "Host is away", "description": "No answer.", "impact": "orders stop"}
+    several = [alert(instance=f"n{n}", annotations={**notes, "value": str(n)}) for n in range(2)]
+    (part,) = messages(render(conversation(*several, alert(instance="n2", annotations=notes, resolved=True))))
+    shown = "\n".join([*texts(part["embeds"]), part["embeds"][0]["footer"]["text"]])
+    for words in ("**Critical** · 2 firing · 1 resolved", "No answer.", "impact: orders stop", "value: 1", "instance=n2", "[Source](<", "[Silence these 2](<", "[Alertmanager](<", "via oncall"):  # fmt: skip
+        assert words in part["plain"]
+        assert words in shown
 
 
 # When a message can't be edited
@@ -423,7 +470,7 @@ async def test_a_message_that_cannot_be_edited_is_posted_again(
     server.fail(error(code, method="PATCH"))
     anew = await remote(channel, conversation(ENDED, remote=state, version=2))
     assert anew != state
-    server.expect(Want(("🔥",), RED), Want(("✅",), GREEN))
+    server.expect(Want(("🔴",), RED), Want(("✅",), GREEN))
 
 
 async def test_a_removed_message_is_posted_again_and_edited_there(
@@ -479,7 +526,18 @@ async def test_what_discord_refuses_goes_as_text_in_the_same_attempt(
 ) -> None:
     server.fail(fault)
     state = await remote(channel, conversation(alert(service="a"), alert(service="b")))
-    server.expect(Want(("CRITICAL: HighLatency", "service=a", "service=b")))
+    server.expect(
+        Want(
+            (
+                "HighLatency \N{MULTIPLICATION SIGN} 2: a, b",
+                "**Critical**",
+                "service=a",
+                "service=b",
+                "[Source](<",
+                "via oncall",
+            )
+        )
+    )
     assert server.only.embeds == []
     server.fail(fault)
     await remote(channel, conversation(ENDED, version=2, remote=state))
@@ -529,7 +587,7 @@ async def test_a_broken_template_sends_the_plain_facts(
     message = channel.render(PLACE, about, broken)
     assert message.fallback
     assert isinstance(await channel.send(PLACE, about, message), Delivered)
-    server.expect(Want(("CRITICAL: HighLatency (1 firing, 1 resolved)", r"service=\@here", "resolved: alertname=HighLatency")))  # fmt: skip
+    server.expect(Want((r"CRITICAL: HighLatency on \@here (1 resolved) (1 firing, 1 resolved)", r"service=\@here", "resolved: alertname=HighLatency")))  # fmt: skip
     parts = messages(channel.render(PLACE, conversation(*several(100, length=300)), broken))
     assert len(parts) == 4
     sent = [{name: value for name, value in part.items() if name != "plain"} for part in parts]

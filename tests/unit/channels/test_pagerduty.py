@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from router.channels.pagerduty import PagerDutyChannel, PagerDutyOptions, PagerDutySettings
+from router.channels.pagerduty_event import smaller_events
 from router.model import SECOND, Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from router.render import Templates
 from tests.unit.channels.drawings import drawn
@@ -77,11 +79,13 @@ async def test_a_firing_group_opens_one_incident_and_its_end_closes_it(
 
     more = conversation(alert(), alert(instance="b"), version=2, remote=first.remote)
     assert await notify(channel, more) == first
-    pagerduty.expect(Page("2 firing", open=True))
+    pagerduty.expect(
+        Page("HighLatency \N{MULTIPLICATION SIGN} 2: b (cluster=eu-1): p99 is over 2 s", open=True)
+    )
 
     over = conversation(alert(resolved=True), version=3, remote=first.remote)
     assert await notify(channel, over) == first
-    pagerduty.expect(Page("2 firing", open=False))
+    pagerduty.expect(Page("HighLatency \N{MULTIPLICATION SIGN} 2", open=False))
     assert [event.action for event in pagerduty.events] == ["trigger", "trigger", "resolve"]
 
 
@@ -101,7 +105,7 @@ async def test_nothing_is_resolved_while_alertmanager_hides_alerts(
     hidden = conversation(alert(resolved=True), version=2, truncated=3)
     await notify(channel, hidden)
     pagerduty.expect(Page("3 more not shown by Alertmanager", open=True))
-    assert body(hidden)["payload"]["custom_details"]["not_shown_by_alertmanager"] == 3
+    assert body(hidden)["payload"]["custom_details"]["counts"]["not_shown_by_alertmanager"] == 3
 
 
 async def test_a_resolve_without_a_trigger_opens_nothing(
@@ -119,14 +123,14 @@ def test_the_event_says_where_what_since_when_and_where_to_look() -> None:
     }
     event = body(conversation(alert(instance="web-1", service="checkout", annotations=notes)))
     payload = event["payload"]
-    assert payload["summary"] == "HighLatency (cluster=eu-1): slow"
+    assert payload["summary"] == "HighLatency on web-1 (cluster=eu-1): slow"
     assert (payload["source"], payload["component"]) == ("web-1", "checkout")
     assert (payload["group"], payload["class"]) == ("cluster=eu-1", "HighLatency")
     assert payload["timestamp"] == "2026-11-21T07:00:00.000+00:00"
     details = payload["custom_details"]
     assert details["counts"] == {"firing": 1, "resolved": 0}
-    assert details["firing"][0]["labels"]["instance"] == "web-1"
-    assert details["firing"][0]["annotations"] == notes
+    assert details["alerts"][0]["labels"]["instance"] == "web-1"
+    assert details["alerts"][0]["annotations"] == notes
     assert [link["text"] for link in event["links"]] == ["Runbook", "Source", "Silence"]
     assert (event["client"], event["client_url"]) == ("alert-router", "https://alertmanager.example")
 
@@ -150,39 +154,162 @@ def test_a_level_becomes_pagerdutys_word_or_the_word_for_its_rank(
     assert [render(talk, templates).body["payload"]["severity"] for talk in talks] == wanted
 
 
-def test_over_512_kb_the_details_are_dropped_and_the_page_is_kept() -> None:
-    big = [alert(instance=str(number), annotations={"runbook": "x" * 900}) for number in range(600)]
-    event = body(conversation(*big, truncated=2))
-    assert (
-        event["payload"]["summary"]
-        == "HighLatency (cluster=eu-1): 600 firing, 2 more not shown by Alertmanager (details left out: too large)"
-    )
-    assert event["payload"]["custom_details"] == {
-        "note": "details left out: too large",
-        "counts": {"firing": 600, "resolved": 0},
-        "not_shown_by_alertmanager": 2,
+def test_the_details_are_rows_for_a_person_and_then_json() -> None:
+    """One row for each alert, annotations by their names, what all share once."""
+    shared = {"description": "No answer for 5 min.\nSee the console.", "impact": "orders stop"}
+    alerts = [
+        alert(instance=f"db-{number}", resolved=number == 3, annotations={**shared, "summary": f"db-{number} is away", "value": value})
+        for number, value in ((1, "7"), (2, "7"), (3, "8"))
+    ]  # fmt: skip
+    details = body(conversation(*alerts, truncated=2))["payload"]["custom_details"]
+    assert {name: text for name, text in details.items() if isinstance(text, str)} == {
+        "status": "2 firing · 1 resolved · 2 more not shown by Alertmanager (max_alerts)",
+        "firing": "🔴 db-1 · since 08:00 (1 h) · db-1 is away\n🔴 db-2 · since 08:00 (1 h) · db-2 is away",
+        "resolved": "✅ db-3 · since 08:00 (59 min) · db-3 is away",
+        "summary": "No answer for 5 min.",
+        "description": "See the console.",
+        "impact": "orders stop",
+        "value": "db-1, db-2: 7\ndb-3: 8",
+        "labels": "alertname=HighLatency, cluster=eu-1, severity=critical",
     }
+    assert list(details) == [
+        "status", "firing", "resolved", "summary", "description", "impact", "value", "labels", "counts", "alerts",
+    ]  # fmt: skip
+
+
+def test_an_annotation_never_replaces_a_detail_of_the_router() -> None:
+    notes = {
+        "firing": "a",
+        "alerts": "b",
+        "counts": "c",
+        "left out": "d",
+        "links": "e",
+        "labels": "f",
+        "status": "g",
+    }
+    details = body(conversation(alert(annotations=notes)))["payload"]["custom_details"]
+    assert {name: details[f"annotation {name}"] for name in notes} == notes
+    assert details["status"] == "1 firing"
+    assert details["firing"] == "🔴 HighLatency · since 08:00 (1 h)"
+
+
+def test_alerts_with_links_of_their_own_have_them_in_the_event() -> None:
+    several = [
+        replace(alert(instance=f"n{number}"), generator_url=f"https://prometheus.example/{number}")
+        for number in range(30)
+    ]
+    event = body(conversation(*several))
+    assert [link["text"] for link in event["links"]] == [
+        "Source", "Silence these 30", *(f"Source: n{number}" for number in range(1, 21)),
+    ]  # fmt: skip
+    details = event["payload"]["custom_details"]
+    assert details["links"] == "9 more links of single alerts are in the list of alerts"
+    assert [each["source"] for each in details["alerts"][1:]] == [each.generator_url for each in several[1:]]
+
+
+def test_an_address_that_no_browser_opens_is_no_link() -> None:
+    notes = {
+        "summary": "s",
+        "runbook_url": "http://:1",
+        "dashboard_url": "http://host:99999/",
+        "runbook": r"http://a\b",
+    }
+    for address in ("http://:9090/graph?g0.expr=up", "http://host:99999/x", r"https://host\x"):
+        about = conversation(replace(alert(annotations=notes), generator_url=address), external_url=address)
+        event = body(about)
+        assert (event["links"], event["client_url"]) == ([], "")
+        details = event["payload"]["custom_details"]
+        assert details["runbook_url"] == "http://:1"
+        assert details["alerts"][0]["source"] == address
+
+
+def test_the_summary_names_what_fires_and_not_what_ended() -> None:
+    """Even if alerts of other names were there first, and are listed first."""
+    ended = [
+        alert(alertname=name, severity="info", instance="1", resolved=True) for name in ("AAA", "BBB", "CCC")
+    ]
+    down = alert(alertname="ZZZdown", instance="9", annotations={"summary": "9 does not answer"})
+    summary = body(conversation(*ended, down, group_labels={"cluster": "eu-1"}))["payload"]["summary"]
+    assert summary == "ZZZdown on 9 (3 resolved) (cluster=eu-1)"
+
+
+def test_the_summary_says_what_and_where_without_a_summary_annotation() -> None:
+    notes = {"description": "db1 unreachable for 5m"}
+    down = alert(alertname="HostDown", instance="db1:9100", annotations=notes)
+    event = body(conversation(down, group_labels={"alertname": "HostDown"}))
+    assert event["payload"]["summary"] == "HostDown on db1:9100: db1 unreachable for 5m"
+    many = [alert(alertname="HostDown", instance=f"db{number}:9100", annotations={}) for number in range(400)]
+    summary = body(conversation(*many, group_labels={}))["payload"]["summary"]
+    assert summary[:60].startswith("HostDown \N{MULTIPLICATION SIGN} 400: db0:9100, db1:9100, db2:9100, …")
+
+
+@pytest.mark.parametrize(
+    ("texts", "left_out"),
+    [
+        ({"description": 900}, ["600 descriptions"]),
+        ({"message": 900}, ["600 descriptions"]),
+        ({"impact": 900}, ["0 descriptions", "600 other annotations"]),
+        ({"description": 900, "impact": 900}, ["600 descriptions", "600 other annotations"]),
+    ],
+)
+def test_over_512_kb_annotations_are_left_out_before_labels(
+    texts: dict[str, int], left_out: list[str]
+) -> None:
+    big = [
+        alert(
+            instance=str(number), annotations={name: f"{number}{'x' * size}" for name, size in texts.items()}
+        )
+        for number in range(600)
+    ]
+    event = body(conversation(*big))
+    details = event["payload"]["custom_details"]
+    wanted = ", ".join(each for each in left_out if not each.startswith("0 "))
+    assert details["left out"] == f"{wanted}: the event would be larger than 512 KB"
+    assert [each["labels"]["instance"] for each in details["alerts"]] == list(map(str, range(600)))
+    assert len(details["firing"].splitlines()) == 600
+    assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+
+
+def test_over_512_kb_what_all_alerts_share_stays() -> None:
+    notes = {"description": "d" * 900, "impact": "orders stop"}
+    details = body(conversation(*[alert(instance=str(each), annotations=notes) for each in range(600)]))[
+        "payload"
+    ]["custom_details"]
+    assert details["summary"] == "d" * 900  # the description, as there is no other summary
+    assert details["impact"] == "orders stop"
+    assert "left out" not in details
+    assert all("description" not in each["annotations"] for each in details["alerts"])
+
+
+def test_over_512_kb_of_labels_every_alert_keeps_its_row() -> None:
+    big = [alert(instance=str(number), rack=f"{number} {'x' * 900}") for number in range(600)]
+    event = body(conversation(*big))
+    details = event["payload"]["custom_details"]
+    assert (
+        details["left out"] == "600 alerts as JSON, with their labels: the event would be larger than 512 KB"
+    )
+    assert len(details["firing"].splitlines()) == 600
     assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
 
 
 @pytest.mark.parametrize(
-    ("number", "letters", "whole"),
-    [(1, 20, True), (50, 20, True), (2_000, 20, True), (1, 100_000, True), (50, 100_000, False), (2_000, 100_000, False)],
-)  # fmt: skip
-def test_every_alert_is_in_the_event_or_counted_as_left_out(number: int, letters: int, whole: bool) -> None:
-    notes = {"summary": "s" * letters}
-    alerts = [alert(instance=str(each), resolved=each % 2 == 1) for each in range(number)]
-    alerts = [replace(each, annotations=notes) for each in alerts[:50]] + alerts[50:]
-    payload = body(conversation(*alerts))["payload"]
-    details = payload["custom_details"]
+    ("number", "letters"), [(1, 20), (50, 20), (1_000, 20), (1, 100_000), (50, 100_000), (3_000, 400)]
+)
+def test_every_alert_has_a_row_in_the_event_or_is_counted(number: int, letters: int) -> None:
+    alerts = [
+        alert(instance=str(each), resolved=each % 2 == 1, annotations={"summary": f"{each}{'s' * letters}"})
+        for each in range(number)
+    ]
+    event = body(conversation(*alerts))
+    details = event["payload"]["custom_details"]
     assert details["counts"] == {"firing": number - number // 2, "resolved": number // 2}
-    if whole:
-        listed = [*details["firing"], *details["resolved"]]
-        assert sorted(each["labels"]["instance"] for each in listed) == sorted(map(str, range(number)))
-        assert [each["annotations"] for each in listed].count(notes) == min(number, 50)
-    else:
-        assert details["note"] == "details left out: too large"
-        assert payload["summary"].endswith(" (details left out: too large)")
+    for status, count in details["counts"].items():
+        rows = details.get(status, "").splitlines()
+        cut = re.search(rf"(\d+) lines of {status}\b", details.get("left out", ""))
+        assert len(rows) + int(cut[1] if cut else 0) == count
+    assert "left out" in details or len(details["alerts"]) == number
+    assert ("left out" in details) is (number * letters > 500_000)
+    assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
 
 
 def test_no_single_label_can_make_the_event_too_large() -> None:
@@ -197,14 +324,17 @@ def test_no_single_label_can_make_the_event_too_large() -> None:
     )
     event = {name: value for name, value in event.items() if value}
     assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
-    assert event["payload"]["custom_details"]["links_left_out"] == ["Runbook", "Silence", "Alertmanager"]
+    assert event["payload"]["custom_details"]["links"] == "too long to show: Runbook, Alertmanager"
 
 
 @settings(deadline=None)
 @given(conversations)
-def test_every_conversation_makes_an_event_that_pagerduty_takes(talk: Conversation) -> None:
-    event = {name: value for name, value in body(talk).items() if value}
-    assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
+def test_pagerduty_takes_the_events_of_any_alerts(talk: Conversation) -> None:
+    """The whole event and the smaller ones, which are sent if it is refused."""
+    whole = body(talk)
+    for each in [whole, *(smaller_events(whole) if "payload" in whole else [])]:
+        event = {name: value for name, value in each.items() if value}
+        assert problems({**event, "routing_key": KEY}, len(json.dumps(event)), {KEY}) == []
 
 
 def test_a_template_that_fails_leaves_a_plain_page(tmp_path: Any) -> None:
@@ -262,29 +392,62 @@ async def test_what_pagerduty_may_answer_is_an_outcome_after_one_attempt(
          "http 400: event refused (payload.class)"),
     ],
 )  # fmt: skip
-async def test_an_event_that_is_refused_goes_plain_in_the_same_attempt_and_once(
+async def test_an_event_that_is_refused_is_sent_smaller_in_the_same_attempt(
     fault: Any, reason: str, channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
+    """First with what a person reads, at last with what PagerDuty requires."""
     pagerduty.fail(fault)
     several = conversation(alert(), alert(instance="b"), alert(instance="c", resolved=True))
     assert isinstance(await notify(channel, several), Delivered)
-    payload = pagerduty.events[1].payload
-    assert payload == {
-        "summary": "HighLatency (cluster=eu-1): 2 firing: p99 is over 2 s"
-        " (2 firing, 1 resolved; details left out: refused by PagerDuty)",
+    required = {
+        "summary": "HighLatency \N{MULTIPLICATION SIGN} 2: b (1 resolved) (cluster=eu-1): p99 is over 2 s",
         "source": "eu-1",
         "severity": "critical",
     }
+    payload = pagerduty.events[1].payload
+    details = payload["custom_details"]
+    assert payload == {**required, "custom_details": details}
+    assert details["firing"].splitlines() == [
+        "🔴 HighLatency · since 08:00 (1 h)",
+        "🔴 b · since 08:00 (1 h)",
+    ]
+    assert details["summary"] == "p99 is over 2 s"
+    assert "Source: https://prometheus.example/graph?g0.expr=up" in details["links"]
+    assert details["left out"] == "3 alerts as JSON: PagerDuty refused the event with all details"
     assert pagerduty.events[1].body.keys() == {"routing_key", "event_action", "dedup_key", "payload"}
     pagerduty.fail(fault, fault)
+    assert isinstance(await notify(channel, several), Delivered)
+    assert pagerduty.events[4].payload == {
+        **required,
+        "summary": f"{required['summary']} (2 firing · 1 resolved; details left out: refused by PagerDuty)",
+    }
+    pagerduty.fail(fault, fault, fault)
     assert await notify(channel, several) == Rejected(reason)
-    assert len(pagerduty.events) == 4
+    assert len(pagerduty.events) == 8
+
+
+async def test_a_smaller_event_has_links_and_rows_of_a_large_group(
+    channel: PagerDutyChannel, pagerduty: FakePagerDuty
+) -> None:
+    pagerduty.fail(http(413))
+    big = [
+        replace(alert(instance=f"{number}{'x' * 90}"), generator_url=f"https://prometheus.example/{number}")
+        for number in range(2_000)
+    ]
+    await notify(channel, conversation(*big))
+    (event,) = pagerduty.accepted
+    assert len(json.dumps(event.body)) < 20_000
+    details = event.payload["custom_details"]
+    rows = len(details["firing"].splitlines())
+    assert rows >= 40
+    assert f"{2_000 - rows} lines of firing" in details["left out"]
+    assert details["links"].splitlines()[0] == "Source: https://prometheus.example/0"
 
 
 async def test_a_plain_event_keeps_to_the_length_of_a_summary(
     channel: PagerDutyChannel, pagerduty: FakePagerDuty
 ) -> None:
-    pagerduty.fail(http(400))
+    pagerduty.fail(http(400), http(400))
     assert isinstance(
         await notify(channel, conversation(alert(annotations={"summary": "x" * 5_000}))), Delivered
     )
@@ -416,4 +579,5 @@ async def test_more_keys_than_threads_wait_for_no_other(pagerduty: FakePagerDuty
 def test_an_incident_shows_its_last_payload_when_it_is_resolved() -> None:
     found = drawn("pagerduty", conversation(), conversation(alert(resolved=True), version=2))
     assert found.text.startswith("resolvedHighLatency")
+    assert "firing: 🔴 HighLatency · since 08:00 (1 h)" in found.text
     assert "Events as sent (2)" in found.text

@@ -79,10 +79,10 @@ async def test_a_card_names_what_fires_and_then_what_ended(server: FakeTeams) ->
     assert await send(server, conversation()) == Delivered({"posted": True})
     await send(server, conversation(alert(resolved=True), version=2))
     first, second = server.cards
-    assert first["body"][0]["text"] == "🔥 CRITICAL: HighLatency (cluster=eu-1)"
+    assert first["body"][0]["text"] == "🔴 CRITICAL: HighLatency (cluster=eu-1)"
     assert "p99 is over 2 s" in shown(first)
     assert "Alertmanager https://alertmanager.example" in shown(first)
-    assert second["body"][0]["text"] == "✅ Resolved: HighLatency (cluster=eu-1)"
+    assert second["body"][0]["text"] == "✅ Resolved: HighLatency after 59 min (cluster=eu-1)"
     assert [card["body"][0]["color"] for card in server.cards] == ["Attention", "Good"]
     assert not server.refusals
 
@@ -114,14 +114,61 @@ def test_every_alert_is_shown_or_counted(number: int, text: str) -> None:
         assert not problems(encoded(each))
 
 
-def test_dropped_labels_and_links_are_named() -> None:
+def test_many_labels_are_named_and_long_links_are_left_out_with_a_note() -> None:
     labels = {f"label{index:02}": "x" for index in range(12)}
     notes = {"runbook_url": "https://r.example/" + "x" * 2_000}
     plain = alert(annotations=notes)
-    odd = replace(plain, labels={**plain.labels, **labels})
+    odd = replace(plain, labels={**plain.labels, **labels, "label00": "y" * 2_000})
     text = shown(render(conversation(odd, plain)).body["card"])
-    assert "…=and 4 more labels" in text
+    assert "4 more=label08=x, label09=x, label10=x, label11=x" in text
+    assert re.search(r"label00=y+… \(\d+ more characters of the label\)", text)
     assert "Links left out, too long: Runbook" in text
+
+
+@pytest.mark.parametrize(("level", "color", "sign"), [
+    ("critical", "Attention", "🔴"), ("warning", "Warning", "🟠"), ("info", "Accent", "🔵"),
+])  # fmt: skip
+def test_colour_and_sign_follow_the_level(level: str, color: str, sign: str) -> None:
+    title = render(conversation(alert(severity=level))).body["card"]["body"][0]
+    assert (title["color"], title["text"][:1]) == (color, sign)
+
+
+def test_links_of_single_alerts_stand_in_their_part() -> None:
+    notes = {"summary": "s", "runbook_url": "https://runbooks.example/b_(1)"}
+    other = replace(alert(alertname="Other", annotations=notes), generator_url="https://prometheus.example/b")
+    card = render(conversation(alert(), other)).body["card"]
+    (part,) = [each["items"][0]["text"] for each in card["body"] if "Other" in str(each.get("items"))]
+    assert "[Runbook](https://runbooks.example/b_%281%29) · [Source](https://prometheus.example/b)" in part
+    assert "Runbook: https://runbooks.example/b_%281%29 · Source: https://prometheus.example/b" in shown(
+        plain_card(card)
+    )
+
+
+def test_an_address_that_no_browser_opens_is_no_button() -> None:
+    for address in ("http://:9090/graph?g0.expr=up", "http://host:99999/x", r"https://host\x"):
+        about = replace(alert(), generator_url=address)
+        assert "actions" not in render(conversation(about, external_url=address)).body["card"]
+
+
+def test_a_long_annotation_leaves_room_for_the_short_ones() -> None:
+    notes = {"summary": "s", "description": "d" * 9_000, "action": "restart it", "impact": "orders stop"}
+    text = shown(render(conversation(alert(annotations=notes))).body["card"])
+    assert all(note in text for note in notes.values())
+    several = [alert(instance=str(n), annotations={**notes, "summary": str(n)}) for n in range(40)]
+    text = shown(render(conversation(*several)).body["card"])
+    assert "more characters of the summary)" in text
+    assert "action: restart it" in text
+    assert "impact: orders stop" in text
+
+
+def test_the_card_of_text_has_all_words_of_the_other() -> None:
+    notes = {"summary": "Host is away", "description": "No answer.", "impact": "orders stop"}
+    several = [alert(instance=f"n{n}", annotations={**notes, "value": str(n)}) for n in range(40)]
+    card = render(conversation(*several)).body["card"]
+    plain = shown(plain_card(card))
+    for line in shown(card).splitlines():
+        for words in re.split("=| (?=https?:)", line, maxsplit=1):
+            assert words in plain
 
 
 def test_markup_and_other_schemes_stay_text() -> None:

@@ -140,8 +140,8 @@ async def test_first_message_shows_all_facts(server: FakeTelegram, channel: Tele
     server.expect(
         Want(
             (
-                "🔥 CRITICAL: HighLatency (cluster=eu-1)",
-                "Critical · 1 firing · 1 resolved",
+                "🔴 CRITICAL: HighLatency on checkout (1 resolved) (cluster=eu-1)",
+                "1 firing · 1 resolved",
                 "Checkouts fail",
                 "More than 5 %.",
                 "🔴 service=checkout · since 08:00 (1 h)",
@@ -149,6 +149,9 @@ async def test_first_message_shows_all_facts(server: FakeTelegram, channel: Tele
                 "job=api",
                 "https://runbooks.example/x?a=1&b=2",
                 "https://prometheus.example/graph?g0.expr=up",
+                "https://alertmanager.example/#/silences/new?filter=",
+                "https://alertmanager.example",
+                "dashboard_url: javascript:alert(1)",
                 "via oncall · 09:00 Europe/Berlin",
             )
         )
@@ -163,14 +166,13 @@ async def test_update_edits_the_message_and_replies_with_news(
     remote = await delivered(channel, conversation(alert(instance="a")))
     grown = conversation(alert(instance="a"), alert(instance="b"), version=2, remote=remote)
     remote = await delivered(channel, grown)
-    server.expect(
-        Want(("2 firing",), edits=1), Want(("🔴 new: instance=a", "🔴 new: instance=b"), reply=True)
-    )
+    words = ("🔴 new: a", "🔴 new: b", "HighLatency \N{MULTIPLICATION SIGN} 2: a, b (cluster=eu-1)")
+    server.expect(Want(("2 firing",), edits=1), Want(words, reply=True))
     await delivered(channel, conversation(ENDED, version=3, remote=remote))
     server.expect(
         Want(("✅ Resolved: HighLatency",), edits=2),
         Want(("🔴 new",), reply=True),
-        Want(("✅ All resolved after 59 min",), reply=True),
+        Want(("✅ All resolved after 59 min", "HighLatency (cluster=eu-1)"), reply=True),
     )
 
 
@@ -265,11 +267,54 @@ def test_dropped_alerts_are_counted_and_named(text: str, number: int) -> None:
     ]
     first, _ = sent_bodies(render(conversation(*alerts, alert(alertname="Down0"), group_labels={})))
     shown = parsed(first).text
-    rows = len(re.findall("^(?:🔴|✅) ", shown, re.MULTILINE))
+    rows = len(re.findall("^(?:🔴|✅) (?!CRITICAL)", shown, re.MULTILINE))
     rest = without_row(shown)
     listed = conversation(*alerts, alert(alertname="Down0")).listed
     assert rows + rest == len(listed) == number + 1
     assert (rest > 0) is (number == 3_000 or (number == 40 and text != "a"))
+
+
+def test_links_of_single_alerts_stand_beside_them() -> None:
+    notes = {"summary": "s", "runbook_url": "https://runbooks.example/b?x=1&y=2"}
+    other = replace(alert(alertname="Other", annotations=notes), generator_url="https://prometheus.example/b")
+    html, plain = sent_bodies(render(conversation(alert(), other)))
+    assert {"https://runbooks.example/b?x=1&y=2", "https://prometheus.example/b"} <= set(
+        parsed(html).addresses
+    )
+    row = "Runbook: https://runbooks.example/b?x=1&y=2 · Source: https://prometheus.example/b"
+    assert row in plain["text"].splitlines()
+
+
+def test_an_address_that_no_browser_opens_is_no_link() -> None:
+    for address in ("http://:9090/graph?g0.expr=up", "http://host:99999/x", r"https://host\x"):
+        about = replace(alert(), generator_url=address)
+        html, _ = sent_bodies(render(conversation(about, external_url=address)))
+        assert parsed(html).addresses == []
+
+
+def test_a_long_annotation_leaves_room_for_the_short_ones() -> None:
+    """With few alerts it has all the room; in many alerts it is cut, and the others stay."""
+    notes = {"summary": "s", "description": "d" * 3_000, "action": "restart it", "impact": "orders stop"}
+    for each in sent_bodies(render(conversation(alert(annotations=notes)))):
+        assert all(f"{name}: {notes[name]}" in each["text"] for name in ("action", "impact"))
+        assert notes["description"] in each["text"]
+    several = [alert(instance=str(n), annotations={**notes, "summary": str(n)}) for n in range(10)]
+    for each in sent_bodies(render(conversation(*several))):
+        assert all(f"{name}: {notes[name]}" in each["text"] for name in ("action", "impact"))
+        assert "more characters of the summary)" in each["text"]
+
+
+@pytest.mark.parametrize(("level", "sign"), [("critical", "🔴"), ("warning", "🟠"), ("info", "🔵")])
+def test_the_sign_follows_the_level(level: str, sign: str) -> None:
+    html, _ = sent_bodies(render(conversation(alert(severity=level))))
+    assert parsed(html).text.startswith(f"{sign} {level.upper()}: HighLatency")
+
+
+def test_the_title_names_what_fires_and_not_what_ended() -> None:
+    ended = [alert(alertname=name, severity="info", instance="1", resolved=True) for name in ("AAA", "BBB")]
+    down = alert(alertname="ZZZdown", instance="9")
+    html, _ = sent_bodies(render(conversation(*ended, down, group_labels={"cluster": "eu-1"})))
+    assert parsed(html).text.startswith("🔴 CRITICAL: ZZZdown on 9 (2 resolved) (cluster=eu-1)\n")
 
 
 def test_cut_text_is_counted_and_keeps_entities_whole() -> None:
@@ -325,7 +370,7 @@ async def test_refused_html_is_sent_as_plain_text(server: FakeTelegram, channel:
     assert isinstance(outcome, Delivered)
     assert outcome.unpaid == (Call.POST,)
     assert "parse_mode" not in server.only.body
-    server.expect(Want(("🔥 CRITICAL: HighLatency", "Source: https://prometheus.example/graph?g0.expr=up")))
+    server.expect(Want(("🔴 CRITICAL: HighLatency", "Source: https://prometheus.example/graph?g0.expr=up")))
 
 
 async def test_refused_plain_text_is_rejected(server: FakeTelegram, channel: TelegramChannel) -> None:
@@ -449,7 +494,7 @@ async def test_token_never_shows(
 @pytest.mark.parametrize("remote", [{}, {"message": 7, "shown": 1}])
 def test_template_that_fails_gives_all_facts(tmp_path: Path, remote: dict[str, Any]) -> None:
     shipped = (Path(__file__).parents[3] / "templates" / "telegram.j2").read_text()
-    (tmp_path / "telegram.j2").write_text(shipped.replace("{{ title }}", "{{ nothing }}"))
+    (tmp_path / "telegram.j2").write_text(shipped.replace("{{ headline }}", "{{ nothing }}"))
     broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
     talk = conversation(alert(instance="<a>&b"), ENDED, version=2, remote=remote)
     message = render(talk, broken)
