@@ -63,7 +63,7 @@ async def test_titles_name_what_fires_and_not_what_ended(world: World) -> None:
         world.clock.advance(MINUTE)
         await post(world, "g", *({**each, "status": "resolved"} for each in first), last)
         await settled(world)
-        what = "ZZZdown on web-9 (3 resolved) (group=g)"
+        what = "ZZZdown on web-9 (group=g; 3 resolved)"
         assert providers.heads == {
             "pagerduty": what,
             "discord": f"🔴 CRITICAL: {what}",

@@ -155,7 +155,7 @@ async def test_the_first_notification_is_one_message(server: FakeDiscord, channe
     server.expect(
         Want(
             (
-                "🔴 CRITICAL: HighLatency on checkout (1 resolved) (cluster=eu-1) — Checkouts fail",
+                "🔴 CRITICAL: HighLatency on checkout (cluster=eu-1; 1 resolved) — Checkouts fail",
                 "**Critical** · 1 firing · 1 resolved · cluster=eu-1",
                 "More than 5 %.",
                 r"dashboard\_url: javascript:alert(1)",

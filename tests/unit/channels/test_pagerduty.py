@@ -230,7 +230,7 @@ def test_the_summary_names_what_fires_and_not_what_ended() -> None:
     ]
     down = alert(alertname="ZZZdown", instance="9", annotations={"summary": "9 does not answer"})
     summary = body(conversation(*ended, down, group_labels={"cluster": "eu-1"}))["payload"]["summary"]
-    assert summary == "ZZZdown on 9 (3 resolved) (cluster=eu-1)"
+    assert summary == "ZZZdown on 9 (cluster=eu-1; 3 resolved)"
 
 
 def test_the_summary_says_what_and_where_without_a_summary_annotation() -> None:
@@ -400,7 +400,7 @@ async def test_an_event_that_is_refused_is_sent_smaller_in_the_same_attempt(
     several = conversation(alert(), alert(instance="b"), alert(instance="c", resolved=True))
     assert isinstance(await notify(channel, several), Delivered)
     required = {
-        "summary": "HighLatency \N{MULTIPLICATION SIGN} 2: b (1 resolved) (cluster=eu-1): p99 is over 2 s",
+        "summary": "HighLatency \N{MULTIPLICATION SIGN} 2: b (cluster=eu-1; 1 resolved): p99 is over 2 s",
         "source": "eu-1",
         "severity": "critical",
     }

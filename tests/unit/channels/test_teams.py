@@ -79,10 +79,10 @@ async def test_a_card_names_what_fires_and_then_what_ended(server: FakeTeams) ->
     assert await send(server, conversation()) == Delivered({"posted": True})
     await send(server, conversation(alert(resolved=True), version=2))
     first, second = server.cards
-    assert first["body"][0]["text"] == "🔴 CRITICAL: HighLatency (cluster=eu-1)"
+    assert first["body"][0]["text"] == r"🔴 CRITICAL: HighLatency \(cluster=eu-1\)"
     assert "p99 is over 2 s" in shown(first)
     assert "Alertmanager https://alertmanager.example" in shown(first)
-    assert second["body"][0]["text"] == "✅ Resolved: HighLatency after 59 min (cluster=eu-1)"
+    assert second["body"][0]["text"] == r"✅ Resolved: HighLatency \(cluster=eu-1\) after 59 min"
     assert [card["body"][0]["color"] for card in server.cards] == ["Attention", "Good"]
     assert not server.refusals
 

@@ -140,7 +140,7 @@ async def test_first_message_shows_all_facts(server: FakeTelegram, channel: Tele
     server.expect(
         Want(
             (
-                "🔴 CRITICAL: HighLatency on checkout (1 resolved) (cluster=eu-1)",
+                "🔴 CRITICAL: HighLatency on checkout (cluster=eu-1; 1 resolved)",
                 "1 firing · 1 resolved",
                 "Checkouts fail",
                 "More than 5 %.",
@@ -314,7 +314,7 @@ def test_the_title_names_what_fires_and_not_what_ended() -> None:
     ended = [alert(alertname=name, severity="info", instance="1", resolved=True) for name in ("AAA", "BBB")]
     down = alert(alertname="ZZZdown", instance="9")
     html, _ = sent_bodies(render(conversation(*ended, down, group_labels={"cluster": "eu-1"})))
-    assert parsed(html).text.startswith("🔴 CRITICAL: ZZZdown on 9 (2 resolved) (cluster=eu-1)\n")
+    assert parsed(html).text.startswith("🔴 CRITICAL: ZZZdown on 9 (cluster=eu-1; 2 resolved)\n")
 
 
 def test_cut_text_is_counted_and_keeps_entities_whole() -> None:
