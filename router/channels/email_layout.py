@@ -1,81 +1,134 @@
-"""The text of mails: what fits, and the bytes that are sent."""
+"""Fits the words of a mail into the size that mail programs show: what has no room is named, counted and attached.
+
+A mail has two parts with the same facts, text and HTML. Each is rendered whole if it fits. Otherwise it is rendered with
+fewer entries and shorter texts, until it fits. The rest is named in few words, and the complete text becomes a file.
+"""
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from email.header import Header
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from typing import Any
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from markupsafe import escape
+
+from router.channels.email_cuts import cut, items_of
+from router.channels.email_mime import ATTACHMENT, encoded_size
+from router.channels.layout import TextFormat
 from router.render import Words
-from router.render.words import clip, line
 
+# Gmail clips a mail near 102 KB: https://developers.google.com/workspace/gmail/ampemail/tips (and many senders' guides).
+MAX_MAIL_BYTES = 100_000
+"""The encoded size of headers, text and HTML. The attached file is not part of what a mail program clips."""
+# https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes; in base64 this comes to 4,200,000.
+MAX_ATTACHED_BYTES = 3_000_000
 # https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1: a line has at most 998 characters. Mail programs show fewer of
 # a subject than these.
-SUBJECT = 250
-# https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes. In base64, and with the
-# widest characters, these two come to about 8,000,000 bytes. Without its HTML a mail is still complete.
-MAX_TEXT_CHARS = 500_000
-HTML = 1_000_000
-_POLICY_7BIT = SMTP.clone(cte_type="7bit")  # so that no server needs to support 8-bit mail
+MAX_SUBJECT_CHARS = 250
+HTML_SHARE = 0.65
+"""The HTML's share of a mail; its markup takes room."""
+_MAX_ALERTS = 400
+"""Alerts of a part at most; more than fit into the size of a mail."""
+_MAX_CHARS, _MIN_CHARS = 4_000, 125
+"""Characters of each text of a part that is cut: at first, and at least."""
+_SHORTER_TEXTS = 2
+_NAMES_SHARE = 2
+"""The names of the alerts without an entry may take half of a part."""
+
+PLAIN = TextFormat(escape=str, atom=re.compile(r"[^\W_]+"), size=lambda text: len(text.encode()))
+"""Text without markup, measured in bytes of UTF-8."""
 
 
-def fitted_text(words: Words) -> str:
-    """Return a text with as many alerts (in a digest: lines for each section) as a mail holds; the text counts the rest.
+@dataclass(frozen=True, slots=True)
+class PartFormat:
+    """How one part of a mail is measured and completed."""
 
+    size: Callable[[str], int]
+    """Returns the bytes of a rendered part."""
+    add: Callable[[str, list[str]], str]
+    """Adds lines to a rendered part whose template does not show them."""
+    clip: Callable[[str, int], str]
+    """Returns a part that does not fit although everything was cut, in at most so many bytes; empty: it has none."""
+    max_alerts: int = _MAX_ALERTS
+
+
+def _added_to_text(text: str, lines: list[str]) -> str:
+    missing = [each for each in lines if each not in text]
+    return "\n\n".join([text, *(["\n".join(missing)] if missing else [])])
+
+
+def _added_to_html(html: str, lines: list[str]) -> str:
+    missing = [f"<p>{each}</p>\n" for each in map(escape, lines) if each not in html]
+    head, end, tail = html.rpartition("</body>")
+    return f"{head}{''.join(missing)}{end}{tail}" if end else html + "".join(missing)
+
+
+def _clipped(text: str, room: int) -> str:
+    # In base64, 57 bytes take 78.
+    return PLAIN.clip(text, room * 57 // 78 - 100, "this mail")
+
+
+TEXT = PartFormat(encoded_size, _added_to_text, _clipped)
+HTML = PartFormat(encoded_size, _added_to_html, lambda *_: "")
+FILE = PartFormat(
+    PLAIN.size, _added_to_text, lambda text, room: PLAIN.clip(text, room, "this file"), max_alerts=sys.maxsize
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a mail."""
+
+    text: str
+    is_whole: bool
+    """False: entries or texts are cut."""
+
+
+NO_PART = Part("", is_whole=True)
+
+
+def fitted(
+    words: Words, room: int, form: PartFormat, *, has_file: bool = False, is_whole: bool = True
+) -> Part:
+    """Return a part of a mail in ``room`` bytes.
+
+    :param has_file: the mail has the attached file, and the part says so
+    :param is_whole: the part may fit whole; False saves the try
     :raises TemplateError: the template failed
     """
-    values = words.values
-    sections, alerts = values.get("sections", ()), values.get("alerts", ())
-    shown = max((len(section.entries) for section in sections), default=len(alerts))
-    note = ""
-    while len(text := words("body", **_first(values, shown))) > MAX_TEXT_CHARS - len(note) and shown:
-        shown //= 2
-        left = sum(entry.count for section in sections for entry in section.entries[shown:])
-        note = f"\n\n... and {left + len(alerts[shown:])} more not shown: the mail would be too long"
-    return clip(text, MAX_TEXT_CHARS - len(note)) + note
-
-
-def _first(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
-    """Return the variables with the first alerts, or the first lines of each section, instead of all."""
-    if "sections" in values:
-        return {"sections": [replace(each, entries=each.entries[:shown]) for each in values["sections"]]}
-    return {"alerts": values.get("alerts", ())[:shown]}
-
-
-def bare_address(address: str) -> str:
-    """Return the bare address, without a display name."""
-    named = re.fullmatch(r".*<([^<>]+)>", address)
-    return (named.group(1) if named else address).strip()
-
-
-def mail_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return a mail as it is sent. :param body: a message's, see :meth:`router.channels.email.EmailChannel.render`"""
-    mail = EmailMessage(policy=_POLICY_7BIT)
-    mail["From"] = _mailbox(body["from"])
-    mail["To"] = [_mailbox(address) for address in body["to"]]
-    # `email` accepts a newline at the end of a header, which would end the header block too early.
-    for name, value in {"Date": body["date"], "Message-ID": body["message_id"], **body["headers"]}.items():
-        mail[name] = line(value)
-    mail.set_content(body["text"])
-    if body["html"]:
-        mail.add_alternative(body["html"], subtype="html")
-    return _subject(body["subject"]) + mail.as_bytes()
-
-
-def _subject(text: str) -> bytes:
-    """Return the header, encoded. EmailMessage would decode an encoded word (RFC 2047) that a label has, with the newlines
-    in it, so that a label could add headers. It also loses and doubles spaces beside such words.
-    """
-    text = line(text)
-    charset = None if text.isascii() and "=?" not in text else "utf-8"
-    return (
-        b"Subject: " + Header(text, charset, header_name="Subject").encode(linesep="\r\n").encode() + b"\r\n"
+    note = (
+        [f"Not everything fits into this mail. The attached file {ATTACHMENT} has it all."]
+        if has_file
+        else []
     )
+    count = entries = items_of(words.values)
+    if "alerts" in words.values:
+        entries = min(count, form.max_alerts)
+    if is_whole and entries == count:
+        text = form.add(words("body", cut=note), note)
+        if form.size(text) <= room:
+            return Part(text, is_whole=True)
+    chars = max(_MIN_CHARS, min(_MAX_CHARS, room // (2 * max(1, count))))
+    while True:
+        text = _with_entries(words, room, form, entries, chars, note)
+        if form.size(text) <= room:
+            return Part(text, is_whole=False)
+        if chars <= _MIN_CHARS:
+            return Part(form.clip(text, room), is_whole=False)
+        chars = max(_MIN_CHARS, chars // _SHORTER_TEXTS)
 
 
-def _mailbox(address: str) -> Address:
-    name = address[: address.index("<")].strip().strip('"') if "<" in address else ""
-    return Address(display_name=line(name), addr_spec=bare_address(address))
+def _with_entries(
+    words: Words, room: int, form: PartFormat, entries: int, chars: int, note: list[str]
+) -> str:
+    """Return a part with as many entries as fit. If none fits, the part without entries is returned, and is too large.
+
+    :param entries: how many there may be
+    :param chars: of each text
+    """
+    while True:
+        values, others = cut(words.values, entries, chars, room // _NAMES_SHARE)
+        text = form.add(words("body", **values, others=others, cut=note), [*others, *note])
+        size = form.size(text)
+        if size <= room or not entries:
+            return text
+        entries = min(entries - 1, entries * room // size)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 
 from router.channels.email import DigestOptions, EmailChannel, EmailSettings
-from router.channels.email_layout import mail_bytes
+from router.channels.email_mime import mail_bytes
 from router.model import DAY, HOUR, Alert, Delivered, DigestLine, DigestView
 from router.render import Templates
 from tests.unit.channels.talk import LEVELS, NOW, TEMPLATES, TOKEN, alert, conversation, destination, digests
