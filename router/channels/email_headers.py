@@ -25,13 +25,15 @@ OWN_HEADERS: Mapping[str, str] = {
             "date", "message-id", "in-reply-to", "references", "list-id", "auto-submitted", "mime-version",
             "received", "return-path",
         ),
-        "remove it: the router or the mail server sets it",
+        "remove it",
     ),
 }  # fmt: skip
 """The headers that routes.yaml can't set, in lower case, each with what to do instead."""
 # Structured headers of ASCII letters, and ids: neither encoded nor folded, since a fold within an id breaks it
 # (https://www.rfc-editor.org/rfc/rfc2047#section-5).
 _VERBATIM = frozenset({"Date", "Message-ID", "In-Reply-To", "References", "List-Id", "Auto-Submitted"})
+# An encoded word has at most 75 characters: https://www.rfc-editor.org/rfc/rfc2047#section-2
+_MAX_LINE_CHARS = 75
 _LONG_NAME_CHARS = 60
 _CRLF = "\r\n"
 
@@ -76,7 +78,7 @@ def _text(name: str, value: str) -> str:
     """Return a header of free text. It is encoded if it is not ASCII, or has what a reader would decode (RFC 2047)."""
     value = line(value)
     charset = None if value.isascii() and "=?" not in value else "utf-8"
-    return f"{name}: {Header(value, charset, header_name=name).encode(linesep=_CRLF)}"
+    return f"{name}: {Header(value, charset, maxlinelen=_MAX_LINE_CHARS, header_name=name).encode(linesep=_CRLF)}"
 
 
 def _mailboxes(name: str, addresses: Iterable[str]) -> str:
@@ -88,4 +90,4 @@ def _mailbox(address: str) -> str:
     name = line(address[: address.index("<")].strip().strip('"')) if "<" in address else ""
     if name.isascii() and "=?" not in name and len(name) <= _LONG_NAME_CHARS:
         return str(Address(display_name=name, addr_spec=spec))
-    return f"{Header(name, 'utf-8', maxlinelen=75).encode(linesep=_CRLF)} <{spec}>"
+    return f"{Header(name, 'utf-8', maxlinelen=_MAX_LINE_CHARS).encode(linesep=_CRLF)} <{spec}>"

@@ -125,10 +125,16 @@ def _with_entries(
     :param entries: how many there may be
     :param chars: of each text
     """
-    while True:
+
+    def rendered(entries: int) -> tuple[str, int]:
         values, others = cut(words.values, entries, chars, room // _NAMES_SHARE)
         text = form.add(words("body", **values, others=others, cut=note), [*others, *note])
-        size = form.size(text)
-        if size <= room or not entries:
-            return text
-        entries = min(entries - 1, entries * room // size)
+        return text, form.size(text)
+
+    text, least = rendered(0)
+    while least < room and entries > 0:
+        more, size = rendered(entries)
+        if size <= room:
+            return more
+        entries = min(entries - 1, entries * (room - least) // max(1, size - least))
+    return text

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from router.channels.base import AuthoritySettings, DestinationOptions, StormOptions, StormSettings
 from router.channels.email_headers import OWN_HEADERS, bare_address
-from router.render.words import line
+from router.render.words import clean, line
 
 # https://www.rfc-editor.org/rfc/rfc5322#section-2.2: printable ASCII without a colon.
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,70}")
@@ -44,18 +44,18 @@ def _check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in headers.items():
         key = name.casefold()
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"have a name that is none of a header: {name[:80]!r}; write it like X-Priority")
+            raise ValueError(f"{name[:80]!r} is no name of a header; write it like X-Priority")
         if key in names:
-            raise ValueError(f"have {name} twice; remove one of the two")
+            raise ValueError(f"{name} appears twice; remove one of the two")
         if key in OWN_HEADERS or key.startswith("content-"):
+            todo = OWN_HEADERS.get(key, "remove it")
+            raise ValueError(f"{name} is a header that the router or a mail server sets; {todo}")
+        if clean(value) != value or "\n" in value or "\t" in value:
             raise ValueError(
-                f"can't set {name}; {OWN_HEADERS.get(key, 'remove it: the router sets it itself')}"
+                f"the value of {name} is not one line; remove line breaks and control characters"
             )
-        if line(value) != value.strip(" ") or len(value) > _MAX_HEADER_CHARS:
-            raise ValueError(
-                f"have a value of {name} that is not one line of at most {_MAX_HEADER_CHARS} characters; "
-                "remove line breaks and control characters"
-            )
+        if len(value) > _MAX_HEADER_CHARS:
+            raise ValueError(f"the value of {name} has more than {_MAX_HEADER_CHARS} characters; shorten it")
         names.add(key)
     return headers
 
