@@ -34,7 +34,8 @@ OWN_HEADERS: Mapping[str, str] = {
 _VERBATIM = frozenset({"Date", "Message-ID", "In-Reply-To", "References", "List-Id", "Auto-Submitted"})
 # An encoded word has at most 75 characters: https://www.rfc-editor.org/rfc/rfc2047#section-2
 _MAX_LINE_CHARS = 75
-_LONG_NAME_CHARS = 60
+# A longer name is encoded, so that it can be folded: https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1
+_MAX_ASCII_NAME_CHARS = 500
 _CRLF = "\r\n"
 
 
@@ -88,6 +89,6 @@ def _mailboxes(name: str, addresses: Iterable[str]) -> str:
 def _mailbox(address: str) -> str:
     spec = bare_address(address)
     name = line(address[: address.index("<")].strip().strip('"')) if "<" in address else ""
-    if name.isascii() and "=?" not in name and len(name) <= _LONG_NAME_CHARS:
+    if name.isascii() and "=?" not in name and len(name) <= _MAX_ASCII_NAME_CHARS:
         return str(Address(display_name=name, addr_spec=spec))
     return f"{Header(name, 'utf-8', maxlinelen=_MAX_LINE_CHARS).encode(linesep=_CRLF)} <{spec}>"

@@ -46,8 +46,9 @@ class PartFormat:
     """Returns the bytes of a rendered part."""
     add: Callable[[str, list[str]], str]
     """Adds lines to a rendered part whose template does not show them."""
-    clip: Callable[[str, int], str]
-    """Returns a part that does not fit although everything was cut, in at most so many bytes; empty: it has none."""
+    clip: Callable[[str, int, list[str]], str]
+    """Returns a part that does not fit although everything was cut, in at most so many bytes; empty: the mail goes
+    without it. The lines stay."""
     max_alerts: int = _MAX_ALERTS
 
 
@@ -62,15 +63,18 @@ def _added_to_html(html: str, lines: list[str]) -> str:
     return f"{head}{''.join(missing)}{end}{tail}" if end else html + "".join(missing)
 
 
-def _clipped(text: str, room: int) -> str:
-    # In base64, 57 bytes take 78.
-    return PLAIN.clip(text, room * 57 // 78 - 100, "this mail")
+def _clipped(text: str, room: int, lines: list[str]) -> str:
+    room = room * 57 // 78 - 200 - PLAIN.size("".join(lines))  # in base64, 57 bytes take 78
+    return "\n\n".join([PLAIN.clip(text, room, "this mail"), *lines])
 
 
 TEXT = PartFormat(encoded_size, _added_to_text, _clipped)
 HTML = PartFormat(encoded_size, _added_to_html, lambda *_: "")
 FILE = PartFormat(
-    PLAIN.size, _added_to_text, lambda text, room: PLAIN.clip(text, room, "this file"), max_alerts=sys.maxsize
+    PLAIN.size,
+    _added_to_text,
+    lambda text, room, _: PLAIN.clip(text, room, "this file"),
+    max_alerts=sys.maxsize,
 )
 
 
@@ -113,7 +117,7 @@ def fitted(
         if form.size(text) <= room:
             return Part(text, is_whole=False)
         if chars <= _MIN_CHARS:
-            return Part(form.clip(text, room), is_whole=False)
+            return Part(form.clip(text, room, note), is_whole=False)
         chars = max(_MIN_CHARS, chars // _SHORTER_TEXTS)
 
 

@@ -10,6 +10,7 @@ from router.channels.email_headers import head_bytes
 ATTACHMENT = "alerts.txt"
 _POLICY_7BIT = SMTP.clone(cte_type="7bit")  # so that no server needs to support 8-bit mail
 _MAX_PLAIN_LINE_CHARS = 78
+_MAX_MEASURED_BYTES = 200_000
 _FRAME_BYTES = 600
 """More than the boundaries and the headers of the parts take."""
 
@@ -41,7 +42,9 @@ def plain_mail_bytes(body: Mapping[str, Any]) -> bytes | None:
 
 
 def encoded_size(text: str) -> int:
-    """Return how many bytes a text takes in a mail."""
+    """Return how many bytes a text takes in a mail; of a text that is far too long, at least."""
+    if (size := len(text.encode())) > _MAX_MEASURED_BYTES:
+        return size
     return len(_part(text, "plain").as_bytes())
 
 
