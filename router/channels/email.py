@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -16,17 +17,16 @@ from router.channels.email_headers import bare_address, list_id
 from router.channels.email_import import EmailImport
 from router.channels.email_layout import (
     FILE,
+    FILE_NOTE,
     HTML,
     HTML_SHARE,
     MAX_ATTACHED_BYTES,
     MAX_MAIL_BYTES,
     MAX_SUBJECT_CHARS,
-    NO_PART,
     PLAIN,
     TEXT,
-    Part,
-    PartFormat,
     fitted,
+    whole,
 )
 from router.channels.email_mime import frame_size, mail_bytes, plain_mail_bytes
 from router.channels.email_settings import DigestOptions, EmailOptions, EmailSettings
@@ -185,24 +185,27 @@ def _parts(templates: Templates, kind: str, values: dict[str, Any], room: int) -
     :param room: bytes for text and HTML together
     """
     room = max(room, _MIN_ROOM_BYTES)
-
-    def fill(extension: str, room: int, form: PartFormat, **how: bool) -> tuple[Part, bool]:
-        name = f"{kind}.{extension}.j2"
-        return templates.fill(name, values, lambda words: fitted(words, room, form, **how))
-
+    in_text = partial(templates.fill, f"{kind}.txt.j2", values)
+    in_html = partial(templates.fill, f"{kind}.html.j2", values)
     html_room = int(room * HTML_SHARE)
-    html, html_failed = fill("html", html_room, HTML)
-    if html_failed:  # the plain facts are no HTML
-        html, html_room = NO_PART, 0
-    text, text_failed = fill("txt", room - html_room, TEXT)
+    html, html_failed = in_html(partial(whole, room=html_room, form=HTML))
+    text_room = room if html_failed else room - html_room
+    text, text_failed = in_text(partial(whole, room=text_room, form=TEXT))
     attachment = ""
-    if not (html.is_whole and text.is_whole):
-        attachment = fill("txt", MAX_ATTACHED_BYTES, FILE)[0].text + "\n"
-        text, _ = fill("txt", room - html_room, TEXT, has_file=True, is_whole=text.is_whole)
+    if text is None or (html is None and not html_failed):
+        attachment = in_text(partial(fitted, room=MAX_ATTACHED_BYTES, form=FILE))[0] + "\n"
+        note = [FILE_NOTE]
+        text, _ = in_text(
+            partial(fitted, room=text_room, form=TEXT, note=note, may_be_whole=text is not None)
+        )
         if not html_failed:
-            html, _ = fill("html", html_room, HTML, has_file=True, is_whole=html.is_whole)
-    parts = {"text": text.text + "\n", "html": "" if text_failed else html.text, "attachment": attachment}
-    return parts, html_failed or text_failed
+            html, html_failed = in_html(
+                partial(fitted, room=html_room, form=HTML, note=note, may_be_whole=html is not None)
+            )
+    # The plain facts are no HTML.
+    has_html = not (html_failed or text_failed)
+    parts = {"text": f"{text}\n", "html": html if html and has_html else "", "attachment": attachment}
+    return parts, not has_html
 
 
 _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}

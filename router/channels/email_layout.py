@@ -6,7 +6,7 @@ fewer entries and shorter texts, until it fits. The rest is named in few words, 
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import escape
@@ -26,6 +26,7 @@ MAX_ATTACHED_BYTES = 3_000_000
 MAX_SUBJECT_CHARS = 250
 HTML_SHARE = 0.65
 """The HTML's share of a mail; its markup takes room."""
+FILE_NOTE = f"Not everything fits into this mail. The attached file {ATTACHMENT} has it all."
 _MAX_ALERTS = 400
 """Alerts of a part at most; more than fit into the size of a mail."""
 _MAX_CHARS, _MIN_CHARS = 4_000, 125
@@ -44,26 +45,26 @@ class PartFormat:
 
     size: Callable[[str], int]
     """Returns the bytes of a rendered part."""
-    add: Callable[[str, list[str]], str]
+    add: Callable[[str, Sequence[str]], str]
     """Adds lines to a rendered part whose template does not show them."""
-    clip: Callable[[str, int, list[str]], str]
+    clip: Callable[[str, int, Sequence[str]], str]
     """Returns a part that does not fit although everything was cut, in at most so many bytes; empty: the mail goes
     without it. The lines stay."""
     max_alerts: int = _MAX_ALERTS
 
 
-def _added_to_text(text: str, lines: list[str]) -> str:
+def _added_to_text(text: str, lines: Sequence[str]) -> str:
     missing = [each for each in lines if each not in text]
     return "\n\n".join([text, *(["\n".join(missing)] if missing else [])])
 
 
-def _added_to_html(html: str, lines: list[str]) -> str:
+def _added_to_html(html: str, lines: Sequence[str]) -> str:
     missing = [f"<p>{each}</p>\n" for each in map(escape, lines) if each not in html]
     head, end, tail = html.rpartition("</body>")
     return f"{head}{''.join(missing)}{end}{tail}" if end else html + "".join(missing)
 
 
-def _clipped(text: str, room: int, lines: list[str]) -> str:
+def _clipped(text: str, room: int, lines: Sequence[str]) -> str:
     room = room * 57 // 78 - 200 - PLAIN.size("".join(lines))  # in base64, 57 bytes take 78
     return "\n\n".join([PLAIN.clip(text, room, "this mail"), *lines])
 
@@ -78,51 +79,42 @@ FILE = PartFormat(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a mail."""
+def whole(words: Words, room: int, form: PartFormat, note: Sequence[str] = ()) -> str | None:
+    """Return a part of a mail with everything in it; None: it does not fit into ``room`` bytes.
 
-    text: str
-    is_whole: bool
-    """False: entries or texts are cut."""
-
-
-NO_PART = Part("", is_whole=True)
+    :param note: lines that say what else the mail has
+    :raises TemplateError: the template failed
+    """
+    if len(words.values.get("alerts", ())) > form.max_alerts:
+        return None
+    text = form.add(words("body", cut=note), note)
+    return text if form.size(text) <= room else None
 
 
 def fitted(
-    words: Words, room: int, form: PartFormat, *, has_file: bool = False, is_whole: bool = True
-) -> Part:
-    """Return a part of a mail in ``room`` bytes.
+    words: Words, room: int, form: PartFormat, note: Sequence[str] = (), *, may_be_whole: bool = True
+) -> str:
+    """Return a part of a mail in ``room`` bytes. What has no room is named or counted.
 
-    :param has_file: the mail has the attached file, and the part says so
-    :param is_whole: the part may fit whole; False saves the try
+    :param may_be_whole: False saves the try
     :raises TemplateError: the template failed
     """
-    note = (
-        [f"Not everything fits into this mail. The attached file {ATTACHMENT} has it all."]
-        if has_file
-        else []
-    )
-    count = entries = items_of(words.values)
-    if "alerts" in words.values:
-        entries = min(count, form.max_alerts)
-    if is_whole and entries == count:
-        text = form.add(words("body", cut=note), note)
-        if form.size(text) <= room:
-            return Part(text, is_whole=True)
+    if may_be_whole and (text := whole(words, room, form, note)) is not None:
+        return text
+    count = items_of(words.values)
+    entries = min(count, form.max_alerts) if "alerts" in words.values else count
     chars = max(_MIN_CHARS, min(_MAX_CHARS, room // (2 * max(1, count))))
     while True:
         text = _with_entries(words, room, form, entries, chars, note)
         if form.size(text) <= room:
-            return Part(text, is_whole=False)
+            return text
         if chars <= _MIN_CHARS:
-            return Part(form.clip(text, room, note), is_whole=False)
+            return form.clip(text, room, note)
         chars = max(_MIN_CHARS, chars // _SHORTER_TEXTS)
 
 
 def _with_entries(
-    words: Words, room: int, form: PartFormat, entries: int, chars: int, note: list[str]
+    words: Words, room: int, form: PartFormat, entries: int, chars: int, note: Sequence[str]
 ) -> str:
     """Return a part with as many entries as fit. If none fits, the part without entries is returned, and is too large.
 
