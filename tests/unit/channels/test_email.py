@@ -597,6 +597,7 @@ async def test_a_storm_does_not_wait_for_refused_recipients() -> None:
         ("localhost", "router.example"),
         ("localhost.localdomain", "router.example"),
         ("router-7d9f", "router.example"),
+        ("my_host.example.com", "router.example"),
     ],
 )
 def test_a_host_without_a_domain_greets_with_the_senders(
@@ -605,7 +606,8 @@ def test_a_host_without_a_domain_greets_with_the_senders(
     monkeypatch.setattr("socket.gethostname", lambda: host)
     given = {"smarthost": "mail.example:587", "from": "Alerts <alerts@router.example>"}
     assert EmailSettings.model_validate(given).ehlo_name == name
-    assert EmailSettings.model_validate({**given, "hello": "me.example"}).ehlo_name == "me.example"
+    for hello in ("me.example", "localhost", "[192.0.2.1]", "[IPv6:2001:db8::1]"):
+        assert EmailSettings.model_validate({**given, "hello": hello}).ehlo_name == hello
 
 
 @pytest.mark.parametrize("security", ["starttls", "implicit"])
@@ -698,6 +700,10 @@ def test_tls_follows_the_port_unless_it_is_given(port: int, tls: str | None, sec
         {"from": "ä@example.com"},
         {"from": "a@bücher.example"},
         {"from": "a@example.com\r\nBcc: eve@example.com"},
+        {"hello": "my host"},
+        {"hello": "a.example\r\nMAIL FROM:<eve@example.com>"},
+        {"hello": "bücher.example"},
+        {"hello": "[127.0.0.1"},
         {"username": "me"},
         {"username": "me", "password": "a-secret", "tls": "none"},
     ],

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 
+from router.channels.drawing import SentMessage
+from router.channels.email import EMAIL
 from router.channels.email_layout import MAX_ATTACHED_BYTES, MAX_MAIL_BYTES
 from router.channels.email_mime import mail_bytes
 from router.model import (
@@ -237,3 +240,10 @@ async def test_the_file_is_an_attachment_beside_both_parts() -> None:
     assert file.get_filename() == "alerts.txt"
     assert file.get_content().count("is slow") == 400
     assert accounted(mail.text) == accounted(shown(mail.html)) == 400
+
+
+def test_the_preview_shows_the_attached_file() -> None:
+    for number, is_attached in ((5, False), (400, True)):
+        message = render(group(hosts(number)))
+        drawn = EMAIL.draw(SentMessage(message.body, frame=Markup("<p>frame</p>")))
+        assert ("Attached: alerts.txt" in drawn) is is_attached
