@@ -149,8 +149,12 @@ class _Shorter:
 _ADDRESSES = ("runbook", "dashboard", "panel", "source", "silence")
 
 
+_STANDING_SHARE = 4
+"""The list of what still fires gets a quarter of the names of a list of news: no earlier mail named the news."""
+
+
 def cut_storm(values: Mapping[str, Any], entries: int) -> Cut:
-    """Return the variables of a storm with at most ``entries`` names in each of its lists."""
+    """Return the variables of a storm with at most ``entries`` names in each list of news, and fewer of what still fires."""
     kinds = {
         "new_firing": "new",
         "new_eased": "with fewer alerts",
@@ -160,7 +164,7 @@ def cut_storm(values: Mapping[str, Any], entries: int) -> Cut:
     cut, others = {}, []
     for key, what in kinds.items():
         folds: list[Fold] = []
-        room = entries
+        room = entries // _STANDING_SHARE if key == "standing" else entries
         for fold in values[key]:
             folds += [_first_names(fold, room)] if room > 0 else []
             room -= max(1, len(fold.names))

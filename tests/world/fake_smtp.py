@@ -78,6 +78,11 @@ class Mail:
     def html(self) -> str:
         return self._part("html")
 
+    @property
+    def attached(self) -> str:
+        """The text of the attached files; empty: there are none."""
+        return "".join(str(part.get_content()) for part in self.message.iter_attachments())
+
     def _part(self, kind: str) -> str:
         part = self.message.get_body((kind,))
         assert part is not None, f"the mail has no {kind} part"
