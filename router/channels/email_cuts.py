@@ -112,11 +112,12 @@ class _Shorter:
         return _PLAIN.clip(text, self.chars, f"the {what}")
 
     def texts(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Return names and values, both shorter."""
-        return {
-            _PLAIN.clip(name, _MAX_NAME_CHARS, "the name"): self.text(each, "value")
-            for name, each in labels.items()
-        }
+        """Return names and values, both shorter. Names that become the same are numbered."""
+        shorter: dict[str, str] = {}
+        for name, each in labels.items():
+            short = _PLAIN.clip(name, _MAX_NAME_CHARS, "the name")
+            shorter[short if short not in shorter else f"{short} {len(shorter)}"] = self.text(each, "value")
+        return shorter
 
     def links(self, links: Links) -> Links:
         """Return the links without those that are too long."""

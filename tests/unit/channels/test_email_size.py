@@ -158,6 +158,14 @@ def test_one_huge_alert_fits() -> None:
         assert body["text"].startswith("HighLatency")
 
 
+def test_long_names_of_annotations_that_begin_alike_all_stay() -> None:
+    notes = {"n" * 300 + str(number): f"note-{number}" for number in range(9)}
+    body = render(group([replace(each, annotations=notes) for each in hosts(900)])).body
+    assert "alerts.txt" in body["text"]
+    for part in (body["text"], body["html"]):
+        assert all(f"note-{number}" in part for number in range(9))
+
+
 def test_the_file_is_bounded_and_counts_the_rest() -> None:
     alerts = [replace(each, annotations={"description": f"d{number} " + "x" * 3_000}) for number, each in enumerate(hosts(3_000))]  # fmt: skip
     body = render(group(alerts)).body
