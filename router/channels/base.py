@@ -5,10 +5,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, Self
 
 from markupsafe import Markup
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr
 
 from router.channels.drawing import SentMessage, draw_json
 from router.channels.importing import ChannelImport
@@ -97,6 +97,26 @@ class EditSettings(StormSettings):
     """The settings of a channel that edits messages, where the provider has a separate limit for edits."""
 
     edit_rate: RateSetting = None
+
+
+class AuthoritySettings(ChannelSettings):
+    """The settings of a channel whose server may have a certificate of an authority of its own."""
+
+    ca_file: str | None = None
+    """A PEM file, relative to the folder of routes.yaml. Its certificates are trusted in addition to the system's, instead
+    of those of ``network.ca_file``."""
+    _certificates: str = PrivateAttr(default="")
+
+    @property
+    def certificates(self) -> str:
+        """The content of :attr:`ca_file` (PEM)."""
+        return self._certificates
+
+    def with_certificates(self, pem: str) -> Self:
+        """Return the same settings with the content of :attr:`ca_file`."""
+        settings = self.model_copy()
+        settings._certificates = pem  # noqa: SLF001  (a new object of this class)
+        return settings
 
 
 class DestinationOptions(Section):

@@ -3,21 +3,33 @@
 import asyncio
 import hashlib
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from email.errors import MessageError
-from email.headerregistry import Address
+from dataclasses import replace
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
-
 from router.channels import email_drawing
-from router.channels.base import ChannelSpec, DestinationOptions, StormOptions, StormSettings
+from router.channels.base import ChannelSpec
+from router.channels.email_headers import bare_address, list_id
 from router.channels.email_import import EmailImport
-from router.channels.email_layout import HTML, SUBJECT, bare_address, fitted_text, mail_bytes
+from router.channels.email_layout import (
+    FILE,
+    FILE_NOTE,
+    HTML,
+    HTML_SHARE,
+    MAX_ATTACHED_BYTES,
+    MAX_MAIL_BYTES,
+    MAX_SUBJECT_CHARS,
+    PLAIN,
+    TEXT,
+    fitted,
+    whole,
+)
+from router.channels.email_mime import frame_size, mail_bytes, plain_mail_bytes
+from router.channels.email_settings import DigestOptions, EmailOptions, EmailSettings
 from router.channels.provider_words import masked_outcome
 from router.model import (
     MINUTE,
@@ -32,119 +44,22 @@ from router.model import (
     SharedLimits,
 )
 from router.network import DIRECT, Network
-from router.render import Templates, Words
+from router.render import Templates
+from router.render.words import line, moment
 
 if TYPE_CHECKING:
     import aiosmtplib
-from router.render.words import clip, line, moment
 
-# Characters of the names of a storm's groups; far below the limit of a text.
+# Characters of the names of a storm's groups. What a mail does not hold is in its attached file.
 STORM_ROOM = 200_000
-# https://www.rfc-editor.org/rfc/rfc2919#section-2: 255 characters in all, and no line break within.
+# See :func:`router.channels.email_headers.list_id`.
 _MAX_LIST_NAME_CHARS = 100
 _TIMEOUT_SECONDS = 20
 # For a whole attempt: a smarthost may delay its answer at each step.
 _MAX_TIMEOUTS_PER_ATTEMPT = 3
+_MIN_ROOM_BYTES = 30_000
+"""Room for text and HTML even if the headers name very many recipients."""
 _NO_ATOM_CHARS = re.compile(r"[^A-Za-z0-9.]+")
-
-
-def _check_address(text: str) -> str:
-    """Return the address if it is one, with or without a display name around it."""
-    given = text.strip()
-    named = re.fullmatch(r"(.*)<([^<>]+)>", given)
-    spec = (named.group(2) if named else given).strip()
-    if line(given) != given or not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", spec):
-        raise ValueError("is no email address; write it like team@example.com")
-    if not spec.isascii():
-        raise ValueError("has letters that not every mail server takes; write the domain in its xn-- form")
-    try:
-        Address(addr_spec=spec)
-    except (ValueError, MessageError):
-        raise ValueError("is no email address; write it like team@example.com") from None
-    return given
-
-
-MailAddress = Annotated[str, AfterValidator(_check_address)]
-
-
-class EmailSettings(StormSettings):
-    """``channels.email``"""
-
-    smarthost: str
-    """host:port"""
-    from_: MailAddress = Field(alias="from")
-    username: str | None = None
-    password: SecretStr | None = None
-    tls: Literal["starttls", "implicit", "none"] | None = None
-    """Default by port: 465 implicit, else starttls."""
-    hello: str | None = None
-    """The name with which this host greets the smarthost."""
-
-    @field_validator("smarthost")
-    @classmethod
-    def _host_and_port(cls, text: str) -> str:
-        host, _, port = text.rpartition(":")
-        if not host or re.search(r"[@/\s]", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
-            raise ValueError("is no host:port; write it like smtp.example.com:587")
-        return text
-
-    @model_validator(mode="after")
-    def _credentials(self) -> "EmailSettings":
-        if (self.username is None) is not (self.password is None):
-            raise ValueError("username and password go together; give both or neither")
-        if self.password is not None and self.security == "none":
-            raise ValueError("a password would go in clear; set tls to starttls or implicit")
-        return self
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, _, port = self.smarthost.rpartition(":")
-        return host.strip("[]"), int(port)
-
-    @property
-    def security(self) -> str:
-        return self.tls or ("implicit" if self.address[1] == 465 else "starttls")
-
-    @property
-    def greeting(self) -> str:
-        """The name in EHLO. Strict servers refuse a name without a domain, such as localhost."""
-        host = socket.gethostname()
-        qualified = "." in host.strip(".") and not host.startswith("localhost") and host.isascii()
-        return self.hello or (host if qualified else bare_address(self.from_).rpartition("@")[2])
-
-
-class EmailOptions(StormOptions):
-    """``- email: {…}`` of a receiver."""
-
-    to: tuple[MailAddress, ...] = Field(min_length=1)
-
-    def key(self, receiver: str) -> str:  # noqa: ARG002  (the addresses are enough)
-        return "email:" + ",".join(sorted(bare_address(each) for each in self.to))
-
-
-class DigestOptions(DestinationOptions):
-    """``- digest: {…}`` of a receiver."""
-
-    to: tuple[MailAddress, ...] = Field(min_length=1)
-    at: str
-    """HH:MM, local time."""
-    weekdays: tuple[str, ...] = ()
-    """As in time_intervals; empty: every day."""
-    timezone: str | None = None
-    empty: Literal["skip", "all-quiet"] = "skip"
-    covers: tuple[str, ...] = ()
-    """The receivers whose held and obsolete alerts it reports; empty: all."""
-    send_resolved: bool = Field(default=True, exclude=True)
-
-    @field_validator("send_resolved", mode="before")
-    @classmethod
-    def _without_send_resolved(cls, _: object) -> bool:
-        raise ValueError(
-            "is not an option of a digest: a digest reports what ended, no message is sent for an end; remove the key"
-        )
-
-    def key(self, receiver: str) -> str:
-        return f"digest:{receiver}"
 
 
 class EmailChannel:
@@ -154,37 +69,32 @@ class EmailChannel:
         """:param timeout: seconds for each exchange with the smarthost; an attempt may take three times as long"""
         self._settings = settings
         self._network = network
-        self._tls = network.tls_context()
+        self._proxy_tls = network.tls_context()
+        self._tls = self._proxy_tls
+        if settings.certificates:
+            self._tls = replace(network, ca_certificates=settings.certificates).tls_context()
         self._timeout = timeout
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:
         kind = "digest" if conversation.digest else "storm" if conversation.storm else "email"
         values = templates.values(conversation)
-
-        def texts(words: Words) -> tuple[str, str, str]:
-            stem = line(words("stem")) if kind == "email" else ""
-            return line(words("subject")), fitted_text(words), stem
-
-        (subject, text, stem), fallback = templates.fill(f"{kind}.txt.j2", values, texts)
-        html, html_fallback = templates.fill(f"{kind}.html.j2", values, lambda words: words("body"))
-        if fallback or html_fallback:  # the plain facts are no HTML
-            html, fallback = "", True
-        first_stem = str(conversation.remote.get("stem") or stem)
-        if stem and subject.endswith(stem):
-            # Gmail and others don't show a mail in the thread if its subject differs.
-            subject = subject.removesuffix(stem) + first_stem
+        subject, fallback = templates.fill(
+            f"{kind}.txt.j2",
+            values,
+            lambda words: PLAIN.clip(line(words("subject")), MAX_SUBJECT_CHARS, "the subject"),
+        )
+        options = destination.options
         body = {
-            "subject": clip(subject, SUBJECT) or "Alert",
-            "text": text + "\n",
-            "html": html if len(html) <= HTML else "",
-            "to": list(destination.options.to),
+            "subject": subject or "Alert",
+            "to": list(options.to),
             "from": self._settings.from_,
+            "reply_to": options.reply_to or "",
             "date": format_datetime(moment(conversation.now, ZoneInfo("UTC"))),
             "message_id": self._message_id(conversation),
-            "headers": self._headers(destination, conversation),
-            "stem": clip(first_stem, SUBJECT),
+            "headers": {**options.headers, **self._headers(destination, conversation)},
         }
-        return Message("digest" if kind == "digest" else "email", body, fallback)
+        parts, failed = _parts(templates, kind, values, MAX_MAIL_BYTES - frame_size(body))
+        return Message("digest" if kind == "digest" else "email", {**body, **parts}, fallback or failed)
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:  # noqa: ARG002
         from router.channels.email_smtp import CAUSE, Access, Mail, deliver
@@ -197,9 +107,9 @@ class EmailChannel:
             sender=bare_address(body["from"]),
             to=[bare_address(address) for address in body["to"]],
             whole=mail_bytes(body),
-            plain=mail_bytes({**body, "html": ""}) if body["html"] else None,
+            plain=plain_mail_bytes(body),
         )
-        known = {"first": conversation.remote.get("first", body["message_id"]), "stem": body["stem"]}
+        known = {"first": conversation.remote.get("first", body["message_id"])}
         access = Access(settings.security == "starttls", login)
         try:
             async with asyncio.timeout(_MAX_TIMEOUTS_PER_ATTEMPT * self._timeout):
@@ -230,14 +140,14 @@ class EmailChannel:
             use_tls=self._settings.security == "implicit",
             start_tls=False,
             timeout=self._timeout,
-            local_hostname=self._settings.greeting,
+            local_hostname=self._settings.ehlo_name,
             tls_context=self._tls,
         )
         proxy = self._network.tunnel_for(host, port)
         if proxy is None:
             yield client
             return
-        async with open_tunnel(proxy, host, port, open_within=self._timeout, tls=self._tls) as tunnel:
+        async with open_tunnel(proxy, host, port, open_within=self._timeout, tls=self._proxy_tls) as tunnel:
             client.port, client.sock = None, tunnel
             yield client
 
@@ -256,7 +166,7 @@ class EmailChannel:
         headers = {
             # https://www.rfc-editor.org/rfc/rfc3834#section-5: no vacation replies to the pager
             "Auto-Submitted": "auto-generated",
-            "List-Id": f"<{name}.alert-router.{self._domain}>",
+            "List-Id": list_id(name, self._domain),
         }
         first = conversation.remote.get("first")
         if first and first != self._message_id(conversation):
@@ -266,6 +176,36 @@ class EmailChannel:
     @property
     def _domain(self) -> str:
         return bare_address(self._settings.from_).rpartition("@")[2]
+
+
+def _parts(templates: Templates, kind: str, values: dict[str, Any], room: int) -> tuple[dict[str, str], bool]:
+    """Return the text, the HTML and the attached file of a mail, and whether a template failed.
+
+    :param kind: the beginning of the templates' names
+    :param room: bytes for text and HTML together
+    """
+    room = max(room, _MIN_ROOM_BYTES)
+    in_text = partial(templates.fill, f"{kind}.txt.j2", values)
+    in_html = partial(templates.fill, f"{kind}.html.j2", values)
+    html_room = int(room * HTML_SHARE)
+    html, html_failed = in_html(partial(whole, room=html_room, form=HTML))
+    text_room = room if html_failed else room - html_room
+    text, text_failed = in_text(partial(whole, room=text_room, form=TEXT))
+    attachment = ""
+    if text is None or (html is None and not html_failed):
+        attachment = in_text(partial(fitted, room=MAX_ATTACHED_BYTES, form=FILE))[0] + "\n"
+        note = [FILE_NOTE]
+        text, _ = in_text(
+            partial(fitted, room=text_room, form=TEXT, note=note, may_be_whole=text is not None)
+        )
+        if not html_failed:
+            html, html_failed = in_html(
+                partial(fitted, room=html_room, form=HTML, note=note, may_be_whole=html is not None)
+            )
+    # The plain facts are no HTML.
+    has_html = not (html_failed or text_failed)
+    parts = {"text": f"{text}\n", "html": html if html and has_html else "", "attachment": attachment}
+    return parts, not has_html
 
 
 _PLACEHOLDER = {"smarthost": "localhost:587", "from": "alerts@example.com"}
@@ -287,3 +227,5 @@ DIGEST = ChannelSpec(
     limits=LaneLimits(Rate(1, SECOND, burst=5)), shared=_SMARTHOST, placeholder=_PLACEHOLDER,
     draw=email_drawing.draw, html_of=email_drawing.html_of, updates=False, digest=True,
 )  # fmt: skip
+
+__all__ = ["DIGEST", "EMAIL", "STORM_ROOM", "DigestOptions", "EmailChannel", "EmailOptions", "EmailSettings"]

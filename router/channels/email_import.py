@@ -19,22 +19,25 @@ class EmailImport(ChannelImport):
     """The first email_config gives the smarthost; the others are compared with it."""
 
     configs_key = "email_configs"
-    global_keys = tuple(f"smtp_{key}" for key in _SMTP_KEYS)
-    message_keys = frozenset({"html", "text", "headers"})
+    global_keys = (*(f"smtp_{key}" for key in _SMTP_KEYS), "smtp_tls_config")
+    message_keys = frozenset({"html", "text"})
     sends_resolved = False
 
     def __init__(self, context: ImportContext) -> None:
         super().__init__(context)
         self._smtp: dict[str, str | None] = {}
+        self._by_recipients: dict[frozenset[str], dict[str, Any]] = {}
 
     def destination(self, config: Node, receiver: str) -> dict[str, Any] | None:  # noqa: ARG002  (an address needs no name)
         given = {key: config.text(key) or self.context.global_node.text(f"smtp_{key}") for key in _SMTP_KEYS}
+        given["tls_config"] = self._tls_config(config).text("ca_file")
         if self.settings is None:
             self._smtp = given
             self.settings = self._smarthost(config)
-        elif others := [key for key in _SMTP_KEYS if given[key] != self._smtp[key]]:
+        elif others := [key for key in given if given[key] != self._smtp[key]]:
             what = f"this mail has another {', '.join(others)} than the mail before it"
             config.note(what, "routes.yaml has one smarthost and one sender", key=others[0])
+        headers = self._headers(config)
         to = []
         for name, address in getaddresses([config.text("to") or ""]):
             full = f"{name} <{address}>" if name else address
@@ -42,7 +45,39 @@ class EmailImport(ChannelImport):
                 config.note("`to` has something that is no address", "write the addresses", key="to")
             else:
                 to.append(full)
-        return {"to": to} if to else None
+        if not to:
+            return None
+        options = self._by_recipients.setdefault(frozenset(to), {"to": to, **headers})
+        if {key: options[key] for key in options if key != "to"} != headers:
+            what = "another mail to these recipients has other headers"
+            config.note(
+                what,
+                "routes.yaml has one destination for these recipients; keep one of the two",
+                key="headers",
+            )
+        return {**options, "to": to}
+
+    def _headers(self, config: Node) -> dict[str, Any]:
+        """Return ``reply_to`` and ``headers`` of the destination. Headers that can't be copied are noted."""
+        node = config.node("headers")
+        options: dict[str, Any] = {}
+        for name in node.data:
+            if (value := node.text(name)) is None:
+                continue
+            if "{{" in value:
+                todo = "write a fixed value into routes.yaml, or change the template: docs/templates.md"
+                node.note(f"{name} is a Go template; it is not copied", todo, key=name)
+                continue
+            is_reply = name.casefold() == "reply-to"
+            option = {"reply_to": value} if is_reply else {"headers": {name: value}}
+            problems = self.context.options_problems({"to": ["a@example.com"], **option})
+            for what, todo in problems.values():
+                node.note(f"{what}; it is not copied", todo, key=name)
+            if not problems and is_reply:
+                options["reply_to"] = value
+            elif not problems:
+                options.setdefault("headers", {})[name] = value
+        return options
 
     def _smarthost(self, config: Node) -> dict[str, Any]:
         settings: dict[str, Any] = {"smarthost": self._smtp["smarthost"], "from": self._smtp["from"]}
@@ -51,8 +86,23 @@ class EmailImport(ChannelImport):
             variable = settings[key] = self.context.variables.new("SMTP", key, default=default)
             node, at = self._position(config, key)
             node.note(f"{what}; it is not copied", f"set {variable.name}", key=at)
-        if hello := self._smtp["hello"]:
+        # "localhost" is Alertmanager's default, which strict servers refuse.
+        if (hello := self._smtp["hello"]) and hello != "localhost":
             settings["hello"] = hello
+            if "hello" in self.context.settings_problems(settings):
+                del settings["hello"]
+                node, at = self._position(config, "hello")
+                node.note(
+                    "hello is no host name; it is not copied", "leave it out, or give a host name", key=at
+                )
+        if ca_file := self._smtp["tls_config"]:
+            settings["ca_file"] = ca_file
+            if not ca_file.startswith("/"):
+                what, todo = (
+                    "ca_file is a relative path",
+                    "in routes.yaml it starts from the folder of routes.yaml: move one of the two",
+                )
+                self._tls_config(config).note(what, todo, key="ca_file")
         username = self._smtp["auth_username"]
         password = self._smtp["auth_password"] or self._smtp["auth_password_file"]
         if username and password:
@@ -65,6 +115,12 @@ class EmailImport(ChannelImport):
         if (tls := self._tls(config, settings)) is not None:
             settings["tls"] = tls
         return settings
+
+    def _tls_config(self, config: Node) -> Node:
+        """Return the ``tls_config`` that applies: the config's own, or the global one."""
+        if config.data.get("tls_config") is not None:
+            return config.node("tls_config")
+        return self.context.global_node.node("smtp_tls_config")
 
     def _position(self, config: Node, key: str) -> tuple[Node, str]:
         """Return the mapping and the key that give a setting: the config's own, or the global one."""

@@ -1,81 +1,137 @@
-"""The text of mails: what fits, and the bytes that are sent."""
+"""Fits the words of a mail into the size that mail programs show: what has no room is named, counted and attached.
+
+A mail has two parts with the same facts, text and HTML. Each is rendered whole if it fits. Otherwise it is rendered with
+fewer entries and shorter texts, until it fits. The rest is named in few words, and the complete text becomes a file.
+"""
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from email.header import Header
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from markupsafe import escape
+
+from router.channels.email_cuts import cut, items_of
+from router.channels.email_mime import ATTACHMENT, encoded_size
+from router.channels.layout import TextFormat
 from router.render import Words
-from router.render.words import clip, line
 
+# Gmail clips a mail near 102 KB. Google documents no limit; senders have measured it:
+# https://www.spamresource.com/2022/01/what-is-gmail-clipping-and-what-to-do.html
+MAX_MAIL_BYTES = 100_000
+"""The encoded size of headers, text and HTML. The attached file is not part of what a mail program clips."""
+# https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes; in base64 this comes to 4,200,000.
+MAX_ATTACHED_BYTES = 3_000_000
 # https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1: a line has at most 998 characters. Mail programs show fewer of
 # a subject than these.
-SUBJECT = 250
-# https://www.postfix.org/postconf.5.html#message_size_limit: 10,240,000 bytes. In base64, and with the
-# widest characters, these two come to about 8,000,000 bytes. Without its HTML a mail is still complete.
-MAX_TEXT_CHARS = 500_000
-HTML = 1_000_000
-_POLICY_7BIT = SMTP.clone(cte_type="7bit")  # so that no server needs to support 8-bit mail
+MAX_SUBJECT_CHARS = 250
+HTML_SHARE = 0.65
+"""The HTML's share of a mail; its markup takes room."""
+FILE_NOTE = f"Not everything fits into this mail. The attached file {ATTACHMENT} has it all."
+_MAX_ALERTS = 400
+"""Alerts of a part at most; more than fit into the size of a mail."""
+_MAX_CHARS, _MIN_CHARS = 4_000, 125
+"""Characters of each text of a part that is cut: at first, and at least."""
+_SHORTER_TEXTS = 2
+_NAMES_SHARE = 2
+"""The names of the alerts without an entry may take half of a part."""
+
+PLAIN = TextFormat(escape=str, atom=re.compile(r"[^\W_]+"), size=lambda text: len(text.encode()))
+"""Text without markup, measured in bytes of UTF-8."""
 
 
-def fitted_text(words: Words) -> str:
-    """Return a text with as many alerts (in a digest: lines for each section) as a mail holds; the text counts the rest.
+@dataclass(frozen=True, slots=True)
+class PartFormat:
+    """How one part of a mail is measured and completed."""
 
+    size: Callable[[str], int]
+    """Returns the bytes of a rendered part."""
+    add: Callable[[str, Sequence[str]], str]
+    """Adds lines to a rendered part whose template does not show them."""
+    clip: Callable[[str, int, Sequence[str]], str]
+    """Returns a part that does not fit although everything was cut, in at most so many bytes; empty: the mail goes
+    without it. The lines stay."""
+    max_alerts: int = _MAX_ALERTS
+
+
+def _added_to_text(text: str, lines: Sequence[str]) -> str:
+    missing = [each for each in lines if each not in text]
+    return "\n\n".join([text, *(["\n".join(missing)] if missing else [])])
+
+
+def _added_to_html(html: str, lines: Sequence[str]) -> str:
+    missing = [f"<p>{each}</p>\n" for each in map(escape, lines) if each not in html]
+    head, end, tail = html.rpartition("</body>")
+    return f"{head}{''.join(missing)}{end}{tail}" if end else html + "".join(missing)
+
+
+def _clipped(text: str, room: int, lines: Sequence[str]) -> str:
+    room = room * 57 // 78 - 200 - PLAIN.size("".join(lines))  # in base64, 57 bytes take 78
+    return "\n\n".join([PLAIN.clip(text, room, "this mail"), *lines])
+
+
+TEXT = PartFormat(encoded_size, _added_to_text, _clipped)
+HTML = PartFormat(encoded_size, _added_to_html, lambda *_: "")
+FILE = PartFormat(
+    PLAIN.size,
+    _added_to_text,
+    lambda text, room, _: PLAIN.clip(text, room, "this file"),
+    max_alerts=sys.maxsize,
+)
+
+
+def whole(words: Words, room: int, form: PartFormat, note: Sequence[str] = ()) -> str | None:
+    """Return a part of a mail with everything in it; None: it does not fit into ``room`` bytes.
+
+    :param note: lines that say what else the mail has
     :raises TemplateError: the template failed
     """
-    values = words.values
-    sections, alerts = values.get("sections", ()), values.get("alerts", ())
-    shown = max((len(section.entries) for section in sections), default=len(alerts))
-    note = ""
-    while len(text := words("body", **_first(values, shown))) > MAX_TEXT_CHARS - len(note) and shown:
-        shown //= 2
-        left = sum(entry.count for section in sections for entry in section.entries[shown:])
-        note = f"\n\n... and {left + len(alerts[shown:])} more not shown: the mail would be too long"
-    return clip(text, MAX_TEXT_CHARS - len(note)) + note
+    if len(words.values.get("alerts", ())) > form.max_alerts:
+        return None
+    text = form.add(words("body", cut=note), note)
+    return text if form.size(text) <= room else None
 
 
-def _first(values: Mapping[str, Any], shown: int) -> dict[str, Any]:
-    """Return the variables with the first alerts, or the first lines of each section, instead of all."""
-    if "sections" in values:
-        return {"sections": [replace(each, entries=each.entries[:shown]) for each in values["sections"]]}
-    return {"alerts": values.get("alerts", ())[:shown]}
+def fitted(
+    words: Words, room: int, form: PartFormat, note: Sequence[str] = (), *, may_be_whole: bool = True
+) -> str:
+    """Return a part of a mail in ``room`` bytes. What has no room is named or counted.
 
-
-def bare_address(address: str) -> str:
-    """Return the bare address, without a display name."""
-    named = re.fullmatch(r".*<([^<>]+)>", address)
-    return (named.group(1) if named else address).strip()
-
-
-def mail_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return a mail as it is sent. :param body: a message's, see :meth:`router.channels.email.EmailChannel.render`"""
-    mail = EmailMessage(policy=_POLICY_7BIT)
-    mail["From"] = _mailbox(body["from"])
-    mail["To"] = [_mailbox(address) for address in body["to"]]
-    # `email` accepts a newline at the end of a header, which would end the header block too early.
-    for name, value in {"Date": body["date"], "Message-ID": body["message_id"], **body["headers"]}.items():
-        mail[name] = line(value)
-    mail.set_content(body["text"])
-    if body["html"]:
-        mail.add_alternative(body["html"], subtype="html")
-    return _subject(body["subject"]) + mail.as_bytes()
-
-
-def _subject(text: str) -> bytes:
-    """Return the header, encoded. EmailMessage would decode an encoded word (RFC 2047) that a label has, with the newlines
-    in it, so that a label could add headers. It also loses and doubles spaces beside such words.
+    :param may_be_whole: False saves the try
+    :raises TemplateError: the template failed
     """
-    text = line(text)
-    charset = None if text.isascii() and "=?" not in text else "utf-8"
-    return (
-        b"Subject: " + Header(text, charset, header_name="Subject").encode(linesep="\r\n").encode() + b"\r\n"
-    )
+    if may_be_whole and (text := whole(words, room, form, note)) is not None:
+        return text
+    count = items_of(words.values)
+    entries = min(count, form.max_alerts) if "alerts" in words.values else count
+    chars = max(_MIN_CHARS, min(_MAX_CHARS, room // (2 * max(1, count))))
+    while True:
+        text = _with_entries(words, room, form, entries, chars, note)
+        if form.size(text) <= room:
+            return text
+        if chars <= _MIN_CHARS:
+            return form.clip(text, room, note)
+        chars = max(_MIN_CHARS, chars // _SHORTER_TEXTS)
 
 
-def _mailbox(address: str) -> Address:
-    name = address[: address.index("<")].strip().strip('"') if "<" in address else ""
-    return Address(display_name=line(name), addr_spec=bare_address(address))
+def _with_entries(
+    words: Words, room: int, form: PartFormat, entries: int, chars: int, note: Sequence[str]
+) -> str:
+    """Return a part with as many entries as fit. If none fits, the part without entries is returned, and is too large.
+
+    :param entries: how many there may be
+    :param chars: of each text
+    """
+
+    def rendered(entries: int) -> tuple[str, int]:
+        values, others = cut(words.values, entries, chars, room // _NAMES_SHARE)
+        text = form.add(words("body", **values, others=others, cut=note), [*others, *note])
+        return text, form.size(text)
+
+    text, least = rendered(0)
+    while least < room and entries > 0:
+        more, size = rendered(entries)
+        if size <= room:
+            return more
+        entries = min(entries - 1, entries * (room - least) // max(1, size - least))
+    return text

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from router.channels import REGISTRY, ChannelSettings
-from router.channels.base import is_placeholder
+from router.channels.base import AuthoritySettings, is_placeholder
 from router.config.document import Location, MissingVariables
 from router.config.fragments import Fragment, Fragments, Main
 from router.config.intervals import named_intervals
@@ -68,6 +68,8 @@ class Builder:
                 todo = did_you_mean(name, sections, "the channels are")
                 self.document.add_error(where, f"there is no channel {name!r}", todo, at_key=True)
             elif (read := self._reader.validate(sections[name].settings, value, where)) is not None:
+                if isinstance(read, AuthoritySettings) and read.ca_file is not None:
+                    read = read.with_certificates(self._ca_certificates(read.ca_file, where))
                 settings[name] = read
         if self.document.missing is not MissingVariables.ERROR:
             for name, kind in sections.items():
@@ -143,12 +145,15 @@ class Builder:
             self.document.add_warning(Trap.ENVIRONMENT, ("network",), what, todo)
         # Read from the data as given: if several entries of the section are wrong, the model drops the whole section.
         ca_file = self._reader.mapping("network").get("ca_file")
-        return Network(
-            proxies, self._ca_certificates(ca_file) if isinstance(ca_file, str) and ca_file else ""
-        )
+        is_given = isinstance(ca_file, str) and ca_file != ""
+        return Network(proxies, self._ca_certificates(str(ca_file), ("network",)) if is_given else "")
 
-    def _ca_certificates(self, name: str) -> str:
-        where, path = ("network", "ca_file"), self._reader.folder / name
+    def _ca_certificates(self, name: str, section: Location) -> str:
+        """Return the content of a ``ca_file``; empty: it can't be used, and the error is added.
+
+        :param section: the location of the mapping that has the key
+        """
+        where, path = (*section, "ca_file"), self._reader.folder / name
         self._reader.files.append(path)
         self.document.secrets.note_file(path)
         try:

@@ -90,12 +90,18 @@ class Templates:
         :param escape: makes text safe for the channel; it is applied here, so that a template can't forget it
         """
         formatter = self._formatter if escape is None else replace(self._formatter, escape=escape)
-        now = {"now": formatter.at(conversation.now), "zone": formatter.zone.key}
+        # ``others`` and ``cut`` are about what a mail has no room for.
+        values: dict[str, Any] = {
+            "now": formatter.at(conversation.now),
+            "zone": formatter.zone.key,
+            "others": [],
+            "cut": [],
+        }
         if conversation.digest is not None:
-            return {**now, **digest_values(conversation.digest, formatter)}
+            return {**values, **digest_values(conversation.digest, formatter)}
         if conversation.storm is not None:
-            return {**now, "first": not conversation.remote, **storm_values(conversation.storm, formatter)}
-        return group_values(conversation, formatter)
+            return {**values, "first": not conversation.remote, **storm_values(conversation.storm, formatter)}
+        return {**values, **group_values(conversation, formatter)}
 
     def fill(
         self, name: str, values: Mapping[str, Any], layout: Callable[[Words], Layout]

@@ -21,6 +21,12 @@ USER, PASSWORD = "alerts", "not-a-password-of-anything"
 # Once each: https://www.rfc-editor.org/rfc/rfc5322#section-3.6
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID")
 _HEADER = re.compile(rb"[!-9;-~]+:([ \t].*)?")
+# Ids are neither encoded nor folded: https://www.rfc-editor.org/rfc/rfc2047#section-5
+_BROKEN_ID = re.compile(
+    rb"(Message-ID|In-Reply-To|References|List-Id):(?!( <[^<>\s?]+>)+\r\n\Z)", re.IGNORECASE
+)
+# https://www.rfc-editor.org/rfc/rfc2047#section-2
+_MAX_WORD_CHARS = 75
 _MESSAGE_ID = re.compile(r"<[^<>@\s]+@[^<>@\s]+>")
 
 
@@ -71,6 +77,11 @@ class Mail:
     @property
     def html(self) -> str:
         return self._part("html")
+
+    @property
+    def attached(self) -> str:
+        """The text of the attached files; empty: there are none."""
+        return "".join(str(part.get_content()) for part in self.message.iter_attachments())
 
     def _part(self, kind: str) -> str:
         part = self.message.get_body((kind,))
@@ -281,6 +292,13 @@ def _problems_of_lines(raw: bytes) -> Iterator[str]:
         yield "a bare CR, LF or NUL"
     if any(len(line) > 998 for line in lines):
         yield "a line over 998 characters"
+    for found in re.finditer(rb"^[^ \t\r\n][^\r\n]*(\r\n[ \t][^\r\n]*)*\r\n", head + b"\r\n", re.MULTILINE):
+        if _BROKEN_ID.match(found[0]):
+            yield f"an id that is encoded or folded: {found[0][:80]!r}"
+        if b"=?" in found[0] and any(
+            len(word) > _MAX_WORD_CHARS for word in re.findall(rb"=\?\S+\?=", found[0])
+        ):
+            yield f"an encoded word that is too long: {found[0][:80]!r}"
     for line in head.split(b"\r\n"):
         if not (line.strip() if line[:1] in {b" ", b"\t"} else _HEADER.fullmatch(line)):
             yield f"no header: {line[:40]!r}"

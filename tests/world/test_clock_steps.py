@@ -97,7 +97,8 @@ async def test_a_held_alert_comes_out_at_the_next_opening_by_the_new_time_once(w
     await world.at_rest()
     assert await world.fates() == {"delivered": 2}
     world.slack.expect(Want("C0WARNINGS", ("Disk",)))
-    assert [mail.subject for mail in world.smtp.mails[1:]] == ["[FIRING:1] warning: Disk"]
+    (mail,) = world.smtp.mails[1:]
+    assert mail.subject.startswith("[FIRING:1] warning: Disk")
 
 
 @pytest.mark.parametrize("step", [2 * HOUR, DAY])

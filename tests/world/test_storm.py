@@ -59,7 +59,11 @@ def words_of(world: World, channel: str) -> list[str]:
 
 
 def mails_of(world: World) -> list[str]:
-    return [f"{mail.subject}\n{mail.text}" for mail in world.smtp.mails if "oncall" in mail.recipients[0]]
+    return [
+        f"{mail.subject}\n{mail.text}\n{mail.attached}"
+        for mail in world.smtp.mails
+        if "oncall" in mail.recipients[0]
+    ]
 
 
 def named(texts: Iterable[str]) -> set[int]:
