@@ -35,7 +35,9 @@ class DigestGroup:
 
 
 def groups_of(lines: Sequence[DigestLine], formatter: Formatter) -> list[DigestGroup]:
-    """Return the groups, by severity; within a level those with new alerts first, then those that fired most often."""
+    """Return the groups, by severity; within a level those with new alerts first, then those with the most
+    alerts or firings.
+    """
     together: dict[tuple[str, ...], list[DigestLine]] = {}
     for each in lines:
         together.setdefault((each.level, name_of(each.alert), each.source, each.note), []).append(each)
@@ -47,7 +49,7 @@ def groups_of(lines: Sequence[DigestLine], formatter: Formatter) -> list[DigestG
         )
         for (level, name, *_), several in together.items()
     ]  # fmt: skip
-    return sorted(groups, key=lambda each: (each.rank, not each.new, -each.fired, each.name))
+    return sorted(groups, key=lambda each: (each.rank, not each.new, -max(each.count, each.fired), each.name))
 
 
 def name_of(alert: Alert) -> str:

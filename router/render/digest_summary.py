@@ -91,7 +91,8 @@ def about_section(name: str, lines: Sequence[DigestLine], until: Millis, formatt
     new = sum(each.is_new for each in lines)
     parts = ["fired again and again"] if name == "flapping" else []
     if new or name == "firing":
-        parts.append("all new" if new == len(lines) else f"{new} new" if new else "none new")
+        every = "all new" if len(lines) > 1 else "new"
+        parts.append(every if new == len(lines) else f"{new} new" if new else "none new")
     openings = [each.opens_at for each in lines if each.opens_at is not None]
     if openings:
         opening, now = (moment(at, formatter.zone) for at in (min(openings), until))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from router.model import DigestLine, DigestView
+from router.model import OWN_SOURCE, DigestLine, DigestView
 from router.render.digest_entry import DigestEntry, EntryMaker
 from router.render.digest_groups import DigestGroup, groups_of
 from router.render.digest_lines import SECTION_TITLES, DigestLines
@@ -79,7 +79,8 @@ def digest_values(digest: DigestView, formatter: Formatter) -> dict[str, Any]:
 
 def _entry_maker(digest: DigestView, formatter: Formatter) -> EntryMaker:
     every = (*digest.firing, *digest.flapping, *digest.held, *digest.ended, *digest.obsolete)
-    maker = EntryMaker(formatter, digest.until, names_sources=len({each.source for each in every}) > 1)
+    sources = {each.source for each in every} - {OWN_SOURCE}
+    maker = EntryMaker(formatter, digest.until, names_sources=len(sources) > 1)
     return maker if len(every) <= _SHORT_ALERTS else replace(maker, identities_chars=_SHORT_IDENTITIES_CHARS)
 
 

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from router.model import DAY, HOUR, MINUTE, Alert, Conversation, DigestLine, DigestView, Labels, Status
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    OWN_SOURCE,
+    Alert,
+    Conversation,
+    DigestLine,
+    DigestView,
+    Labels,
+    Status,
+)
 from router.render import Templates
 from router.render.digest_entry import DigestEntry
 
@@ -86,14 +97,14 @@ def test_alerts_of_one_name_and_level_are_one_entry() -> None:
     ]
 
 
-def test_entries_are_ordered_by_severity_then_new_then_how_often_they_fired() -> None:
+def test_entries_are_ordered_by_severity_then_new_then_size() -> None:
     found = entries(
         firing=[
-            line("known"), line("often", fired=2), line("new", is_new=True), line("also"),
+            line("known", fired=0), line("often", fired=3), line("new", is_new=True), line("also"),
             line("worst", "critical"), line("also", instance="n1"),
         ]
     )  # fmt: skip
-    assert [each.name for each in found] == ["worst", "new", "also", "often", "known"]
+    assert [each.name for each in found] == ["worst", "new", "often", "also", "known"]
 
 
 def test_what_is_new_is_marked_and_comes_first() -> None:
@@ -196,8 +207,9 @@ def test_alerts_of_several_sources_are_apart_and_name_theirs() -> None:
     assert [(each.source, each.facts) for each in found] == [
         (source, f"since 22:00 (1 h), from {source}") for source in ("eu", "us")
     ]
-    (one,) = entries(firing=[line(instance="a", source="eu"), line(instance="b", source="eu")])
-    assert one.source == ""
+    own = line("DestinationBroken", source=OWN_SOURCE)
+    one, itself = entries(firing=[line(instance="a", source="eu"), line(instance="b", source="eu"), own])
+    assert (one.source, itself.source) == ("", "")
 
 
 def test_the_headline_counts_by_level_and_names_the_worst() -> None:
