@@ -1,7 +1,7 @@
 """Digests: each slot is a conversation. This module has what a digest reports, and how the next one continues it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from router.core import fates, rows
@@ -17,7 +17,7 @@ DIGEST_GONE = "its digest is gone from the rules"
 _FLAPPING = 3
 
 OBSOLETE_IN, FIRED_SINCE = "obsolete in", "fired since"
-MANY_REPORTED = "many reported"
+MANY_REPORTED, UNREPORTED = "many reported", "unreported"
 """Queries of the database, by their parameters:
 
 - :data:`OBSOLETE_IN` ``(since, until)``: a row ``(change, alert, destination, reason, notified_at)`` for each destination
@@ -25,6 +25,10 @@ MANY_REPORTED = "many reported"
 - :data:`FIRED_SINCE` ``(alert, since)``: how often the alert fired.
 - :data:`MANY_REPORTED` ``(since, until)``: whether more than :data:`LARGE` alerts are held, or more than :data:`LARGE`
   firings became obsolete.
+- :data:`UNREPORTED` ``member``: whether no digest has reported the firing of a member yet. By the ledger: the first of
+  its open fates is that of a firing, or was added later than its change because the rules send the alert here since
+  then. A digest that is delivered closes these fates, and open fates are never pruned. So the answer does not depend
+  on restarts, on late digests, on the clock of the sender, or on how long history is kept.
 """
 
 
@@ -83,52 +87,72 @@ def digest_view(
     for member in own:
         alert = state.alerts[member.alert_id]
         seen.add(alert.id)
-        line = DigestLine(alert_of(alert), alert.level, state.ask(FIRED_SINCE, (alert.id, since)), alert.note)
+        line = _line(
+            state, alert, alert.note, state.ask(FIRED_SINCE, (alert.id, since)),
+            is_new=state.ask(UNREPORTED, member.id),
+        )  # fmt: skip
         kind = flapping if line.fired >= _FLAPPING else firing if alert.status == FIRING else ended
         kind.append(line)
-    held_lines = _others(
-        state,
-        (
-            (member.alert_id, state.conversations[member.conversation_id].destination, member.reason)
-            for member in held
-        ),
-        seen,
-        scope,
-    )
-    known = {number for number, _, _, _, at in unnotified if any(scope.is_read(each) for each in at)}
-    obsolete = _others(
-        state,
-        ((alert, at, reason) for number, alert, at, reason, _ in unnotified if number not in known),
-        seen,
-        scope,
-    )
+    held_lines = _held_lines(state, held, seen, scope, since)
+    obsolete = _obsolete_lines(state, unnotified, seen, scope)
     return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held_lines, obsolete)
 
 
-def _obsolete(state: State, since: Millis, until: Millis) -> list[tuple[int, int, str, str, tuple[str, ...]]]:
-    found: list[tuple[int, int, str, str, tuple[str, ...]]] = state.ask(OBSOLETE_IN, (since, until))
+_Obsolete = tuple[int, int, str, str, tuple[str, ...]]
+"""A row of :data:`OBSOLETE_IN`."""
+
+
+def _obsolete(state: State, since: Millis, until: Millis) -> list[_Obsolete]:
+    found: list[_Obsolete] = state.ask(OBSOLETE_IN, (since, until))
     return found
 
 
 def _want_viewed(
     state: State, own: list[MemberRow], held: list[MemberRow], unnotified: list[int], since: Millis
 ) -> None:
-    state.alerts.want("id", {*(each.alert_id for each in (*own, *held)), *unnotified})
+    alerts = {*(each.alert_id for each in (*own, *held)), *unnotified}
+    state.alerts.want("id", alerts)
     state.conversations.want("id", {each.conversation_id for each in held})
     for each in own:
         state.want_answer(FIRED_SINCE, (each.alert_id, since))
+        state.want_answer(UNREPORTED, each.id)
+    state.ready()
+    state.groups.want("id", {state.alerts[each].group_id for each in alerts})
     state.ready()
 
 
-def _others(
-    state: State, found: Iterable[tuple[int, str, str]], seen: set[int], scope: DigestScope
+def _line(state: State, row: AlertRow, note: str, fired: int = 1, *, is_new: bool = True) -> DigestLine:
+    external_url = state.groups[row.group_id].external_url
+    return DigestLine(
+        alert_of(row), row.level, fired, note, is_new, source=row.source, external_url=external_url
+    )
+
+
+def _held_lines(
+    state: State, held: Iterable[MemberRow], seen: set[int], scope: DigestScope, since: Millis
 ) -> tuple[DigestLine, ...]:
+    """Return the lines of held alerts that are not in ``seen``, and add them there. :param since: of the period"""
     lines = []
-    for alert_id, destination, reason in found:
-        if alert_id not in seen and destination in scope:
-            seen.add(alert_id)
-            alert: AlertRow = state.alerts[alert_id]
-            lines.append(DigestLine(alert_of(alert), alert.level, 1, reason))
+    for member in held:
+        destination = state.conversations[member.conversation_id].destination
+        if member.alert_id not in seen and destination in scope:
+            seen.add(member.alert_id)
+            is_new = member.held_since is None or member.held_since >= since
+            line = _line(state, state.alerts[member.alert_id], member.reason, is_new=is_new)
+            lines.append(replace(line, opens_at=member.at))
+    return tuple(lines)
+
+
+def _obsolete_lines(
+    state: State, unnotified: list[_Obsolete], seen: set[int], scope: DigestScope
+) -> tuple[DigestLine, ...]:
+    """Return the lines of alerts that became obsolete, were sent to no reader, and are not in ``seen``."""
+    known = {number for number, _, _, _, at in unnotified if any(scope.is_read(each) for each in at)}
+    lines = []
+    for number, alert, destination, reason, _ in unnotified:
+        if number not in known and alert not in seen and destination in scope:
+            seen.add(alert)
+            lines.append(_line(state, state.alerts[alert], reason))
     return tuple(lines)
 
 

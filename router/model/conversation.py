@@ -38,6 +38,13 @@ class DigestLine:
     """How often it fired within the digest's period."""
     note: str = ""
     """Held: until when and where; obsolete: why it was not sent; ended: why it counts as ended without a resolve."""
+    is_new: bool = False
+    """The last digest did not report it: its firing, or, of a held alert, that it is held."""
+    opens_at: Millis | None = None
+    """Held: when its hours open."""
+    source: str = ""
+    external_url: str = ""
+    """The Alertmanager that sent it."""
 
 
 @dataclass(frozen=True, slots=True)

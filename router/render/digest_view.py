@@ -1,103 +1,152 @@
-"""The variables of a template about a digest. Every string in them is escaped already."""
+"""The variables of a template about a digest. Every string in them is escaped already.
 
-from collections.abc import Sequence
+A digest is read in a minute: the most urgent alerts have entries, as many as a mail has room for. The others are counted
+by name.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from router.model import DigestLine, DigestView, Labels, Status
-from router.render.formatter import Formatter, common
-from router.render.links import Links, links_of
-from router.render.words import duration, line, moment
+from router.model import OWN_SOURCE, DigestLine, DigestView
+from router.render.digest_entry import DigestEntry, EntryMaker
+from router.render.digest_groups import DigestGroup, groups_of
+from router.render.digest_lines import SECTION_TITLES, DigestLines
+from router.render.digest_summary import about_section, color_of, headline_of, levels_of
+from router.render.formatter import Formatter
+from router.render.words import moment
 
-
-@dataclass(frozen=True, slots=True)
-class DigestEntry:
-    """Alerts of one name and level, folded into one line."""
-
-    name: str
-    level: str
-    rank: int
-    count: int
-    fired: int
-    labels: Labels
-    """The labels that all of them share, without name and severity."""
-    summary: str
-    since: datetime | None
-    lasted: str
-    note: str
-    links: Links
+# What a person reads in a minute.
+_MAX_ENTRIES = 40
+# However many alerts are more urgent, a section shows these entries of its own.
+_MIN_ENTRIES = 3
+# Gmail clips a mail near 102 KB. An entry is in the text of a mail and in its HTML, which adds tags. In both, a character
+# that is not plain may take several bytes. The rest of the room is for headings, styles and counts.
+_MAX_ENTRIES_BYTES = 64_000
+_TAGS_BYTES, _IDENTITY_TAG_BYTES = 800, 60
+_MARKED_UP_BYTES = 8
+_MAX_OTHERS_CHARS = 600
+# Entries of a digest of more alerts than this list fewer identities, so that the digest stays short.
+_SHORT_ALERTS, _SHORT_IDENTITIES_CHARS = 200, 200
 
 
 @dataclass(frozen=True, slots=True)
 class DigestSection:
+    """One part of a digest: the alerts of one state."""
+
     title: str
     about: str
+    """Further words about it; empty if there are none."""
     entries: tuple[DigestEntry, ...]
+    """The most urgent ones. The alerts for which a digest has no room are in ``others``."""
     count: int
+    """How many alerts it has, those without an entry included."""
+    new: int
+    """How many of them the last digest did not report."""
+    others: tuple[str, ...]
+    """Counts the alerts without an entry by name, a line for each level: ``12 warning: DiskFull, HostDown``."""
 
 
 def digest_values(digest: DigestView, formatter: Formatter) -> dict[str, Any]:
     """Return the variables for a digest; see docs/templates.md."""
     since, until = moment(digest.since, formatter.zone), moment(digest.until, formatter.zone)
-    sections = (
-        _section(formatter, "Still firing", "", digest.firing, digest),
-        _section(formatter, "Flapping", "fired again and again", digest.flapping, digest),
-        _section(formatter, "Came and went", "", digest.ended, digest),
-        _section(formatter, "Held", "sent when their hours open", digest.held, digest),
-        _section(formatter, "Nobody was notified", "ended before anyone was", digest.obsolete, digest),
-    )
+    lists: dict[str, Sequence[DigestLine]] = {
+        name: lines for name in SECTION_TITLES if (lines := getattr(digest, name))
+    }
+    groups = {name: groups_of(lines, formatter) for name, lines in lists.items()}
+    entries = _most_urgent(groups, _entry_maker(digest, formatter))
+    sections = [
+        DigestSection(
+            SECTION_TITLES[name], about_section(name, lines, digest.until, formatter), tuple(entries[name]), len(lines),
+            sum(each.is_new for each in lines), _others(groups[name][len(entries[name]) :]),
+        )
+        for name, lines in lists.items()
+    ]  # fmt: skip
     return {
         "since": since,
         "until": until,
         "period": f"{_day(since)} to {_day(until)}, {formatter.zone.key}",
-        "sections": [section for section in sections if section.entries],
-        "counts": {section.title: section.count for section in sections if section.count},
+        "headline": headline_of(digest, groups, formatter),
+        "color": color_of(digest, formatter),
+        "levels": levels_of(digest, formatter),
+        "sections": sections,
+        "counts": {section.title: section.count for section in sections},
+        "lines": DigestLines(digest, formatter),
         "empty": digest.empty,
     }
 
 
-def _section(
-    formatter: Formatter, title: str, about: str, lines: Sequence[DigestLine], digest: DigestView
-) -> DigestSection:
-    folded: dict[tuple[int, str, str], list[DigestLine]] = {}
-    for each in lines:
-        name = line(each.alert.labels.get("alertname", "") or "Unnamed alert")
-        folded.setdefault((formatter.rank(each.level), name, each.note), []).append(each)
-    entries = [_entry(formatter, key[1], key[2], group, digest) for key, group in folded.items()]
-    entries.sort(key=lambda entry: (entry.rank, entry.since is None, entry.since, entry.name))
-    return DigestSection(title, about, tuple(entries), len(lines))
+def _entry_maker(digest: DigestView, formatter: Formatter) -> EntryMaker:
+    every = (*digest.firing, *digest.flapping, *digest.held, *digest.ended, *digest.obsolete)
+    sources = {each.source for each in every} - {OWN_SOURCE}
+    maker = EntryMaker(formatter, digest.until, names_sources=len(sources) > 1)
+    return maker if len(every) <= _SHORT_ALERTS else replace(maker, identities_chars=_SHORT_IDENTITIES_CHARS)
 
 
-def _entry(
-    formatter: Formatter, name: str, note: str, lines: list[DigestLine], digest: DigestView
-) -> DigestEntry:
-    alerts = [each.alert for each in lines]
-    hidden = {"alertname", formatter.severity_label}
-    shared = {
-        key: value for key, value in common([alert.labels for alert in alerts]).items() if key not in hidden
-    }
-    since = min((alert.starts_at for alert in alerts if alert.starts_at is not None), default=None)
-    ends = [alert.ends_at if alert.status is Status.RESOLVED else digest.until for alert in alerts]
-    end = max((at for at in ends if at is not None), default=digest.until)
-    notes = common([alert.annotations for alert in alerts])
-    return DigestEntry(
-        name=formatter.escape(name),
-        level=formatter.text(lines[0].level),
-        rank=formatter.rank(lines[0].level),
-        count=len(lines),
-        fired=sum(each.fired for each in lines),
-        labels=formatter.labels(shared),
-        summary=formatter.text(
-            notes.get("summary", "") or (alerts[0].annotations.get("summary", "") if len(alerts) == 1 else "")
-        ),
-        since=formatter.at(since),
-        lasted="" if since is None else duration(end - since),
-        note=formatter.text(note),
-        links=links_of(
-            replace(alerts[0], annotations=notes) if len(alerts) > 1 else alerts[0], formatter, ("", "")
-        ),
+def _most_urgent(
+    groups: Mapping[str, Sequence[DigestGroup]], maker: EntryMaker
+) -> dict[str, list[DigestEntry]]:
+    """Return the entries of each section that a digest shows: those of its first groups."""
+    order = [
+        (position >= _MIN_ENTRIES, group.rank, number, position, name)
+        for number, (name, several) in enumerate(groups.items())
+        for position, group in enumerate(several)
+    ]
+    is_all_new = {name: all(each.new == each.count for each in several) for name, several in groups.items()}
+    shown: dict[str, list[DigestEntry]] = {name: [] for name in groups}
+    room = _MAX_ENTRIES_BYTES
+    for *_, position, name in sorted(order)[:_MAX_ENTRIES]:
+        entry = maker.entry(groups[name][position], marks_new=not is_all_new[name])
+        room -= _size_of(entry)
+        if room < 0:
+            break
+        shown[name].append(entry)
+    return shown
+
+
+def _size_of(entry: DigestEntry) -> int:
+    """Return how many bytes an entry takes in a mail at most, in its text and in its HTML."""
+    texts = [
+        entry.what,
+        entry.level,
+        entry.news,
+        entry.listed,
+        entry.by,
+        entry.facts,
+        entry.summary,
+        entry.note,
+    ]
+    texts += [text for pair in (*entry.labels.items(), *entry.links) for text in pair]
+    text = " ".join(texts)
+    marked_up = sum(not each.isascii() or each in "=&<>\"'" for each in text)
+    tags = _TAGS_BYTES + _IDENTITY_TAG_BYTES * len(entry.identities)
+    return 2 * len(text.encode(errors="replace")) + _MARKED_UP_BYTES * marked_up + tags
+
+
+def _others(groups: Sequence[DigestGroup]) -> tuple[str, ...]:
+    """Return a line for each level that counts the alerts without an entry by name."""
+    levels: dict[str, list[DigestGroup]] = {}
+    for each in groups:
+        levels.setdefault(each.level, []).append(each)
+    room = _MAX_OTHERS_CHARS // max(1, len(levels))
+    return tuple(
+        f"{sum(each.count for each in several)} {level}: {_names(several, room)}"
+        for level, several in levels.items()
     )
+
+
+def _names(groups: Sequence[DigestGroup], room: int) -> str:
+    """Return the names of these groups, as many as ``room`` characters hold, and how many more names there are."""
+    names: list[str] = []
+    for each in groups:
+        name = each.what + (f" (fired {each.fired} times)" if each.fired > each.count else "")
+        room -= len(name) + 2
+        if room < 0 and names:
+            break
+        names.append(name)
+    more = len(groups) - len(names)
+    return ", ".join(names) + (f", and {more} other name{'s' * (more > 1)}" if more else "")
 
 
 def _day(at: datetime) -> str:

@@ -63,8 +63,13 @@ def _of_storm(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_digest(values: Mapping[str, Any]) -> dict[str, str]:
-    rows = [values["period"]]
+    rows = [values["period"], *(f"{each.level}: {each.counts}" for each in values["levels"])]
     for section in values["sections"]:
         rows += ["", f"{section.title}: {section.count}"]
-        rows += [f"  [{entry.level}] {entry.name} x {entry.count}" for entry in section.entries]
-    return {"subject": f"Alert digest, {values['period']}", "body": "\n".join(rows)}
+        for entry in section.entries:
+            facts = "; ".join(
+                filter(None, [entry.listed, entry.news, entry.facts, entry.summary, entry.note])
+            )
+            rows.append(f"  [{entry.level}] {entry.what}{f': {facts}' if facts else ''}")
+        rows += [f"  and {each}" for each in section.others]
+    return {"subject": f"Alert digest, {values['period']}: {values['headline']}", "body": "\n".join(rows)}

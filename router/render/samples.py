@@ -57,8 +57,9 @@ def sample_conversations(levels: tuple[str, ...]) -> dict[str, Conversation]:
     base = Conversation(destination="sample", token="0" * 32, episode=1, version=1, now=_NOW)
     digest = DigestView(
         since=_NOW - DAY, until=_NOW,
-        firing=(DigestLine(plain, first, 1), DigestLine(odd, last, 1)), ended=(DigestLine(ended, last, 1),),
-        flapping=(DigestLine(ended, first, 7),), held=(DigestLine(plain, last, 1, "held until Mon 09:00"),),
+        firing=(DigestLine(plain, first, 1, is_new=True, source="prod"), DigestLine(odd, last, 1)),
+        ended=(DigestLine(ended, last, 1),), flapping=(DigestLine(ended, first, 7), DigestLine(plain, first, 5, is_new=True)),
+        held=(DigestLine(plain, last, 1, "held until Mon 09:00", opens_at=_NOW + DAY),),
         obsolete=(DigestLine(ended, last, 1, "ended before anyone was notified"),),
     )  # fmt: skip
     lines = (

@@ -90,7 +90,7 @@ async def test_a_held_alert_comes_out_at_the_next_opening_by_the_new_time_once(w
     await step_back(world, DAY)
     world.clock.advance(10 * HOUR + MINUTE)  # Tuesday 08:01
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    assert world.smtp.only.subject == "Alert digest, Tue 24 Nov: 1 held"
+    assert world.smtp.only.subject == "Alert digest, Tue 24 Nov: 1 held: Disk"
     world.clock.advance(HOUR)
     await until_delivered(world, 3)
     world.clock.advance(DAY)

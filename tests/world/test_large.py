@@ -92,7 +92,7 @@ async def test_a_digest_of_very_many_is_one_mail(world: World) -> None:
         return await world.fates() == {"delivered": MANY}
 
     await until(recorded, "all pieces of its outcome are recorded")
-    assert f"{MANY} firing" in world.smtp.only.subject
+    assert f"{MANY} info firing" in world.smtp.only.subject
 
 
 @pytest.mark.parametrize("pieces", [0, 1])

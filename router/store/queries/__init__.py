@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from router.core.conversations import FIRST_DUE, ONE_ENDED
-from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
+from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN, UNREPORTED
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.state import State
@@ -26,6 +26,7 @@ QUERIES: dict[str, Query] = {
     OBSOLETE_IN: digest_queries.obsolete_in,
     FIRED_SINCE: digest_queries.fired_since,
     MANY_REPORTED: digest_queries.many_reported,
+    UNREPORTED: digest_queries.unreported,
     "firing of": alert_queries.firing_of,
     "marked": alert_queries.marked,
     "unheard": alert_queries.unheard,

@@ -1,4 +1,4 @@
-"""Queries of digests: which alerts became obsolete, how many there are to report, how often an alert fired."""
+"""Queries of digests: which alerts became obsolete, how many there are to report, how often one fired, which are new."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.core.rows import LARGE
+from router.core.rows import LARGE, OPEN_FATES
 from router.model import Fate, Millis
 from router.store.queries.query import KEYS_PER_STATEMENT, Answers, as_dict, count_up_to, one_by_one
 from router.store.schema import IS_HELD, IS_OBSOLETE, changes, fates, members
@@ -74,4 +74,26 @@ def fired_since(connection: sa.Connection, keys: Iterable[tuple[int, Millis]]) -
             )
             counts = as_dict(rows)
             answers.update({(alert, since): counts.get(alert, 0) for alert in some})
+    return answers
+
+
+def unreported(connection: sa.Connection, keys: Iterable[int]) -> Answers:
+    """Return whether no digest has reported the firing of each member yet, see :data:`router.core.digests.UNREPORTED`."""
+    wanted, answers = list(keys), {}
+    for first in range(0, len(wanted), KEYS_PER_STATEMENT):
+        some = wanted[first : first + KEYS_PER_STATEMENT]
+        oldest = (
+            sa.select(sa.func.min(fates.c.id).label("id"))
+            .where(fates.c.member_id.in_(some), fates.c.fate.in_(OPEN_FATES))
+            .group_by(fates.c.member_id)
+            .subquery()
+        )
+        rows = connection.execute(
+            sa.select(fates.c.member_id)
+            .join(oldest, oldest.c.id == fates.c.id)
+            .join(changes, changes.c.id == fates.c.change_id)
+            .where(sa.or_(changes.c.kind == "fired", fates.c.at > changes.c.at))
+        )
+        found = set(rows.scalars())
+        answers.update({member: member in found for member in some})
     return answers

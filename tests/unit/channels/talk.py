@@ -86,7 +86,10 @@ _alerts = st.builds(
     ends_at=_moments,
     generator_url=_text | st.just("https://prometheus.example/"),
 )  # fmt: skip
-_lines = st.builds(DigestLine, alert=_alerts, level=_levels, fired=st.integers(1, 99), note=_text)
+_lines = st.builds(
+    DigestLine, alert=_alerts, level=_levels, fired=st.integers(0, 99), note=_text, is_new=st.booleans(), opens_at=_moments,
+    source=_text, external_url=_text | st.just("https://alertmanager.example"),
+)  # fmt: skip
 _some_lines = st.lists(_lines, max_size=3).map(tuple)
 conversations = st.builds(
     Conversation,

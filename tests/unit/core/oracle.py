@@ -6,7 +6,7 @@ from typing import Any
 
 from router.core.claimed_delivery import Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
-from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
+from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN, UNREPORTED
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY, MANY_MUTED
 from router.core.rows import (
@@ -137,6 +137,13 @@ def _fired_since(state: State, key: tuple[int, Millis]) -> int:
     )
 
 
+def _unreported(state: State, member: int) -> bool:
+    for fate in state.fates.of("open of member", member)[:1]:
+        change = state.changes[fate.change_id]
+        return change.kind == Change.FIRED or fate.at > change.at
+    return False
+
+
 def _page(state: State, after: int, limit: int, wanted: Callable[[AlertRow], bool]) -> list[int]:
     return sorted(row.id for row in state.alerts if row.id > after and wanted(row))[:limit]
 
@@ -252,6 +259,7 @@ QUERIES: dict[str, Callable[[State, Any], Any]] = {
     OBSOLETE_IN: _obsolete_in,
     FIRED_SINCE: _fired_since,
     MANY_REPORTED: _many_reported,
+    UNREPORTED: _unreported,
     "firing of": _firing_of,
     "marked": _marked,
     "unheard": _unheard,

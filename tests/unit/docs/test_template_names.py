@@ -7,9 +7,13 @@ import pytest
 from jinja2 import Environment
 
 from router.render import Templates
+from router.render.digest_entry import DigestEntry
+from router.render.digest_summary import DigestLevel
+from router.render.digest_view import DigestSection
 from router.render.folding import Fold
+from router.render.links import Links
 from router.render.samples import sample_conversations
-from router.render.view import AlertView, DigestEntry, DigestSection, Links
+from router.render.view import AlertView
 from tests.unit.docs.pages import first_names, names, rows, section, text
 
 PAGE = "docs/templates.md"
@@ -49,7 +53,7 @@ def test_the_table_of_variables_has_every_variable(about: str, heading: str) -> 
     ("head", "made"),
     [
         ("attribute", AlertView), ("attribute of folded groups", Fold), ("attribute of a section", DigestSection),
-        ("attribute of an entry", DigestEntry),
+        ("attribute of an entry", DigestEntry), ("attribute of a level", DigestLevel),
     ],
 )  # fmt: skip
 def test_a_table_of_attributes_has_every_attribute(head: str, made: type[Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.model import DAY, HOUR, MINUTE, Alert, Conversation, DigestLine, DigestView, ShownAlert, Status
+from router.model import DAY, HOUR, MINUTE, Alert, Conversation, ShownAlert, Status
 from router.render import Templates
 
 TEMPLATES = Templates(levels=("critical", "warning", "info"), timezone="Europe/Berlin")
@@ -262,59 +262,3 @@ def test_a_template_can_forget_to_escape_nothing(labels: dict[str, str], note: s
     for mapping in (shown["common_labels"], shown["group_labels"], shown["other_labels"], shown["common_annotations"], row.labels, row.differing, row.annotations):  # fmt: skip
         texts += [text for pair in mapping.items() for text in pair]
     assert all(text == "" or (text[0] == "‹" and text[-1] == "›") for text in texts)  # noqa: RUF001  (as above)
-
-
-# Digests
-
-
-def digest(**lists: tuple[DigestLine, ...]) -> dict[str, Any]:
-    return values(digest=DigestView(since=NOW - DAY, until=NOW, **lists))
-
-
-def entry(
-    level: str = "info", note: str = "", *, fired: int = 1, since: int = NOW - HOUR, **labels: str
-) -> DigestLine:
-    return DigestLine(replace(UP, labels={**UP.labels, **labels}, starts_at=since), level, fired, note)
-
-
-def test_a_digest_says_its_period() -> None:
-    shown = digest()
-    assert shown["period"] == "Thu 20 Nov 23:00 to Fri 21 Nov 23:00, Europe/Berlin"
-    assert (shown["empty"], shown["sections"], shown["counts"]) == (True, [], {})
-
-
-def test_alerts_of_a_name_are_folded_in_a_digest() -> None:
-    shown = digest(
-        firing=(entry(job="a"), entry(job="b", fired=3, since=NOW - 2 * HOUR), entry("warning", job="c"))
-    )
-    (section,) = shown["sections"]
-    assert [(each.level, each.count, each.fired, each.lasted) for each in section.entries] == [
-        ("warning", 1, 1, "1 h"),
-        ("info", 2, 4, "2 h"),
-    ]
-    assert section.entries[1].labels == {}
-    assert (section.title, section.count, shown["counts"]) == ("Still firing", 3, {"Still firing": 3})
-
-
-def test_a_digest_is_ordered_by_urgency_then_age() -> None:
-    lines = tuple(
-        entry("info", alertname=name, since=NOW - age) for name, age in (("young", HOUR), ("old", DAY))
-    )
-    nowhen = DigestLine(replace(UP, labels={"alertname": "when?"}, starts_at=None), "info", 1)
-    (section,) = digest(ended=(nowhen, *lines, entry("critical", alertname="urgent")))["sections"]
-    assert [each.name for each in section.entries] == ["urgent", "old", "young", "when?"]
-
-
-def test_notes_keep_lines_apart() -> None:
-    (section,) = digest(held=(entry(note="held until Mon 09:00"), entry(note="held until Tue 09:00")))[
-        "sections"
-    ]
-    assert [each.note for each in section.entries] == ["held until Mon 09:00", "held until Tue 09:00"]
-
-
-def test_each_list_of_a_digest_has_its_section() -> None:
-    lines = (entry(),)
-    shown = digest(firing=lines, ended=lines, flapping=lines, held=lines, obsolete=lines)
-    titles = ["Still firing", "Flapping", "Came and went", "Held", "Nobody was notified"]
-    assert [section.title for section in shown["sections"]] == titles
-    assert not shown["empty"]

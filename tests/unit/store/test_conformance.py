@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.core.claimed_delivery import NO_STORM, Share
 from router.core.conversations import FIRST_DUE, ONE_ENDED
-from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN
+from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN, UNREPORTED
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.rows import OF_STORM
@@ -67,6 +67,7 @@ def asked(world: World) -> dict[str, list[Any]]:
         OBSOLETE_IN: [(since, until) for since in moments for until in moments],
         MANY_REPORTED: [(since, until) for since in moments for until in moments],
         FIRED_SINCE: [(row.id, at) for row in world.state.alerts for at in moments[:1]],
+        UNREPORTED: [row.id for row in world.state.members],
         "firing of": [(source, after, limit) for source in (None, "default", "x") for after in ids for limit in sizes],
         "marked": [(after, limit) for after in ids for limit in sizes],
         "unheard": [(seen, at, after, limit) for seen in (-1, *moments) for at in moments for after in ids for limit in sizes[:1]],
