@@ -13,7 +13,7 @@ from typing import Any
 
 from router.model import SECOND, Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import common
-from router.render.view import AlertView
+from router.render.view import AlertView, annotations_of
 from router.render.words import clip, counted, listed_labels
 
 _MAX_ROW_CHARS = 500
@@ -170,13 +170,13 @@ def _count(listed: Sequence[ShownAlert], *, descriptions: bool) -> int:
 
     What all alerts share does not count, because the texts have it.
     """
-    shared = common([each.alert.annotations for each in listed])
+    shared = common([annotations_of(each.alert) for each in listed])
     return sum(
         (name in _DESCRIPTIONS) is descriptions
         and name not in _SHORT_ANNOTATIONS
         and shared.get(name) != text
         for each in listed
-        for name, text in each.alert.annotations.items()
+        for name, text in annotations_of(each.alert).items()
     )
 
 
@@ -186,7 +186,7 @@ def _as_json(shown: ShownAlert, extent: _Extent, source: str) -> dict[str, Any]:
     details: dict[str, Any] = {
         "status": alert.status.value,
         "labels": dict(alert.labels),
-        "annotations": _annotations(alert.annotations, extent),
+        "annotations": _annotations(annotations_of(alert), extent),
         "source": alert.generator_url if extent.notes and alert.generator_url != source else "",
         "since": "" if alert.starts_at is None else rfc3339(alert.starts_at),
         "note": alert.note if alert.status is Status.RESOLVED else "",

@@ -15,7 +15,7 @@ from router.render.words import clip, line
 _MACHINE_LABELS = ("instance", "host", "hostname", "node", "pod", "target")
 # These are of little help on their own, and stand beside the title anyway if alerts are grouped by them.
 _WIDE_LABELS = ("job", "namespace", "cluster")
-_WHERE_LABELS = (
+WHERE_LABELS = (
     *_MACHINE_LABELS, "device", "mountpoint", "name", "service", "job_name", "deployment", "statefulset", "daemonset",
     "container", *_WIDE_LABELS,
 )  # fmt: skip
@@ -87,7 +87,7 @@ def title_of(
 
 def _one(name: str, labels: Labels, group: Labels) -> tuple[str, frozenset[str]]:
     beside = {each for each in _WIDE_LABELS if group.get(each)}
-    best = next((each for each in _WHERE_LABELS if each in labels and each not in beside), None)
+    best = next((each for each in WHERE_LABELS if each in labels and each not in beside), None)
     return (name, frozenset()) if best is None else (f"{name} on {labels[best]}", frozenset({best}))
 
 
@@ -138,7 +138,7 @@ def _enough(labels: Sequence[Labels], names: Sequence[str]) -> Sequence[str]:
 
 
 def _preference(name: str) -> tuple[int, str]:
-    return (_WHERE_LABELS.index(name) if name in _WHERE_LABELS else len(_WHERE_LABELS), name)
+    return (WHERE_LABELS.index(name) if name in WHERE_LABELS else len(WHERE_LABELS), name)
 
 
 def _by_level(others: Sequence[ShownAlert], levels: Sequence[str]) -> list[tuple[str, int]]:
