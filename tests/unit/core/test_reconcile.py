@@ -75,6 +75,23 @@ def miss(world: World) -> Receipt:
     return ask(world)
 
 
+def test_a_report_after_a_silence_releases_the_alert_in_all_groups(either_world: World) -> None:
+    world = either_world
+    for group in "gh":
+        world.post(alert("Down", "critical"), group=group)
+    world.now += MINUTE
+    ask(world, silenced=("Down-critical",))
+    assert world.fates(PAGER) == ["inhibited", "inhibited"]
+    world.now += MINUTE
+    receipt = world.post(alert("Down", "critical"), group="h")
+    assert PAGER.key in receipt.wake
+    assert world.fates(PAGER) == ["pending", "pending", "pending"]
+    world.deliver()
+    assert world.fates(PAGER) == ["delivered", "delivered", "delivered"]
+    assert world.providers[PAGER.key].received == [("Down-critical", "firing")] * 2
+    world.assert_balanced()
+
+
 def grow_stale(world: World, **listened: Any) -> dict[str, Receipt]:
     listening = Listening(world.policy.stale_after, **listened)
     receipts = at_once(world.store.presence.expire(listening, world.policy, world.now))
