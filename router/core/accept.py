@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from router.core.conversations import DATABASE_ID, close_empty
-from router.core.ending import EndTransition
+from router.core.ending import EndTransition, want_given_up_ends
 from router.core.firing import FiringTransition
 from router.core.groups import complete_group, put_group
-from router.core.judging import judge, want_judged, want_rejudged
+from router.core.judging import judge, rejudge_all, want_judged, want_rejudged
 from router.core.release import alerts_to_judge, release_muted, want_released
 from router.core.reported_alerts import AcceptedAlert, Accepting, update_alert
 from router.core.rows import ChangeRow, WebhookRow
@@ -79,12 +79,17 @@ def want_accepted(
     state.conversations.want("id", {member.conversation_id for member in members})
     state.fates.want("open of member", (member.id for member in members))
     state.ready()
+    withheld = [id_ for id_ in known.values() if state.alerts[id_].withheld is not None]
+    if withheld:
+        want_rejudged(state, policy, withheld, now)
     ending = [
         known[alert.identity]
         for alert in webhook.alerts
         if alert.status is Status.RESOLVED and alert.identity in known
     ]
     if ending:
+        over = set(ending)
+        want_given_up_ends(state, policy, (each for each in members if each.alert_id in over))
         _want_ended(state, policy, ending, {member.conversation_id for member in members}, now)
 
 
@@ -158,6 +163,8 @@ def decide_all(accepting: Accepting) -> Receipt:
         wake |= _apply_change(accepting, each, decided)
         if each.alert.status is Status.FIRING:
             decisions += ((decision.destination.key, decision.kind) for decision in decided)
+    # Members in other groups are released as well: Alertmanager may not report these groups again for hours.
+    wake |= rejudge_all(state, policy, sorted(accepting.no_longer_withheld), now)
     woken, unreleased = release_muted(state, policy, accepting.freed, now)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
     return Receipt(kinds, tuple(decisions), frozenset(wake | woken), unreleased)

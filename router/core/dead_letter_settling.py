@@ -9,7 +9,7 @@ from router.core import fates, rows
 from router.core.conversations import change, close_if_empty, keep_remote, latest, put_member
 from router.core.dead_letters import notices_of
 from router.core.digests import report_next
-from router.core.members import NEVER_NOTIFIED
+from router.core.members import DESTINATION_REMOVED, NEVER_NOTIFIED
 from router.core.rows import (
     DROP,
     FIRING,
@@ -24,7 +24,7 @@ from router.core.rows import (
     MemberRow,
 )
 from router.core.state import State
-from router.core.unsent_ends import NOT_SENT, sends_ends
+from router.core.unsent_ends import NOT_SENT, has_lane, sends_ends
 from router.decide import Policy
 from router.model import KNOWN_FIRING, KNOWN_OVER, LATE, Fate, Millis
 
@@ -141,9 +141,8 @@ def _retry_alert(
         return
     fate, reason = Fate.OBSOLETE, NEVER_NOTIFIED
     firing, after = member.status == FIRING, member
-    # The rules name it, or it is kept because other ends are still to be sent to it.
-    if not policy.has_destination(there) and state.destinations.get(there) is None:
-        fate, reason = Fate.DROPPED, "its destination is gone from the rules"
+    if not has_lane(state, policy, there):
+        fate, reason = Fate.DROPPED, DESTINATION_REMOVED
         after = _out_of_reach(state, member, reason, now)
     elif not is_open or (firing and notice["status"] == RESOLVED):
         reason = "superseded by a later status"

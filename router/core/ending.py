@@ -1,19 +1,29 @@
 """Ending: what the end of an alert changes in its conversations, and in the fates of its changes.
 
-A destination that was notified of an alert is notified of its end, unless it has ``send_resolved: false``.
+A destination that was notified of an alert is notified of its end, unless it has ``send_resolved: false``. An end that was
+given up is sent again when it is reported again, like a firing.
 """
 
 from collections.abc import Iterable
 
 from router.core import fates, rows
 from router.core.conversations import latest, open_members
-from router.core.members import NEVER_NOTIFIED, NO_DESTINATION, MemberTransition
-from router.core.rows import FIRING, NOT_FIRING, RESOLVED, UNKNOWN, ConversationRow, MemberRow
+from router.core.members import DESTINATION_REMOVED, NEVER_NOTIFIED, NO_DESTINATION, MemberTransition
+from router.core.rows import (
+    FIRING,
+    GIVEN_UP,
+    NOT_FIRING,
+    RESOLVED,
+    SEND,
+    UNKNOWN,
+    ConversationRow,
+    MemberRow,
+)
 from router.core.state import State
 from router.core.subjects import Subject
-from router.core.unsent_ends import NOT_SENT, sends_ends, settle_ends
+from router.core.unsent_ends import NOT_SENT, has_lane, sends_ends, settle_ends
 from router.decide import Policy
-from router.model import Decision, DecisionKind, Destination, Fate, Millis
+from router.model import Change, Decision, DecisionKind, Destination, Fate, Millis
 
 IN_DOUBT = "contradicts a recent end; counts as firing unless the end is reported again"
 """The reason of a fate: a sender reports the alert as firing, but it counts as ended until the doubt is settled."""
@@ -43,6 +53,7 @@ class EndTransition(MemberTransition):
         self._notified_already = "notified already"
         if doubt:
             self._obsolete = self._notified_already = IN_DOUBT
+        self._is_doubt = doubt
         self._unsent = (Fate.OBSOLETE, IN_DOUBT) if doubt else (Fate.DROPPED, NOT_SENT)
         """The fate of an end, and the reason, at a destination that gets no message for it."""
         self.ended_in: set[int] = set()
@@ -105,11 +116,22 @@ class EndTransition(MemberTransition):
             self._put(member, status=RESOLVED, at=None)
             return Fate.DIGEST, member.reason
         if member.notified == RESOLVED and member.status == RESOLVED:
-            sent = sends_ends(self._state, self._policy, conversation.destination)
-            return (Fate.DELIVERED, self._notified_already) if sent else self._unsent
+            return self._repeat_end(member, conversation.destination)
         self._put(member, status=RESOLVED, at=None, inhibitor=None)
         fates.make_obsolete(self._state, member.id, member.rule, self._obsolete, self._now)
         return Fate.OBSOLETE, self._obsolete
+
+    def _repeat_end(self, member: MemberRow, destination: str) -> tuple[Fate, str]:
+        """Apply the repeat of an end to one member: it is sent again if it was given up, unless its destination is gone."""
+        state, policy = self._state, self._policy
+        if not sends_ends(state, policy, destination):
+            return self._unsent
+        if self._is_doubt or not _is_given_up_end(state, member):
+            return Fate.DELIVERED, self._notified_already
+        if not has_lane(state, policy, destination):
+            return Fate.DROPPED, DESTINATION_REMOVED
+        self._put(member, decision=SEND, notified=UNKNOWN, at=self._now)
+        return Fate.PENDING, "its end is to be sent"
 
     def _end_unsent(self, member: MemberRow, conversation: ConversationRow) -> tuple[Fate, str]:
         """Apply the end at a destination that gets no message for it."""
@@ -119,3 +141,29 @@ class EndTransition(MemberTransition):
             # The outcome of the attempt settles it. After a restart, the next claim does.
             self._put(member, status=RESOLVED, at=self._now)
         return self._unsent
+
+
+def want_given_up_ends(state: State, policy: Policy, members: Iterable[MemberRow]) -> None:
+    """Request the rows that show which of these members have an end that was given up.
+
+    :raises MissingRows: some are not loaded yet
+    """
+    given_up = [each for each in members if _is_given_up_and_over(each)]
+    state.fates.want("dead of member", (each.id for each in given_up))
+    state.ready()
+    dead = [fate for each in given_up for fate in state.fates.of("dead of member", each.id)]
+    state.changes.want("id", (fate.change_id for fate in dead))
+    state.destinations.want("id", {each.destination for each in dead} - policy.destinations.keys())
+    state.ready()
+
+
+def _is_given_up_end(state: State, member: MemberRow) -> bool:
+    """Return whether the end was given up, and its dead letter is not settled. A given-up firing is no such end."""
+    return _is_given_up_and_over(member) and any(
+        (change := state.changes.get(fate.change_id)) is not None and change.kind == Change.RESOLVED
+        for fate in state.fates.of("dead of member", member.id)
+    )
+
+
+def _is_given_up_and_over(member: MemberRow) -> bool:
+    return (member.decision, member.status, member.notified) == (GIVEN_UP, RESOLVED, RESOLVED)

@@ -5,7 +5,7 @@ import json
 from router.core.conversations import ONE_ENDED, close_empty, has_nothing_to_say, put_member
 from router.core.rows import RESOLVED, UNKNOWN, GroupRow
 from router.core.state import State
-from router.core.unsent_ends import sends_ends
+from router.core.unsent_ends import has_lane, sends_ends
 from router.decide import Policy
 from router.model import Millis, Webhook
 
@@ -36,9 +36,7 @@ def complete_group(state: State, group: int, policy: Policy, now: Millis) -> set
     kept_open = [
         row
         for row in over
-        # A destination that the rules no longer name and that the store does not keep has no lane.
-        if (policy.has_destination(row.destination) or state.destinations.get(row.destination) is not None)
-        and sends_ends(state, policy, row.destination)
+        if has_lane(state, policy, row.destination) and sends_ends(state, policy, row.destination)
     ]
     close_empty(state, {row.id for row in over} - {row.id for row in kept_open})
     state.members.want("conversation", (row.id for row in kept_open if not row.is_large))

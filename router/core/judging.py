@@ -133,7 +133,8 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
             FiringTransition(state, policy, subject_of(state, alert, alert.group_id), now).drop(
                 member, "no longer routed here"
             )
-    for group_id in sorted(group_ids):
+    # The first group that changes a conversation about the single alert is shown: the one that reported the alert last.
+    for group_id in (alert.group_id, *sorted(group_ids - {alert.group_id})):
         FiringTransition(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
     return frozenset(named)
 

@@ -17,6 +17,8 @@ NO_DESTINATION = "none"
 """The destination in the ledger for a receiver without destinations."""
 NEVER_NOTIFIED = "ended before anyone was notified"
 """The reason of a fate: the alert ended before its destination was notified of it."""
+DESTINATION_REMOVED = "its destination is gone from the rules"
+"""The reason of a fate: the rules no longer name the destination, and nothing is left to send there."""
 
 
 class MemberTransition:

@@ -43,6 +43,8 @@ class Accepting:
     """Collects the inhibition keys of alerts that ended."""
     ended_in: set[int] = field(default_factory=set)
     """Collects the ids of conversations in which alerts ended."""
+    no_longer_withheld: set[int] = field(default_factory=set)
+    """Collects the ids of alerts that Alertmanager withheld by its last answer; a report shows that it sends them."""
 
     @property
     def peer(self) -> str:
@@ -102,6 +104,8 @@ def update_alert(accepting: Accepting, reported: Alert) -> AcceptedAlert:
         for each in state.inhibitors.of("alert", number):
             accepting.freed.add(each.key)
             state.inhibitors.remove(each)
+    if row is not None and row.withheld is not None:
+        accepting.no_longer_withheld.add(number)
     subject = Subject(number, source, identity, level, accepting.group, webhook.receiver, webhook.group_key)
     return AcceptedAlert(subject, alert, kind, peer_duplicate, known.doubt is not None)
 

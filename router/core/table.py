@@ -28,7 +28,8 @@ The events:
 - ``fires``: the rules judge a firing alert that a change reports. ``repeats``: the same, and repeats are sent again.
   ``judged``: the rules judge a firing alert without a change, because an inhibitor ended, an hour came, or the rules
   changed. ``fires: drop``: the same as ``fires``, if the rules decide ``drop``.
-- ``resolves``: a change reports the end. ``unrouted``: the rules do not name the destination any more.
+- ``resolves``: a change reports the end. ``resolves: given up``: the same, and an end is in an unsettled dead letter.
+  ``unrouted``: the rules do not name the destination any more.
 - ``claimed``: an attempt begins, and the rules would send the alert.
 - ``delivered``, ``failed`` (for certain), ``in doubt`` (the answer was lost), ``given up``: how the attempt ends.
   ``delivered late``, ``given up late``: the same, and the status of the alert has changed since the attempt began.
@@ -56,6 +57,7 @@ MESSAGE_CELLS = """
 | fires, repeats, judged | * | nothing, resolved | * | * | * || judged | = | firing | judged | judged | judged | judged |
 | resolves | * | firing, unknown | firing | * | * || = | = | resolved | now | pending | = | = |
 | resolves | * | firing, unknown | resolved | * | * || = | = | = | = | pending | = | = |
+| resolves: given up | given_up | resolved | resolved | * | * || send | unknown | = | now | pending | = | = |
 | resolves | * | resolved | resolved | * | * || = | = | = | = | delivered | = | = |
 | resolves | * | nothing, resolved | * | * | * || = | = | resolved | none | obsolete | obsolete | obsolete |
 | unrouted | send, hold, inhibited | nothing, resolved | firing | * | * || drop | = | = | none | | dropped | dropped |

@@ -40,6 +40,15 @@ def sends_ends(state: State, policy: Policy, destination: str) -> bool:
     return bool(options.get("send_resolved", True))
 
 
+def has_lane(state: State, policy: Policy, destination: str) -> bool:
+    """Return whether something can be sent to a destination: the rules name it, or the store keeps it because ends are
+    still to be sent to it.
+
+    :raises MissingRows: the row of the destination is not loaded yet
+    """
+    return policy.has_destination(destination) or state.destinations.get(destination) is not None
+
+
 def is_unsent_end(member: MemberRow) -> bool:
     """Return whether the alert has ended, and the destination was, or may have been, notified of its firing only."""
     return member.status != FIRING and member.notified not in NOT_FIRING

@@ -35,7 +35,9 @@ def compare(
             left = seen
         if left[0] == left[1]:
             continue
-        excuse = next((each.what for each in intended if each.excuses(step, *left)), None)
+        excuse = next(
+            (each.what for each in intended if each.excuses(step, *left, recorded["results"][:number])), None
+        )
         if excuse is None:
             return Comparison(_shown(recorded, number, *left), frozenset(needed))
         needed.add(excuse)

@@ -9,15 +9,16 @@ import pytest
 
 from tests.histories.compare import compare
 from tests.histories.data import JobResult, load, save
-from tests.histories.differences import Difference
+from tests.histories.differences import DIFFERENCES, Difference
 from tests.histories.invent import OUTCOMES
 from tests.histories.policies import NAMES
 from tests.histories.replay import replay
 from tests.postgresql import Server
 
 _PARTS = 4
-# The suite plays one history of 160, which takes some seconds; `make hunt` plays all.
-_EVERY = 1 if os.environ.get("CHAOS_SEED") else 160
+# The suite plays one history of 80, which takes some seconds, and one for each intended difference; `.ci/run` and
+# `make hunt` play all.
+_EVERY = 1 if os.environ.get("CHAOS_SEED") else 80
 _SHOWN_PROBLEMS = 2
 
 
@@ -36,7 +37,16 @@ async def test_recorded_histories_give_the_same_results(part: int) -> None:
 @pytest.mark.hunt
 @pytest.mark.parametrize("part", range(_PARTS))
 async def test_recorded_histories_give_the_same_results_on_postgresql(part: int, postgresql: Server) -> None:
-    await plays_the_same(part, 1 if _EVERY == 1 else 3 * _EVERY, postgresql)
+    await plays_the_same(part, 1 if _EVERY == 1 else 6 * _EVERY, postgresql)
+
+
+async def test_each_intended_difference_is_needed() -> None:
+    seeds = {each.seed for each in DIFFERENCES}
+    needed: set[str] = set()
+    async for _, comparison in replay(each for each in load() if each["seed"] in seeds):
+        assert not comparison.problem
+        needed |= comparison.needed
+    assert needed == {each.what for each in DIFFERENCES}
 
 
 def test_each_kind_of_event_is_in_many_recorded_histories() -> None:
@@ -81,8 +91,10 @@ def test_an_intended_difference_hides_itself_and_nothing_else() -> None:
     recorded = next(each for each in load() if "reasons" in each["results"][-1])
     replayed = deepcopy(recorded["results"])
     replayed[-1]["reasons"] = {}
-    silent = Difference("no reasons", "", see=lambda was, now: (without_reasons(was), without_reasons(now)))
-    excused = Difference("it ends", "", excuses=lambda step, was, now: not step and was != now)
+    silent = Difference(
+        "no reasons", "", 0, see=lambda was, now: (without_reasons(was), without_reasons(now))
+    )
+    excused = Difference("it ends", "", 0, excuses=lambda step, was, now, before: not step and was != now)
     assert compare(recorded, replayed, ()).problem
     for intended in (silent, excused):
         found = compare(recorded, replayed, (intended,))
@@ -90,7 +102,7 @@ def test_an_intended_difference_hides_itself_and_nothing_else() -> None:
         assert set(found.needed) == {intended.what}
     replayed[0].setdefault("ledger", {})["imbalance"] = 1
     assert compare(recorded, replayed, (silent,)).problem
-    always = Difference("anything", "", excuses=lambda step, was, now: True)
+    always = Difference("anything", "", 0, excuses=lambda step, was, now, before: True)
     assert "imbalance" in compare(recorded, replayed, (always,)).problem
 
 

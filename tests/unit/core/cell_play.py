@@ -135,7 +135,8 @@ class Play:
         self.dead = self._fate(str(Fate.DEAD), 5)
 
     def _fate(self, fate: str, generation: int) -> FateRow:
-        number = self._change()
+        given_up_end = fate == Fate.DEAD and self.cell.event == "resolves: given up"
+        number = self._change("resolved" if given_up_end else "fired")
         add(
             self.state,
             number,
@@ -147,9 +148,9 @@ class Play:
         )
         return self.state.fates.of("change", number)[0]
 
-    def _change(self) -> int:
+    def _change(self, kind: str = "fired") -> int:
         state = self.state
-        return state.changes.put(ChangeRow(state.new_id(), 0, self.alert.id, "fired", "critical", NOW, 1)).id
+        return state.changes.put(ChangeRow(state.new_id(), 0, self.alert.id, kind, "critical", NOW, 1)).id
 
     def run(self) -> After:
         """Apply the event; return the state after it."""

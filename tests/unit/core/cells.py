@@ -26,8 +26,8 @@ DUE: Mapping[str, Millis | None] = {"none": None, "now": PASSED, "later": LATER}
 JUDGED = tuple(f"{how}: {kind}" for how, kind in product(("fires", "repeats", "judged"), DecisionKind))
 _ATTEMPTS = ("delivered", "failed", "in doubt", "given up")
 _IN_MESSAGES = (
-    *JUDGED, "resolves", "unrouted", "claimed", *_ATTEMPTS, "delivered late", "given up late", "again: firing",
-    "again: end", "again: recipient", "discarded", "shown whole",
+    *JUDGED, "resolves", "resolves: given up", "unrouted", "claimed", *_ATTEMPTS, "delivered late", "given up late",
+    "again: firing", "again: end", "again: recipient", "discarded", "shown whole",
 )  # fmt: skip
 EVENTS = {
     "messages": _IN_MESSAGES,

@@ -13,6 +13,7 @@ from tests.unit.core.world import (
     MONDAY,
     NIGHT,
     PAGER,
+    PER_ALERT,
     POLICY,
     RULES,
     SLACK,
@@ -98,6 +99,65 @@ def test_a_given_up_end_can_be_sent_by_a_retry(world: World) -> None:
     world.deliver()
     assert world.providers[SLACK.key].all_firing == set()
     assert world.fates(SLACK) == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize("destination", [SLACK, PER_ALERT])
+@pytest.mark.parametrize("truncated", [0, 3])
+def test_a_given_up_end_is_sent_again_with_the_next_repeat(
+    either_world: World, destination: Destination, truncated: int
+) -> None:
+    world = either_world
+    world.post(alert("Down", "critical"), truncated=truncated)
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=truncated)
+    given_up(world, destination)
+    given_up_again = world.post(alert("Down", "critical", Status.RESOLVED), truncated=truncated)
+    assert destination.key in given_up_again.wake
+    given_up(world, destination)
+    assert world.fates(destination) == ["delivered", "dead", "dead"]
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=truncated)
+    assert world.fates(destination) == ["delivered", "dead", "dead", "pending"]
+    world.deliver(destination)
+    assert world.providers[destination.key].all_firing == set()
+    world.post(alert("Down", "critical", Status.RESOLVED), truncated=truncated)
+    assert isinstance(world.begin(destination), Idle)
+    assert world.fates(destination) == ["delivered", "dead", "dead", "delivered", "delivered"]
+    world.assert_balanced()
+
+
+def test_the_end_of_a_given_up_firing_stays_obsolete_with_repeats(world: World) -> None:
+    for _ in range(2):  # the second one begins after a notified end, in the same conversation
+        world.post(alert("Down", "critical"), alert("Full", "critical"))
+        world.deliver()
+        world.post(alert("Down", "critical", Status.RESOLVED))
+        world.deliver()
+        world.now += HOUR
+    world.post(alert("Down", "critical", starts_at=world.now))
+    given_up(world, PAGER)
+    world.post(alert("Down", "critical", Status.RESOLVED, starts_at=world.now))
+    world.post(alert("Down", "critical", Status.RESOLVED, starts_at=world.now))
+    assert isinstance(world.begin(PAGER), Idle)
+    assert world.fates(PAGER)[-3:] == ["dead", "obsolete", "delivered"]
+
+
+def test_a_repeated_end_is_not_sent_after_its_letter_was_discarded(world: World) -> None:
+    world.post(alert("Down", "critical"), alert("Full", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    assert at_once(world.store.discard(given_up(world, SLACK), world.now))
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    assert isinstance(world.begin(SLACK), Idle)
+
+
+def test_a_repeated_end_is_dropped_where_its_destination_is_gone(world: World) -> None:
+    world.post(alert("Down", "critical"))
+    world.deliver()
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    given_up(world, PAGER)
+    world.reload(replace(POLICY, receivers={**POLICY.receivers, "oncall": (SLACK,)}, fingerprint="no pager"))
+    world.post(alert("Down", "critical", Status.RESOLVED))
+    assert world.fates(PAGER) == ["delivered", "dead", "dropped"]
+    world.assert_balanced()
 
 
 def test_what_was_given_up_several_times_is_one_letter_a_conversation(world: World) -> None:

@@ -1,6 +1,7 @@
 """After any history the ledger balances, and every destination shows what fires."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -305,3 +306,37 @@ def test_every_history_ends_with_a_balanced_ledger(
     fates = {fate for each in (SLACK, PAGER, PER_ALERT, TEAM) for fate in world.fates(each)}
     dropped = {"dropped"} if unsent or any(kind == "reload" for kind, *_ in steps) else set()
     assert fates <= {"delivered", "obsolete", "inhibited"} | dropped
+
+
+_REPORTED = st.tuples(
+    st.sampled_from([Status.FIRING, Status.RESOLVED]), st.sampled_from("AB"), st.sampled_from("gh")
+)
+"""The status of a critical alert, its name, and the group that reports it."""
+_ATTEMPTED = st.sampled_from(["delivered", "lost answer", "given up", "given up in doubt"])
+"""The outcome of an attempt at each destination."""
+
+
+@given(st.lists(st.one_of(_REPORTED, _ATTEMPTED), min_size=4, max_size=20))
+@examples(100)
+def test_repeats_alone_bring_every_destination_up_to_date(steps: list[tuple[Status, str, str] | str]) -> None:
+    """Alertmanager reports each alert once more, and nobody retries a dead letter."""
+    world = World()
+    history = History(world)
+    for step in steps:
+        if isinstance(step, str):
+            for destination in _INCIDENTS:
+                history.begin(destination)
+                history.finish(destination, step)
+        else:
+            status, name, group = step
+            history.post([(name, "critical")], group, status)
+    for group, name in product("gh", "AB"):
+        fires = f"{name}-critical" in history.firing
+        history.post([(name, "critical")], group, Status.FIRING if fires else Status.RESOLVED)
+    history.settle()
+    for destination in _INCIDENTS:
+        assert world.providers[destination.key].all_firing == history.firing
+
+
+_INCIDENTS = (SLACK, PAGER, PER_ALERT)
+"""The destinations of criticals."""

@@ -22,6 +22,7 @@ from tests.unit.core.world import (
     MONDAY,
     NIGHT,
     PAGER,
+    PER_ALERT,
     POLICY,
     SLACK,
     TEAM,
@@ -73,6 +74,35 @@ def miss(world: World) -> Receipt:
     ask(world)
     world.now += MINUTE
     return ask(world)
+
+
+def test_a_report_after_a_silence_releases_the_alert_in_all_groups(either_world: World) -> None:
+    world = either_world
+    for group in "gh":
+        world.post(alert("Down", "critical"), group=group)
+    world.now += MINUTE
+    ask(world, silenced=("Down-critical",))
+    assert world.fates(PAGER) == ["inhibited", "inhibited"]
+    world.now += MINUTE
+    receipt = world.post(alert("Down", "critical"), group="h")
+    assert PAGER.key in receipt.wake
+    assert world.fates(PAGER) == ["pending", "pending", "pending"]
+    world.deliver()
+    assert world.fates(PAGER) == ["delivered", "delivered", "delivered"]
+    assert world.providers[PAGER.key].received == [("Down-critical", "firing")] * 2
+    world.assert_balanced()
+
+
+@pytest.mark.parametrize("groups", ["gh", "hg"])
+def test_after_a_silence_an_alert_shows_the_group_that_reported_it_last(world: World, groups: str) -> None:
+    for group in "gh":  # the ids of the groups are in this order
+        world.post(alert("Other", "info"), group=group)
+    for group in groups:
+        world.post(alert("Down", "critical"), group=group)
+    for silenced in (("Down-critical",), ()):
+        world.now += MINUTE
+        ask(world, "Other-info", *(() if silenced else ("Down-critical",)), silenced=silenced)
+    assert world.work_of(PER_ALERT).conversation.group_labels == {"group": groups[-1]}
 
 
 def grow_stale(world: World, **listened: Any) -> dict[str, Receipt]:
