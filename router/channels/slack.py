@@ -71,6 +71,7 @@ class SlackChannel:
     - ``channel``, ``ts``: the message
     - ``shown``, ``threaded``: the version that the message shows, and the version that its thread has
     - ``parts``: for each numbered reply, its ts and a hash of its content
+    - ``plain``: the version that could be sent as plain text only
     - ``sealed``: the version since which the message can't be edited
     - ``doubt``: instead of all these, the time since which there may be a message whose ts is unknown (epoch ms)
     """
