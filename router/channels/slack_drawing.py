@@ -57,7 +57,7 @@ def _text(text: Mapping[str, Any]) -> str:
     return mrkdwn(text["text"]) if text["type"] == "mrkdwn" else text["text"]
 
 
-def _block(block: Mapping[str, Any]) -> Markup:
+def _block(block: Mapping[str, Any]) -> Markup:  # noqa: PLR0911  (one a kind of block)
     match block["type"]:
         case "header":
             return tag("h2", _text(block["text"]))

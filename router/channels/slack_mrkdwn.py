@@ -27,7 +27,7 @@ _HAS_STAND_IN = re.compile("[" + "".join(map(chr, _MARK_OF)) + "]")
 _EMOJI = r"(?:(?=[0-9_']*[a-z+-])[a-z0-9_+'-]+|100|1234)"
 # A mark formats at the edge of a word only. A colon formats where it is beside the name of an emoji.
 _CAN_FORMAT = re.compile(rf"`|[*_~](?![A-Za-z0-9])|(?<![A-Za-z0-9])[*_~]|:(?={_EMOJI}(?::|$))", re.MULTILINE)
-_WEB_ADDRESS = re.compile(r"https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]}'\"]")
+_WEB_ADDRESS = re.compile(r"(?<![^\s(])https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]}'\"]")
 
 # https://docs.slack.dev/messaging/formatting-message-text. The same as Slack or more: whatever may format counts.
 _FENCED = re.compile(r"```(.+?)```", re.DOTALL)
