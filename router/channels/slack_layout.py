@@ -1,17 +1,16 @@
 """Lays out Slack messages: blocks within Slack's limits, and numbered replies for the text that exceeds them."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat, by_status
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, by_status
 from router.channels.slack_mrkdwn import (
+    MRKDWN,
     block_of,
     blocks_of,
     context_of,
-    escape,
     names_emoji,
     plain_text,
     shown,
@@ -37,7 +36,7 @@ MAX_MESSAGE_CHARS = 12_000
 MAX_MESSAGES = 20
 
 # Limits of the texts that are in a message once, so that there is always room for alerts.
-_MAX_LABELS_CHARS, _MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 1_500, 500, 3_000
+MAX_LABELS_CHARS, MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 1_500, 500, 3_000
 _MAX_ALERT_CHARS = 600  # so that one alert doesn't fill the message
 _REST_LINE_CHARS = 80  # reserved for the line that counts the other alerts
 _CUT_MARK = "… (full text in the thread)"
@@ -55,9 +54,6 @@ _ANGLES = {
 }
 _NOT_COUNTED = {"type", "action_id"}
 _Row = Callable[[AlertView], str]
-
-# An entity is one character, and a mark within a word formats nothing while it is there.
-MRKDWN = TextFormat(escape, re.compile(r"&[a-z]+;|\w[*_~]\w"))
 
 
 def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
@@ -90,8 +86,8 @@ def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
     head = [header, *_section(fitted(words("summary"), MAX_SECTION_CHARS))]
     buttons, too_long = buttons_of(values["links"])
     cut += too_long
-    tail = [*_section(fitted(words("labels"), _MAX_LABELS_CHARS)), *buttons]
-    if footer := fitted(words("footer"), _MAX_CONTEXT_CHARS):
+    tail = [*_section(fitted(words("labels"), MAX_LABELS_CHARS)), *buttons]
+    if footer := fitted(words("footer"), MAX_CONTEXT_CHARS):
         tail.append(context_of(footer))
     alerts: list[AlertView] = values["alerts"]
     # The text is sent three times: in the message, in its blocks, and as the fallback of the attachment.

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from router.channels.layout import TextFormat
 from router.render.words import clean
 
 Element = dict[str, Any]
@@ -72,6 +73,10 @@ def shown(text: str) -> str:
 def unescape(text: str) -> str:
     """Return text as the alert has it: without stand-ins and entities."""
     return shown(text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+# An entity is one character, and a mark within a word formats nothing while it is there.
+MRKDWN = TextFormat(escape, re.compile(r"&[a-z]+;|\w[*_~]\w"))
 
 
 def names_emoji(text: str) -> bool:

@@ -8,8 +8,8 @@ firing alerts is also shown in the channel.
 from typing import Any
 
 from router.channels.layout import MAX_TITLE_UNITS
-from router.channels.slack_layout import MAX_MESSAGE_CHARS, MAX_SECTION_CHARS, MRKDWN, packed, top_of
-from router.channels.slack_mrkdwn import shown
+from router.channels.slack_layout import MAX_MESSAGE_CHARS, MAX_SECTION_CHARS, packed, top_of
+from router.channels.slack_mrkdwn import MRKDWN, shown
 from router.model import Conversation
 from router.render import Words
 
