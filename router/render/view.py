@@ -164,6 +164,7 @@ class _AlertViews:
         """
         self._conversation, self._formatter, self._shared = conversation, formatter, shared
         self._summary, self._description = summary_of(annotations), description_of(annotations)
+        self._shared_description = _description(annotations)  # the summary of the message may show it
         self._annotations, self._links = annotations, set(links)
         self._now = moment(conversation.now, formatter.zone)
 
@@ -198,7 +199,9 @@ class _AlertViews:
                 {name: value for name, value in alert.labels.items() if self._shared.get(name) != value}
             ),
             summary=formatter.text(summary) if summary != self._summary else "",
-            description=formatter.text(description) if description != self._description else "",
+            description=formatter.text(description)
+            if description not in {self._description, self._shared_description}
+            else "",
             notes=formatter.notes(notes),
             started=formatter.at(alert.starts_at),
             ended=formatter.at(alert.ends_at),

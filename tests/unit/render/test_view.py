@@ -222,3 +222,18 @@ def test_each_list_of_a_digest_has_its_section() -> None:
     titles = ["Still firing", "Flapping", "Came and went", "Held", "Nobody was notified"]
     assert [section.title for section in shown["sections"]] == titles
     assert not shown["empty"]
+
+
+def test_a_shared_description_stands_once_although_the_summaries_differ() -> None:
+    several = [
+        firing_alert(
+            replace(UP, annotations={"summary": f"{job} is down", "description": "Look.\nThen act."}), job=job
+        )
+        for job in "ab"
+    ]
+    shown = values(*several)
+    assert (shown["summary"], shown["description"]) == ("Look.", "Then act.")
+    assert [(each.summary, each.description) for each in shown["alerts"]] == [
+        ("a is down", ""),
+        ("b is down", ""),
+    ]
