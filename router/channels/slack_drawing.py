@@ -25,9 +25,11 @@ _RICH_STYLES = {**_NESTING, "code": "code"}
 def draw(message: SentMessage) -> Markup:
     body = message.body
     attachments = body.get("attachments") or []
-    top = body.get("blocks") or []
-    parts = [] if attachments or top else [tag("p", mrkdwn(body.get("text", "")), class_="text")]
-    parts += [] if attachments else map(_block, top)
+    parts = []
+    # The text also stands above the attachments. Where their header says the same, the drawing leaves it out.
+    if not any(block["type"] == "header" for each in attachments for block in each.get("blocks") or []):
+        text = tag("p", mrkdwn(body.get("text", "")), class_="text")
+        parts += [*map(_block, body["blocks"])] if body.get("blocks") else [text]
     parts += (barred(each.get("color") or "", *map(_block, each.get("blocks") or [])) for each in attachments)
     replies = thread([*_replies(message)], "in the thread")
     return joined([*parts, replies])
