@@ -70,10 +70,8 @@ def storm_message_of(words: Words) -> dict[str, Any]:
     values = words.values
     title = MRKDWN.clip(line(words("subject")), MAX_TITLE_UNITS, "the title")
     summary = MRKDWN.clip(words("summary"), _MAX_SUMMARY_CHARS, "the summary")
-    news = words("news")
-    room = MAX_MESSAGE_CHARS - 3 * MAX_TITLE_UNITS - len(summary)
-    texts = [summary, *MRKDWN.pages(news, MAX_SECTION_CHARS)]
-    room -= len(news)
+    texts = ["\n\n".join(filter(None, [summary, words("news")]))]
+    room = MAX_MESSAGE_CHARS - 3 * len(title) - len(texts[0])
     if (
         values["standing"]
         and values["groups"] > values["new_counts"]["firing"]
