@@ -70,7 +70,7 @@ class ActiveConfig:
         settings = {
             name: found
             for name, spec in REGISTRY.items()
-            if (found := config.settings.get(spec.section)) is not None
+            if (found := spec.settings_in(config.settings)) is not None
         }
         return RuntimeConfig(
             config.policy, loaded.templates, self._channels(config, channels, before),
@@ -93,9 +93,9 @@ class ActiveConfig:
         channels: dict[str, Channel] = {}
         same_network = before is not None and config.network == before.network
         for name, spec in REGISTRY.items():
-            settings = config.settings.get(spec.section)
+            settings = spec.settings_in(config.settings)
             is_same = before is not None and (
-                settings is None or (same_network and settings == before.settings.get(spec.section))
+                settings is None or (same_network and settings == spec.settings_in(before.settings))
             )
             if is_same and name in opened:
                 channels[name] = opened[name]

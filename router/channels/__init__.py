@@ -11,14 +11,29 @@ from router.channels.discord import DISCORD
 from router.channels.email import DIGEST, EMAIL
 from router.channels.pagerduty import PAGERDUTY
 from router.channels.slack import SLACK
+from router.channels.slack_webhook import SLACK_WEBHOOK
 from router.channels.teams import TEAMS
 from router.channels.telegram import TELEGRAM
 from router.channels.webhook import WEBHOOK
 from router.model import Destination
 
 REGISTRY: Mapping[str, ChannelSpec] = {
-    spec.name: spec for spec in (SLACK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD, TELEGRAM, TEAMS)
+    spec.name: spec
+    for spec in (SLACK, SLACK_WEBHOOK, PAGERDUTY, EMAIL, DIGEST, WEBHOOK, DISCORD, TELEGRAM, TEAMS)
 }
+KEYWORDS = tuple(dict.fromkeys(spec.word for spec in REGISTRY.values()))
+"""The words of destinations in routes.yaml."""
+
+
+def spec_of(keyword: str, options: Any) -> ChannelSpec | None:
+    """Return the channel of a destination in routes.yaml; None: there is no such keyword.
+
+    :param options: as given; they choose between the channels of one keyword
+    """
+    several = [spec for spec in REGISTRY.values() if spec.word == keyword]
+    given = options.keys() if isinstance(options, Mapping) else ()
+    several.sort(key=lambda spec: spec.chosen_by not in given)
+    return next((spec for spec in several if not spec.chosen_by or spec.chosen_by in given), None)
 
 
 def destination_as_json(destination: Destination) -> str:
@@ -58,6 +73,7 @@ def _revealed(data: Any) -> Any:
 
 
 __all__ = [
+    "KEYWORDS",
     "REGISTRY",
     "Channel",
     "ChannelSettings",
@@ -66,4 +82,5 @@ __all__ = [
     "Section",
     "destination_as_json",
     "destination_from_json",
+    "spec_of",
 ]

@@ -254,6 +254,32 @@ class ChannelSpec:
     importer: type[ChannelImport] | None = None
     """The class that converts the channel's part of an alertmanager.yml; None: Alertmanager has no such integration."""
 
+    keyword: str = ""
+    """The word of its destinations in routes.yaml. Empty: the channel's name."""
+    chosen_by: str = ""
+    """The option that chooses this channel among those with the same keyword. Empty: it is chosen without one."""
+    section_is_optional: bool = False
+    """Its destinations need no section of ``channels:``."""
+    needed_settings: tuple[str, ...] = ()
+    """The keys of the section that its destinations need, although the section may be without them."""
+    limitation: tuple[str, str] | None = None
+    """What its messages can't do, and what to do about it: ``check`` notes it at the destination."""
+
+    @property
+    def word(self) -> str:
+        """The word of its destinations in routes.yaml."""
+        return self.keyword or self.name
+
+    def settings_in(self, sections: Mapping[str, ChannelSettings]) -> ChannelSettings | None:
+        """Return the settings of this channel; None: its section is missing, or lacks a key that it needs.
+
+        :param sections: the settings by section of ``channels:``
+        """
+        found = sections.get(self.section)
+        if found is None:
+            return self.settings() if self.section_is_optional else None
+        return found if all(getattr(found, key) is not None for key in self.needed_settings) else None
+
     def destination(
         self, key: str, options: DestinationOptions, settings: ChannelSettings | None
     ) -> Destination:

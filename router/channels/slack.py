@@ -11,7 +11,8 @@ from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
 from router.channels.slack_import import SlackImport
-from router.channels.slack_layout import MRKDWN, message_of
+from router.channels.slack_layout import message_of
+from router.channels.slack_mrkdwn import MRKDWN
 from router.channels.slack_storm import STORM_ROOM, storm_message_of
 from router.model import (
     MINUTE,
@@ -39,7 +40,8 @@ _MAX_TIMEOUTS_PER_ATTEMPT = 3
 class SlackSettings(EditSettings):
     """``channels.slack``"""
 
-    token: SecretStr
+    token: SecretStr | None = None
+    """The bot's token; None: there are destinations with an incoming webhook only."""
     api_url: str | None = None
     """The API of a compatible server; None: Slack's."""
 
@@ -71,6 +73,7 @@ class SlackChannel:
     - ``channel``, ``ts``: the message
     - ``shown``, ``threaded``: the version that the message shows, and the version that its thread has
     - ``parts``: for each numbered reply, its ts and a hash of its content
+    - ``plain``: the version that could be sent as plain text only
     - ``sealed``: the version since which the message can't be edited
     - ``doubt``: instead of all these, the time since which there may be a message whose ts is unknown (epoch ms)
     """
@@ -111,7 +114,7 @@ class SlackChannel:
             more = Retry("more replies follow", reached=True, unfinished=True)
             outcome = outcome_of(more, attempt.remote, conversation)
         except FAULTS as error:
-            secrets = [self._settings.token.get_secret_value(), *self._network.secrets]
+            secrets = [self._token, *self._network.secrets]
             outcome = masked_outcome(
                 outcome_of(failure_of(error, conversation.now), attempt.remote, conversation), secrets
             )
@@ -127,7 +130,7 @@ class SlackChannel:
 
         if self._client is None:
             self._client = AsyncWebClient(
-                token=self._settings.token.get_secret_value(),
+                token=self._token,
                 session=self._http.session,
                 retry_handlers=[],
                 base_url=_slash(self._settings.api_url or AsyncWebClient.BASE_URL),
@@ -136,6 +139,10 @@ class SlackChannel:
             self._client.proxy = self._network.proxy_for(self._client.base_url)
         return self._client
 
+    @property
+    def _token(self) -> str:
+        return self._settings.token.get_secret_value() if self._settings.token is not None else ""
+
 
 def _slash(url: str) -> str:
     return url if url.endswith("/") else url + "/"
@@ -143,14 +150,15 @@ def _slash(url: str) -> str:
 
 # Addresses that need no credentials (everyone who knows one can post there), and tokens. https://docs.slack.dev/authentication/tokens
 _SECRETS = r"""\bhooks\.slack(?:-gov)?\.com/[^\s"',}\]]+ | \bxox[a-z]-[\w.-]+ | \bxapp-[\w.-]+"""
+# https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
+# hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
+CHANNEL_RATE = Rate(1, SECOND, burst=3)
+SHARED_LIMITS = SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5))
 SLACK = ChannelSpec(
     name="slack", title="Slack", nothing_sent="No Slack message yet.",
     section="slack", settings=SlackSettings, options=SlackOptions, make=SlackChannel,
-    placeholder={"token": "preview"},
-    # https://docs.slack.dev/apis/web-api/rate-limits: one message a second a channel, with short bursts above it; several
-    # hundred messages a minute a workspace; Tier 3, which chat.update is in, 50 and more a minute.
-    limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
-    shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
+    placeholder={"token": "preview"}, needed_settings=("token",),
+    limits=LaneLimits(CHANNEL_RATE, max_concurrency=4), shared=SHARED_LIMITS,
     storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport, draw=slack_drawing.draw,
     secret_pattern=_SECRETS,
 )  # fmt: skip

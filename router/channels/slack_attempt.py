@@ -18,6 +18,8 @@ from router.channels.slack_errors import (
     is_transient,
     is_unknown,
 )
+from router.channels.slack_mrkdwn import entities, fenced, text_of
+from router.channels.slack_plain import has_buttons, plain_pages, without_buttons
 from router.model import MINUTE, SECOND, Broken, Call, Conversation, Millis, Outcome, Rejected, Retry
 
 # How far Slack's clock may be behind ours, and how many messages of the history are searched.
@@ -46,6 +48,8 @@ class SlackAttempt:
         self._conversation = conversation
         self._paid = paid
         self._planned = self._made = 0
+        self._is_plain = False
+        """Whether the last message could be sent as plain text only."""
 
     async def update(self, channel: str, body: Mapping[str, Any]) -> None:
         """Make the calls of :func:`calls_of`.
@@ -69,7 +73,7 @@ class SlackAttempt:
         if not gone:
             self._spend_call()
         await self._post(channel, body)
-        await self._update_parts(body["parts"])
+        await self._update_parts(parts_of(self.remote, self._conversation, body))
 
     def _spend_call(self) -> None:
         """Count a planned call, before it is made.
@@ -113,13 +117,14 @@ class SlackAttempt:
         delivery = f"{_delivery(self._conversation)}{version}"
         metadata = {"event_type": _EVENT_TYPE, "event_payload": {"delivery": delivery}}
         whole = {**_message(body), "metadata": metadata}
-        answer = await self._with_fallback(
-            "chat_postMessage", whole, body["plain"], channel=channel, unfurl_links=False, unfurl_media=False
+        answer = await self._send_whole(
+            "chat_postMessage", whole, body, channel=channel, unfurl_links=False, unfurl_media=False
         )
         destination_key = {"channel": _text(answer["channel"]), "ts": _text(answer["ts"])}
         self.remote.clear()
         # The new message shows everything, so this version needs no reply.
         self.remote.update(destination_key, shown=version, threaded=version)
+        self._keep_plain()
 
     async def _follow_up(self, body: Mapping[str, Any]) -> None:
         remote, version = self.remote, self._conversation.version
@@ -127,10 +132,11 @@ class SlackAttempt:
         if remote.get("shown") != version and not sealed:
             self._spend_call()
             try:
-                await self._with_fallback(
-                    "chat_update", _message(body), body["plain"], channel=remote["channel"], ts=remote["ts"]
+                await self._send_whole(
+                    "chat_update", _message(body), body, channel=remote["channel"], ts=remote["ts"]
                 )
                 remote["shown"] = version
+                self._keep_plain()
             except SlackApiError as error:
                 if code_of(error) not in EDIT_REFUSED and not is_unknown(error):
                     raise
@@ -139,16 +145,21 @@ class SlackAttempt:
             if sealed:
                 if not refused:  # otherwise the reply takes the place of the edit, in the same attempt
                     self._spend_call()
-                await self._reply(_message(body), body["plain"], broadcast=body["broadcast"])
+                await self._reply(_message(body), plain_pages(body["plain"])[0], broadcast=body["broadcast"])
+                self._keep_plain()
                 remote["parts"] = []
                 remote.setdefault("sealed", version)
             elif body["thread"]:
                 self._spend_call()
-                await self._reply({"text": body["thread"]}, body["text"], broadcast=body["broadcast"])
+                blocks = body["thread_blocks"]
+                plain = fenced(entities("\n".join(map(text_of, blocks)))) if blocks else body["thread"]
+                await self._reply(
+                    {"text": body["thread"], "blocks": blocks}, plain, broadcast=body["broadcast"]
+                )
             if body.get("log"):  # the replies of the earlier version stay as they are
                 remote["parts"] = []
             remote["shown"] = remote["threaded"] = version
-        await self._update_parts(body["parts"])
+        await self._update_parts(parts_of(remote, self._conversation, body))
 
     async def _update_parts(self, parts: Sequence[Mapping[str, Any]]) -> None:
         """Edit, post or empty the numbered replies."""
@@ -182,7 +193,9 @@ class SlackAttempt:
                 return ts
         # As text it may be too long for an edit, but not for a post:
         # https://docs.slack.dev/reference/methods/chat.postMessage#truncating
-        plain = "\n".join(block["text"]["text"] for block in part["blocks"])
+        plain = (
+            fenced(entities("\n".join(map(text_of, part["blocks"])))) if part["blocks"] else str(part["text"])
+        )
         return await self._reply(part, plain, broadcast=broadcast)
 
     async def _reply(self, whole: Mapping[str, Any], plain: str, *, broadcast: bool = False) -> str:
@@ -197,10 +210,25 @@ class SlackAttempt:
             answer = await self._with_fallback("chat_postMessage", whole, plain, **destination_key)
         return _text(answer["ts"])
 
+    def _keep_plain(self) -> None:
+        """Remember whether the message is plain now; replies then have what its text has no room for."""
+        if self._is_plain:
+            self.remote["plain"] = self._conversation.version
+        else:
+            self.remote.pop("plain", None)
+
+    async def _send_whole(
+        self, method: str, whole: Mapping[str, Any], body: Mapping[str, Any], **where: Any
+    ) -> Any:
+        return await self._with_fallback(method, whole, plain_pages(body["plain"])[0], **where)
+
     async def _with_fallback(self, method: str, whole: Mapping[str, Any], plain: str, **where: Any) -> Any:
-        """Make a call; if Slack refuses the message, send it as plain text in the same attempt, so that the alert
-        arrives.
+        """Make a call; if Slack refuses the message, send it in the same attempt without its buttons, and if that is
+        refused, too, as plain text, so that the alert arrives.
+
+        An error that no table names is worth one plain try only.
         """
+        self._is_plain = False
         try:
             return await self._call(method, **whole, **where)
         except SlackApiError as error:
@@ -211,6 +239,9 @@ class SlackAttempt:
         if "metadata" in code and "metadata" in whole:
             return await self._with_fallback(method, rest, plain, **where)
         whole = rest if unknown else whole
+        if not unknown and has_buttons(whole):
+            return await self._with_fallback(method, without_buttons(whole), plain, **where)
+        self._is_plain = True
         bare: dict[str, Any] = {name: [] for name in ("blocks", "attachments") if name in whole}
         return await self._call(method, **{**whole, **bare, "text": plain}, **where)
 
@@ -225,10 +256,11 @@ class SlackAttempt:
 def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call, ...]:
     """Return the calls that a message needs if none fails, in their order."""
     remote, version = conversation.remote, conversation.version
+    parts: Sequence[Mapping[str, Any]] = parts_of(remote, conversation, body)
     sealed = "sealed" in remote
     calls: list[Call] = []
     if "ts" not in remote:
-        return (Call.POST, *[Call.POST] * len(body["parts"]))
+        return (Call.POST, *[Call.POST] * len(parts))
     if remote.get("shown") != version and not sealed:
         calls.append(Call.EDIT)
     if remote.get("threaded") != version and (sealed or body["thread"]):
@@ -237,12 +269,22 @@ def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call,
     if sealed or body.get("log"):  # a new version has numbered replies of its own
         known = [] if remote.get("threaded") != version else known
     if sealed:
-        return (*calls, *[Call.POST] * (len(body["parts"]) - len(known)))
-    parts = [*body["parts"], *[_EMPTY_REPLY] * (len(known) - len(body["parts"]))]
-    for part, before in zip_longest(parts, known):
+        return (*calls, *[Call.POST] * (len(parts) - len(known)))
+    surplus = [_EMPTY_REPLY] * (len(known) - len(parts))
+    for part, before in zip_longest([*parts, *surplus], known):
         if content_hash(part) != before:
             calls.append(Call.POST if before is None else Call.EDIT)
     return tuple(calls)
+
+
+def parts_of(
+    remote: Mapping[str, Any], conversation: Conversation, body: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return the replies: those that continue a message that is plain text now, and the numbered ones."""
+    if remote.get("plain") != conversation.version:
+        return [*body["parts"]]
+    _, *rest = plain_pages(body["plain"])
+    return [*({"text": each, "blocks": []} for each in rest), *body["parts"]]
 
 
 def outcome_of(
@@ -268,7 +310,7 @@ def outcome_of(
 
 
 def _message(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {"text": body["text"], "attachments": body["attachments"]}
+    return {"text": body["text"], "blocks": body["blocks"], "attachments": body["attachments"]}
 
 
 def _delivery(conversation: Conversation) -> str:

@@ -19,15 +19,19 @@ _MRKDWN = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _NESTING = {"bold": "strong", "italic": "em", "strike": "s"}
+_RICH_STYLES = {**_NESTING, "code": "code"}
 
 
 def draw(message: SentMessage) -> Markup:
     body = message.body
     attachments = body.get("attachments") or []
-    parts = [] if attachments else [tag("p", mrkdwn(body.get("text", "")), class_="text")]
-    parts += map(_block, body.get("blocks") or [])
+    parts = []
+    # The text also stands above the attachments. Where their header says the same, the drawing leaves it out.
+    if not any(block["type"] == "header" for each in attachments for block in each.get("blocks") or []):
+        text = tag("p", mrkdwn(body.get("text", "")), class_="text")
+        parts += [*map(_block, body["blocks"])] if body.get("blocks") else [text]
     parts += (barred(each.get("color") or "", *map(_block, each.get("blocks") or [])) for each in attachments)
-    replies = thread([(at, mrkdwn(text)) for at, text in _replies(message)], "in the thread")
+    replies = thread([*_replies(message)], "in the thread")
     return joined([*parts, replies])
 
 
@@ -55,7 +59,7 @@ def _text(text: Mapping[str, Any]) -> str:
     return mrkdwn(text["text"]) if text["type"] == "mrkdwn" else text["text"]
 
 
-def _block(block: Mapping[str, Any]) -> Markup:
+def _block(block: Mapping[str, Any]) -> Markup:  # noqa: PLR0911  (one a kind of block)
     match block["type"]:
         case "header":
             return tag("h2", _text(block["text"]))
@@ -69,18 +73,48 @@ def _block(block: Mapping[str, Any]) -> Markup:
             return tag("p", *map(_text, block["elements"]), class_="quiet")
         case "actions":
             return links((button["text"]["text"], button["url"]) for button in block["elements"])
+        case "rich_text":
+            return tag("div", *map(_container, block["elements"]))
         case "divider":
             return Markup("<hr>")
         case other:
             return tag("p", f"({other})", class_="quiet")
 
 
-def _replies(message: SentMessage) -> Iterator[tuple[str, str]]:
-    """Yield the replies of the thread: when each was sent, and its text. The first message has no news."""
+def _container(container: Mapping[str, Any]) -> Markup:
+    """https://docs.slack.dev/reference/block-kit/blocks/rich-text-block"""
+    quote = {"class_": "quiet"} if container["type"] == "rich_text_quote" else {"class_": "text"}
+    name = "pre" if container["type"] == "rich_text_preformatted" else "p"
+    return tag(name, *map(_element, container["elements"]), **({} if name == "pre" else quote))
+
+
+def _element(element: Mapping[str, Any]) -> str:
+    match element["type"]:
+        case "text":
+            text: str = element["text"]
+        case "link":
+            text = link(element.get("text") or element["url"], element["url"])
+        case "emoji":
+            text = _EMOJI.get(element["name"], f":{element['name']}:")
+        case other:
+            text = next((f"@{value}" for key, value in element.items() if key != "type"), other)
+    for style in element.get("style", {}):
+        text = tag(_RICH_STYLES[style], text)
+    return text
+
+
+def _replies(message: SentMessage) -> Iterator[tuple[str, Markup]]:
+    """Yield the replies of the thread: when each was sent, and what it says. The first message has no news."""
     several = [*message.earlier, message]
     for number, each in enumerate(several):
         if number and each.body.get("thread"):
-            yield each.at, each.body["thread"]
+            blocks = each.body.get("thread_blocks")
+            yield each.at, joined(map(_block, blocks)) if blocks else mrkdwn(each.body["thread"])
         if each.body.get("log") or number == len(several) - 1:  # other numbered replies show the present only
             for part in each.body.get("parts") or []:
-                yield each.at, "\n".join(block["text"]["text"] for block in part["blocks"])
+                yield each.at, joined(_bare(block) for block in part["blocks"])
+
+
+def _bare(block: Mapping[str, Any]) -> Markup:
+    """Return a block of a reply, which needs no paragraph around its text."""
+    return mrkdwn(f"{block['text']['text']}\n") if block["type"] == "section" else _block(block)

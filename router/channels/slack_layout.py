@@ -1,19 +1,27 @@
 """Lays out Slack messages: blocks within Slack's limits, and numbered replies for the text that exceeds them."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, TextFormat, by_status
+from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, by_status
+from router.channels.slack_mrkdwn import (
+    MRKDWN,
+    block_of,
+    blocks_of,
+    context_of,
+    names_emoji,
+    plain_text,
+    shown,
+    unescape,
+)
+from router.channels.slack_plain import plain_of
 from router.model import Conversation
 from router.render import Words
 from router.render.view import AlertView
-from router.render.words import clean, line
+from router.render.words import clip, line
 
-# https://docs.slack.dev/reference/methods/chat.postMessage#truncating
-MAX_TEXT_CHARS = 4_000
 # https://docs.slack.dev/reference/block-kit/blocks/header-block
 MAX_HEADER_CHARS = 150
 # https://docs.slack.dev/reference/block-kit/blocks/section-block
@@ -28,7 +36,7 @@ MAX_MESSAGE_CHARS = 12_000
 MAX_MESSAGES = 20
 
 # Limits of the texts that are in a message once, so that there is always room for alerts.
-_MAX_LABELS_CHARS, _MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 1_500, 500, 3_000
+MAX_LABELS_CHARS, MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 1_500, 500, 3_000
 _MAX_ALERT_CHARS = 600  # so that one alert doesn't fill the message
 _REST_LINE_CHARS = 80  # reserved for the line that counts the other alerts
 _CUT_MARK = "… (full text in the thread)"
@@ -36,31 +44,26 @@ _CUT_MARK = "… (full text in the thread)"
 # Limits of a numbered reply. They leave room for its number and for the line that counts what is not shown.
 _SECTIONS_PER_REPLY, _REPLY_SECTION_CHARS, _UNSHOWN_CHARS = 4, 2_400, 500
 
+# https://docs.slack.dev/reference/block-kit/block-elements/button-element
+_MAX_BUTTON_CHARS = 75
+
 # Characters that look like angle brackets, but make no mention.
 _ANGLES = {
     ord("<"): "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
     ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
 }
+_NOT_COUNTED = {"type", "action_id"}
 _Row = Callable[[AlertView], str]
 
 
-def escape(text: str) -> str:
-    """Return text with Slack's three special characters escaped. This also disables mentions.
-
-    https://docs.slack.dev/messaging/formatting-message-text#escaping
-    """
-    return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-MRKDWN = TextFormat(escape, re.compile(r"&[a-z]+;"))
-
-
 def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
-    """Return the message of an alert group. Its keys are: ``text``, ``attachments``, ``plain`` (sent if Slack refuses the
-    attachments), ``thread`` (a reply with the news; None: no reply), ``broadcast`` (whether the reply is also shown in the
-    channel), and ``parts`` (the numbered replies).
+    """Return the message of an alert group. Its keys are:
 
-    The numbered replies have the full text of what is cut in the message.
+    - ``text``, ``blocks``, ``attachments``: the message. ``blocks`` show the text if it is not literal as mrkdwn.
+    - ``plain``: all of it as text without markup, for :func:`router.channels.slack_plain.plain_pages`
+    - ``thread``, ``thread_blocks``: a reply with the news; None: no reply
+    - ``broadcast``: whether the reply is also shown in the channel
+    - ``parts``: the numbered replies, which have the full text of what is cut in the message
 
     :raises TemplateError: the template failed
     """
@@ -76,30 +79,43 @@ def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
         return words("alert", alert=alert)
 
     text = line(clipped(words("text"), MAX_TITLE_UNITS))
-    title = _plain_text(words("title"))
-    if len(title) > MAX_HEADER_CHARS:
-        cut.append(words("title"))
-    header = {"type": "plain_text", "text": clipped(title, MAX_HEADER_CHARS), "emoji": True}
-    head = [{"type": "header", "text": header}, *_section(fitted(words("summary"), MAX_SECTION_CHARS))]
-    buttons, too_long = _buttons(values["links"])
+    title = words("title")
+    header = header_of(title)
+    if len(plain_title(title)) > MAX_HEADER_CHARS:
+        cut.append(title)
+    head = [header, *_section(fitted(words("summary"), MAX_SECTION_CHARS))]
+    buttons, too_long = buttons_of(values["links"])
     cut += too_long
-    tail = [*_section(fitted(words("labels"), _MAX_LABELS_CHARS)), *buttons]
-    if footer := fitted(words("footer"), _MAX_CONTEXT_CHARS):
-        tail.append({"type": "context", "elements": [{"type": "mrkdwn", "text": footer}]})
+    tail = [*_section(fitted(words("labels"), MAX_LABELS_CHARS)), *buttons]
+    if footer := fitted(words("footer"), MAX_CONTEXT_CHARS):
+        tail.append(context_of(footer))
     alerts: list[AlertView] = values["alerts"]
-    # The text is sent twice: in the message, and as the fallback of the attachment.
-    rows, rest = _shared_out(alerts, row, MAX_MESSAGE_CHARS - 2 * len(text) - sum(map(_weight, head + tail)))
+    # The text is sent three times: in the message, in its blocks, and as the fallback of the attachment.
+    rows, rest = _shared_out(alerts, row, MAX_MESSAGE_CHARS - 3 * len(text) - sum(map(weight, head + tail)))
     blocks = [*head, *packed([*rows, *_more(alerts[len(rows) :])]), *tail]
     is_update = bool(conversation.remote)
+    news = MRKDWN.clip(words("news"), MAX_SECTION_CHARS, "the news") if is_update else ""
     return {
-        "text": text,
-        "plain": MRKDWN.whole(words, MAX_TEXT_CHARS if is_update else MAX_MESSAGE_CHARS, "text"),
-        "blocks": [],
-        "attachments": [{"color": HEX_COLORS[values["color"]], "blocks": blocks, "fallback": text}],
-        "thread": (MRKDWN.clip(words("news"), MAX_SECTION_CHARS, "the news") or None) if is_update else None,
+        **top_of(text, values["color"], blocks),
+        "thread": shown(news) or None,
+        "thread_blocks": blocks_of(news),
         # Slack sends no notification for an edit, so the reply about new firing alerts is also shown in the channel.
         "broadcast": bool(values["new_firing"]),
-        "parts": _parts(conversation, values["title"], cut, rest, row),
+        "parts": _parts(conversation, cut, rest, row),
+    }
+
+
+def top_of(text: str, color: str, blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a message: its text, a coloured attachment with the blocks, and all of it as plain text.
+
+    :param text: a line for notifications, which also stands above the attachment
+    """
+    attachment = {"color": HEX_COLORS[color], "blocks": [*blocks], "fallback": shown(text)}
+    return {
+        "text": shown(text),
+        "blocks": blocks_of(text),
+        "attachments": [attachment],
+        "plain": plain_of(blocks, "" if blocks[0]["type"] == "header" else plain_text(text)),
     }
 
 
@@ -125,7 +141,7 @@ def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list
 
 
 def _parts(
-    conversation: Conversation, title: str, cut: Sequence[str], alerts: Sequence[AlertView], row: _Row
+    conversation: Conversation, cut: Sequence[str], alerts: Sequence[AlertView], row: _Row
 ) -> list[dict[str, Any]]:
     """Return the numbered replies, 2/n to n/n, each within the limits of a message. A text that is too long for one
     section continues in the next. If the replies are full, the last line counts the rest by alert name.
@@ -141,9 +157,9 @@ def _parts(
     steady = (row(alert if alert.ended else replace(alert, lasted="")) for alert in alerts)
     for number, text in enumerate(chain(cut, steady)):
         if left := _placed(text, sections):
-            shown = number + (left != text)
+            placed = number + (left != text)
             sections.append(
-                _unshown("" if left == text else left, cut[shown:], alerts[max(0, shown - len(cut)) :])
+                _unshown("" if left == text else left, cut[placed:], alerts[max(0, placed - len(cut)) :])
             )
             break
     count = min(MAX_MESSAGES - 1, -(-len(sections) // _SECTIONS_PER_REPLY))
@@ -154,7 +170,7 @@ def _parts(
         texts = sections[number * _SECTIONS_PER_REPLY : last]
         texts[0] = f"*{position}*\n{texts[0]}"
         blocks = [block for text in texts for block in _section(text)]
-        parts.append({"text": f"{clipped(title, 100)}: {position}", "blocks": blocks})
+        parts.append({"text": f"Continued: {position}", "blocks": blocks})
     return parts
 
 
@@ -201,31 +217,42 @@ def packed(rows: list[str]) -> list[dict[str, Any]]:
 
 
 def _section(text: str) -> list[dict[str, Any]]:
-    return [{"type": "section", "text": {"type": "mrkdwn", "text": text}}] if text else []
+    return [block_of(text)] if text else []
 
 
-def _buttons(links: Iterable[tuple[str, str]]) -> tuple[list[dict[str, Any]], list[str]]:
+def header_of(title: str) -> dict[str, Any]:
+    """Return the header of a message."""
+    title = clip(plain_title(title), MAX_HEADER_CHARS)
+    # Without the flag, a word between colons stays text.
+    text = {"type": "plain_text", "text": title, "emoji": not names_emoji(title)}
+    return {"type": "header", "text": text}
+
+
+def buttons_of(links: Iterable[tuple[str, str]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the block of buttons, and as text the links that are too long for a button."""
     elements: list[dict[str, Any]] = []
     too_long: list[str] = []
     left = _MAX_LINKS_CHARS
-    for name, address in links:
-        url = _unescape(address)
+    for words, address in links:
+        url, name = unescape(address), clip(plain_title(words), _MAX_BUTTON_CHARS)
         if len(url) > min(left, MAX_URL_CHARS):
             too_long.append(f"{name}: {address}")
             continue
         left -= len(url)
-        words = {"type": "plain_text", "text": name}
-        elements.append({"type": "button", "text": words, "url": url, "action_id": f"open-{name.lower()}"})
+        text = {"type": "plain_text", "text": name, "emoji": False}
+        elements.append({"type": "button", "text": text, "url": url, "action_id": f"open-{name.lower()}"})
     return ([{"type": "actions", "elements": elements}] if elements else []), too_long
 
 
-def _weight(block: Mapping[str, Any]) -> int:
-    match block["type"]:
-        case "section" | "header":
-            return len(block["text"]["text"])
-        case _:
-            return sum(len(str(element)) for element in block["elements"])
+def weight(node: Any) -> int:
+    """Return how many characters of texts and addresses a block has."""
+    if isinstance(node, Mapping):
+        return sum(
+            len(each) if isinstance(each, str) else weight(each)
+            for key, each in node.items()
+            if key not in _NOT_COUNTED
+        )
+    return sum(map(weight, node)) if isinstance(node, list) else 0
 
 
 def clipped(text: str, limit: int, mark: str = "…") -> str:
@@ -233,10 +260,6 @@ def clipped(text: str, limit: int, mark: str = "…") -> str:
     return text if len(text) <= limit else MRKDWN.split(text, limit - len(mark))[0].rstrip() + mark
 
 
-def _plain_text(text: str) -> str:
-    """Return text for a field without markup: entities are decoded, and nothing looks like a mention."""
-    return line(_unescape(text).translate(_ANGLES))
-
-
-def _unescape(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+def plain_title(text: str) -> str:
+    """Return text for a field without markup, in which nothing looks like a mention."""
+    return line(unescape(text).translate(_ANGLES))

@@ -7,8 +7,9 @@ firing alerts is also shown in the channel.
 
 from typing import Any
 
-from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS
-from router.channels.slack_layout import MAX_MESSAGE_CHARS, MAX_SECTION_CHARS, MAX_TEXT_CHARS, MRKDWN, packed
+from router.channels.layout import MAX_TITLE_UNITS
+from router.channels.slack_layout import MAX_MESSAGE_CHARS, MAX_SECTION_CHARS, packed, top_of
+from router.channels.slack_mrkdwn import MRKDWN, shown
 from router.model import Conversation
 from router.render import Words
 
@@ -22,25 +23,18 @@ def storm_message_of(words: Words, conversation: Conversation) -> dict[str, Any]
     :raises TemplateError: the template failed
     """
     is_update = "ts" in conversation.remote
-    # The title is in the message twice.
-    storm = MRKDWN.storm(words, MAX_MESSAGE_CHARS - 2 * MAX_TITLE_UNITS, is_update=is_update)
-    plain = f"{storm.title}\n\n{storm.body}"
-    parts: list[dict[str, Any]] = [{"text": storm.subject, "blocks": _blocks(each)} for each in storm.replies]
+    # The title is in the message three times.
+    storm = MRKDWN.storm(words, MAX_MESSAGE_CHARS - 3 * MAX_TITLE_UNITS, is_update=is_update)
+    parts: list[dict[str, Any]] = [
+        {"text": shown(storm.subject), "blocks": _blocks(each)} for each in storm.replies
+    ]
     is_broadcast = bool(words.values["new_firing"])
     if parts and is_update and is_broadcast:
         parts[0]["broadcast"] = True
-    shown = {
-        "color": HEX_COLORS[words.values["color"]],
-        "blocks": _blocks(storm.body),
-        "fallback": storm.title,
-    }
     return {
-        "text": storm.title,
-        # Slack accepts ten times as much text in a post as in an edit.
-        "plain": MRKDWN.clip(plain, MAX_TEXT_CHARS, "the list") if is_update else plain,
-        "blocks": [],
-        "attachments": [shown],
+        **top_of(storm.title, words.values["color"], _blocks(storm.body)),
         "thread": None,
+        "thread_blocks": [],
         "broadcast": is_broadcast,
         "parts": parts,
         "log": True,

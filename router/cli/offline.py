@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,14 +40,16 @@ def check(*, config: Path, strict: bool, as_json: bool) -> None:
     from router.rules.check import check_file
 
     checked = check_file(config, os.environ, now())
-    bad = [problem for problem in checked.problems if strict or not problem.is_warning]
+    bad = [
+        problem for problem in checked.problems if (strict and not problem.is_note) or not problem.is_warning
+    ]
     if as_json:
         print_json({"ok": not bad, "problems": [each.as_json() for each in checked.problems]})
     else:
         for problem in checked.problems:
             click.echo(show_problem(problem, checked.texts), err=True)
-        warnings = sum(problem.is_warning for problem in checked.problems)
-        click.echo(f"{config}: {_count(len(checked.problems) - warnings, warnings)}", err=bool(bad))
+        counts = Counter(problem.severity for problem in checked.problems)
+        click.echo(f"{config}: {_count(counts['error'], counts['warning'])}", err=bool(bad))
     sys.exit(1 if bad else 0)
 
 

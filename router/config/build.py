@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from router.channels import REGISTRY, ChannelSettings
+from router.channels import REGISTRY, ChannelSettings, ChannelSpec
 from router.channels.base import AuthoritySettings, is_placeholder
 from router.config.document import Location, MissingVariables
 from router.config.fragments import Fragment, Fragments, Main
@@ -60,7 +60,9 @@ class Builder:
     @cached_property
     def settings(self) -> dict[str, ChannelSettings]:
         """Return the settings of the sections of ``channels:``, by name."""
-        sections = {kind.section: kind for kind in REGISTRY.values()}
+        sections: dict[str, ChannelSpec] = {}
+        for kind in REGISTRY.values():
+            sections.setdefault(kind.section, kind)
         settings: dict[str, ChannelSettings] = {}
         for name, value in self._reader.mapping("channels").items():
             where = ("channels", name)
@@ -73,7 +75,10 @@ class Builder:
                 settings[name] = read
         if self.document.missing is not MissingVariables.ERROR:
             for name, kind in sections.items():
-                settings.setdefault(name, kind.settings.model_validate(kind.placeholder))
+                placeholders = kind.settings.model_validate(kind.placeholder)
+                given = settings.setdefault(name, placeholders)
+                lacking = [key for key in kind.needed_settings if getattr(given, key) is None]
+                settings[name] = given.model_copy(update={key: getattr(placeholders, key) for key in lacking})
         return settings
 
     def policy(self) -> Policy | None:

@@ -37,6 +37,7 @@ class Trap(StrEnum):
     CREDENTIALS = "no-credentials"
     TEMPLATE = "template-fails"
     ENVIRONMENT = "environment"
+    LIMITED = "limited"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,16 +55,25 @@ class Problem:
     def is_warning(self) -> bool:
         return self.trap is not None
 
+    @property
+    def is_note(self) -> bool:
+        """It is a warning about something that is intended, but good to know: it fails no check."""
+        return self.trap is Trap.LIMITED
+
+    @property
+    def severity(self) -> str:
+        return "note" if self.is_note else "warning" if self.is_warning else "error"
+
     def as_json(self) -> dict[str, Any]:
         kind = "mistake" if self.trap is None else str(self.trap)
         return {
             "file": self.file, "line": self.line, "column": self.column,
-            "severity": "warning" if self.is_warning else "error", "kind": kind, "what": self.what, "todo": self.todo,
+            "severity": self.severity, "kind": kind, "what": self.what, "todo": self.todo,
         }  # fmt: skip
 
     def __str__(self) -> str:
-        warning = "warning: " if self.is_warning else ""
-        return f"{self.file}:{self.line}:{self.column}: {warning}{self.what}; {self.todo}"
+        severity = f"{self.severity}: " if self.is_warning else ""
+        return f"{self.file}:{self.line}:{self.column}: {severity}{self.what}; {self.todo}"
 
 
 class ConfigError(Exception):

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from router.channels import REGISTRY, ChannelSettings
+from router.channels import KEYWORDS, REGISTRY, ChannelSettings, ChannelSpec, spec_of
 from router.config.document import Location, MissingVariables
 from router.config.fields import minute_of_day, zone
 from router.config.findings import describe_finding, split_message
 from router.config.models import IntervalModel
-from router.config.problems import did_you_mean
+from router.config.problems import Trap, did_you_mean
 from router.config.reader import Reader
 from router.decide.hours import Schedule
 from router.model import Destination
@@ -59,18 +59,28 @@ def _destination(
         )
         return None
     ((name, options),) = item.items()
-    kind = REGISTRY.get(name)
+    kind = spec_of(name, options)
     if kind is None:
-        todo = did_you_mean(name, REGISTRY, "the channels are")
+        todo = did_you_mean(name, KEYWORDS, "the channels are")
         document.add_error((*where, name), f"there is no channel {name!r}", todo, at_key=True)
         return None
     read = reader.validate(kind.options, options, (*where, name))
-    if kind.section not in sections:
-        todo = f"add `{kind.section}:` under channels"
-        document.add_missing_credential((*where, name), f"{name} has no credentials", todo, at_key=True)
+    if missing := _missing_credentials(kind, sections):
+        document.add_missing_credential((*where, name), f"{name} has no credentials", missing, at_key=True)
+    if (limitation := kind.limitation) and all(each.what != limitation[0] for each in document.problems):
+        document.add_warning(Trap.LIMITED, (*where, name), *limitation, at_key=True)  # once a file
     if read is None:
         return None
-    return kind.destination(read.key(receiver), read, settings.get(kind.section))
+    return kind.destination(read.key(receiver), read, kind.settings_in(settings))
+
+
+def _missing_credentials(kind: ChannelSpec, sections: Mapping[str, Any]) -> str:
+    """Return what to do about credentials that a channel needs; empty: nothing is missing."""
+    if kind.section not in sections:
+        return "" if kind.section_is_optional else f"add `{kind.section}:` under channels"
+    given = sections[kind.section]
+    missing = [key for key in kind.needed_settings if not isinstance(given, dict) or given.get(key) is None]
+    return f"add `{missing[0]}` to channels.{kind.section}" if missing else ""
 
 
 def resolve_names(
@@ -88,7 +98,7 @@ def resolve_names(
     for name, found in receivers.items():
         for index, destination in enumerate(found):
             if destination.digest and destination.options.covers:
-                where = ("receivers", name, index, destination.channel, "covers")
+                where = ("receivers", name, index, REGISTRY[destination.channel].word, "covers")
                 covers = [
                     scope[each]
                     for each in destination.options.covers
@@ -102,7 +112,7 @@ def _stand_in(
     reader: Reader, destination: Destination, scope: Mapping[str, str], where: Location
 ) -> str | None:
     name = destination.options.on_failure
-    position = (*where, destination.channel, "on_failure")
+    position = (*where, REGISTRY[destination.channel].word, "on_failure")
     return scope[name] if name is not None and reader.is_known(name, scope, position, "receiver") else None
 
 
@@ -121,7 +131,7 @@ def schedules(
                 where, f"the receiver {name!r} has two digests", "make them two receivers"
             )
         for index, destination in digests:
-            options, position = destination.options, (*where, index, destination.channel)
+            options, position = destination.options, (*where, index, REGISTRY[destination.channel].word)
             for key in ("weekdays", "covers"):
                 if key in options.model_fields_set and not getattr(options, key):
                     what, todo = f"{key} is empty", "name at least one, or leave the key out: then all count"
@@ -156,5 +166,5 @@ def report_conflicts(
                 what = f"{destination.key} has other options in another receiver"
                 todo = "make the options the same, or name the destinations differently"
                 reader.document.add_error(
-                    ("receivers", name, index, destination.channel), what, todo, at_key=True
+                    ("receivers", name, index, REGISTRY[destination.channel].word), what, todo, at_key=True
                 )

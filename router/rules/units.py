@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, model_validator
 
-from router.channels import Section
+from router.channels import REGISTRY, Section
 from router.config import Config, ConfigError, Problem, load
 from router.config.document import load_text, read_document
 from router.config.fragments import TESTS
 from router.config.reader import Reader
 from router.decide.explanation import Explanation, MatchResult
-from router.model import Decision, DecisionKind, Millis
+from router.model import Decision, DecisionKind, Destination, Millis
 from router.rules.explain import alert_text, explain_among
 from router.rules.inputs import GivenAlert, alert_as_written, printable
 from router.rules.moments import InputError, moment_text, parse_moment
@@ -237,9 +237,13 @@ def _wants(wanted: Word | Mapping[str, WantModel], decisions: Mapping[str, Decis
         return dict.fromkeys(decisions, WantModel.model_construct(decision=wanted, at=None))
     keys: dict[str, WantModel] = {}
     for name, want in wanted.items():
-        of_channel = [key for key, decision in decisions.items() if decision.destination.channel == name]
+        of_channel = [key for key, decision in decisions.items() if _is_of(decision.destination, name)]
         keys[of_channel[0] if name not in decisions and len(of_channel) == 1 else name] = want
     return keys
+
+
+def _is_of(destination: Destination, channel: str) -> bool:
+    return channel in {destination.channel, REGISTRY[destination.channel].word}
 
 
 def _decision_text(kind: str, at: Millis | None, zone: ZoneInfo) -> str:

@@ -112,7 +112,7 @@ async def test_discord_and_webhooks_are_drawn_as_readers_see_them(folder: Path) 
 async def test_the_sample_is_shown_and_the_clock_releases_held_alerts(page: Page, preview: str) -> None:
     slack = page.locator("#slack .card")
     await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("3 firing")
-    await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("new: instance=checkout-3")
+    await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("new: checkout-3")
     await expect(slack.filter(has_text="TargetDown")).to_contain_text("Resolved")
     await expect(slack).to_have_count(2)
 

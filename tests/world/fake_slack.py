@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences, http
+from tests.world.slack_reader import read_block, read_mrkdwn
 
 TOKEN = "xoxb-fake"  # not a token of anything
 _MENTION = re.compile(r"<[!@#][^>]*>")
@@ -53,6 +54,13 @@ class Posted:
     def shown(self) -> str:
         """All words of it, top to bottom."""
         return "\n".join([self.text, *_texts(self.blocks), *_texts(self.attachments)])
+
+    @property
+    def read(self) -> str:
+        """What its readers see, with formats written out."""
+        inner = [block for each in self.attachments for block in each.get("blocks", [])]
+        top = [] if self.blocks else [read_mrkdwn(self.text)]
+        return "\n".join([*top, *map(read_block, [*self.blocks, *inner])])
 
     @property
     def mentions(self) -> list[str]:
@@ -305,8 +313,34 @@ def _valid(block: Any) -> bool:  # noqa: PLR0911  (one a kind of block)
         case {"type": "actions", "elements": [_, *_] as elements}:
             ids = [each.get("action_id") for each in elements]
             return len(elements) <= 25 and len(set(ids)) == len(ids) and all(map(_valid_button, elements))
+        case {"type": "rich_text", "elements": [_, *_] as elements}:
+            return all(map(_valid_container, elements))
         case {"type": "divider"}:
             return True
+    return False
+
+
+def _valid_container(container: Any) -> bool:
+    """https://docs.slack.dev/reference/block-kit/blocks/rich-text-block"""
+    match container:
+        case {"type": "rich_text_section" | "rich_text_quote", "elements": [_, *_] as elements}:
+            return all(map(_valid_element, elements))
+        case {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": str(text)}]}:
+            return bool(text)
+    return False
+
+
+def _valid_element(element: Any) -> bool:
+    styles = {"bold", "italic", "strike", "code"}
+    match element:
+        case {"type": "text", "text": str(text)}:
+            return bool(text) and set(element.get("style", {})) <= styles
+        case {"type": "link", "url": str(url)}:
+            return url.startswith(("http://", "https://", "mailto:")) and element.get("text") != ""
+        case {"type": "emoji", "name": str(name)}:
+            return bool(name)
+        case {"type": "user" | "usergroup" | "channel" | "broadcast"}:
+            return len(element) == 2
     return False
 
 

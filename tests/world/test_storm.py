@@ -191,7 +191,7 @@ async def test_news_of_a_refused_storm_reply_go_out_in_single_messages(world: Wo
     await warnings(world, 70, 1)
     world.clock.advance(5 * SECOND)
     await settled(world)
-    assert [each.text for each in world.slack.in_channel("C0WARNINGS")][1:] == ["🔥 WARNING: Down70"]
+    assert [each.text for each in world.slack.in_channel("C0WARNINGS")][1:] == ["🟠 WARNING: Down70 on eu-1"]
 
 
 async def test_a_storms_message_that_slack_takes_as_text_alone_names_all(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from router.channels.slack import SlackChannel, SlackOptions, SlackSettings
+from router.channels.slack_plain import plain_pages
 from router.model import (
     MINUTE,
     Alert,
@@ -63,6 +64,10 @@ def conversation(*alerts: ShownAlert, remote: Mapping[str, Any] | None = None, *
     return replace(plain, **fields)
 
 
+def noted(each: ShownAlert, **annotations: str) -> ShownAlert:
+    return replace(each, alert=replace(each.alert, annotations=annotations))
+
+
 def connect(url: str, token: str = TOKEN, **more: Any) -> SlackChannel:
     return SlackChannel(SlackSettings(token=SecretStr(token), api_url=url), **more)
 
@@ -87,7 +92,16 @@ def blocks(message: Message) -> list[dict[str, Any]]:
 
 
 def words(message: Message, kind: str) -> list[str]:
-    return [block["text"]["text"] for block in blocks(message) if block["type"] == kind]
+    """The texts of the headers, or of the sections; rich text counts as a section."""
+    kinds = {kind} | ({"rich_text"} if kind == "section" else set())
+    return [_text(block) for block in blocks(message) if block["type"] in kinds]
+
+
+def _text(block: Mapping[str, Any]) -> str:
+    if block["type"] != "rich_text":
+        return str(block["text"]["text"])
+    texts = (each.get("text") or each["url"] for part in block["elements"] for each in part["elements"])
+    return "".join(texts).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def buttons(message: Message) -> list[dict[str, Any]]:
@@ -106,4 +120,9 @@ def whole(message: Message) -> str:
 
 
 def sections(part: Mapping[str, Any]) -> list[str]:
-    return [block["text"]["text"] for block in part["blocks"]]
+    return [_text(block) for block in part["blocks"]]
+
+
+def plain_message(message: Message) -> list[str]:
+    """The texts of the message and of its replies, if Slack refuses the layout."""
+    return plain_pages(message.body["plain"])

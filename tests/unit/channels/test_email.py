@@ -161,7 +161,9 @@ def test_the_subject_names_what_fires_now_and_where() -> None:
 def test_a_long_subject_counts_what_it_cuts() -> None:
     subject = render(conversation(alert(), group_labels={"zone": "z" * 400})).body["subject"]
     assert len(subject) <= MAX_SUBJECT_CHARS
-    assert re.fullmatch(r"\[FIRING:1] critical: HighLatency.+z+… \(\d+ more characters of the subject\)", subject)
+    assert re.fullmatch(
+        r"\[FIRING:1] critical: HighLatency.+z+… \(\d+ more characters of the subject\)", subject
+    )
 
 
 def test_every_annotation_is_in_both_parts() -> None:

@@ -139,15 +139,20 @@ def odd_mail(secrets: tuple[str, ...]) -> Iterator[tuple[str, Speak]]:
 
 def status_tables(name: str) -> list[StatusTable]:
     """Return the tables in the modules of a channel: in ``chat`` and its neighbours ``chat_…``."""
-    (main,) = REGISTRY[name].settings.__module__.split(".")[2:3]
+    (main,) = REGISTRY[name].options.__module__.split(".")[2:3]
     stems = (each.name for each in pkgutil.iter_modules(channels.__path__))
     modules = (
         importlib.import_module(f"router.channels.{stem}")
         for stem in stems
-        if stem == main or stem.startswith(f"{main}_")
+        if (stem == main or stem.startswith(f"{main}_")) and not _belongs_to_another(stem, main)
     )
     found = (value for module in modules for value in vars(module).values())
     return list({id(value): value for value in found if isinstance(value, StatusTable)}.values())
+
+
+def _belongs_to_another(stem: str, main: str) -> bool:
+    """Return whether a module is of a channel with a longer name, as ``slack_webhook`` beside ``slack``."""
+    return any(len(each) > len(main) and (stem == each or stem.startswith(f"{each}_")) for each in REGISTRY)
 
 
 def code_sets(name: str) -> list[Collection[int]]:

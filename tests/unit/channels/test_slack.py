@@ -24,7 +24,7 @@ from router.channels.slack_errors import (
     PAYLOAD_BROKEN,
     TRANSIENT,
 )
-from router.channels.slack_layout import escape
+from router.channels.slack_mrkdwn import escape
 from router.model import (
     HOUR,
     SECOND,
@@ -54,7 +54,9 @@ from tests.unit.channels.slack_talk import (
     buttons,
     connect,
     conversation,
+    noted,
     notify,
+    plain_message,
     remote,
     render,
     sections,
@@ -71,11 +73,15 @@ from tests.world.fake_slack import (
     TOKEN,
     FakeSlack,
     Fault,
+    Posted,
     Want,
     error,
     http,
     rate_limited,
 )
+from tests.world.slack_reader import read_mrkdwn
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -101,8 +107,8 @@ async def test_the_first_notification_is_one_message(server: FakeSlack, channel:
         Want(
             "C0CRITICAL",
             (
-                "🔥 CRITICAL: HighErrorRate — Checkouts fail",
-                "1 firing · 1 resolved",
+                "🔴 CRITICAL: HighErrorRate on checkout (1 resolved) — Checkouts fail",
+                "*Critical* · 1 firing · 1 resolved",
                 "More than 5 %",
                 "🔴 service=`checkout` · since 22:55 (5 min)",
                 "✅ service=`cart`",
@@ -118,12 +124,20 @@ async def test_the_first_notification_is_one_message(server: FakeSlack, channel:
 
 
 @pytest.mark.parametrize(
-    ("level", "color", "sign"), [("critical", RED, "🔥"), ("warning", AMBER, "⚠️"), ("info", BLUE, "⚠️")]
+    ("level", "color", "sign"), [("critical", RED, "🔴"), ("warning", AMBER, "🟠"), ("info", BLUE, "🔵")]
 )
-def test_the_colour_says_how_urgent_it_is(level: str, color: str, sign: str) -> None:
+def test_color_and_emoji_follow_the_level(level: str, color: str, sign: str) -> None:
     message = render(conversation(shown_alert(level=level)))
     assert message.body["attachments"][0]["color"] == color
-    assert words(message, "header") == [f"{sign} HighErrorRate"]
+    assert words(message, "header") == [f"{sign} HighErrorRate on checkout"]
+    assert message.body["text"].startswith(f"{sign} {level.upper()}: ")
+    assert words(message, "section")[1].startswith(f"{sign} HighErrorRate")
+
+
+def test_each_alert_has_the_emoji_of_its_own_level() -> None:
+    mixed = conversation(shown_alert("a"), shown_alert("b", level="info"), shown_alert("c", firing=False))
+    rows = words(render(mixed), "section")[1].splitlines()
+    assert [row[0] for row in rows] == ["🔴", "🔵", "✅"]
 
 
 def test_a_group_is_as_urgent_as_the_most_urgent_alert_that_fires() -> None:
@@ -168,10 +182,21 @@ def test_an_address_too_long_for_a_button_stands_in_the_thread() -> None:
     assert "Source: https://a.example/" + "x" * 2_000 in whole(message)
 
 
-def test_an_address_is_opened_as_it_was_given() -> None:
+def test_a_button_opens_the_address_as_it_was_given() -> None:
     odd = shown_alert()
-    odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/?a=1&b=<2>"))
-    assert any('"https://a.example/?a=1&b=<2>"' in json.dumps(block) for block in blocks(render(conversation(odd))))  # fmt: skip
+    odd = replace(odd, alert=replace(odd.alert, generator_url="https://a.example/?a=1&b=_x_&c=*y*"))
+    assert "https://a.example/?a=1&b=_x_&c=*y*" in [
+        button["url"] for button in buttons(render(conversation(odd)))
+    ]
+
+
+def test_the_name_of_a_button_is_within_its_limit() -> None:
+    several = [
+        shown_alert(f"{number}" + "x" * 200, alertname=f"Name{number}" + "y" * 80) for number in range(9)
+    ]
+    message = render(conversation(*several))
+    assert [button["text"]["text"][:12] for button in buttons(message)][-1] == "Silence all "
+    assert FakeSlack().refuses({"channel": "C0CRITICAL", **message.body}) is None
 
 
 # Text made safe
@@ -183,7 +208,7 @@ def test_an_address_is_opened_as_it_was_given() -> None:
         ("<!channel> & <@U1>", "&lt;!channel&gt; &amp; &lt;@U1&gt;"),
         ('it\'s "quoted"', 'it\'s "quoted"'),
         ("&amp;", "&amp;amp;"),
-        ("run `kubectl get pods`", "run `kubectl get pods`"),
+        ("kube_pod_name on db1:9100 at 10:20:30", "kube_pod_name on db1:9100 at 10:20:30"),
         ("a\x00b\u202ec\r\nd", "a bc\nd"),
     ],
 )
@@ -207,9 +232,12 @@ async def test_a_label_mentions_no_one(server: FakeSlack, channel: SlackChannel)
     )
 
 
-def test_a_backtick_in_a_label_ends_no_code_span() -> None:
-    pair = conversation(shown_alert("a`b"), shown_alert("c"))
-    assert "service=`a\N{MODIFIER LETTER GRAVE ACCENT}b`" in words(render(pair), "section")[1]
+def test_a_backtick_in_a_label_stays_one() -> None:
+    message = render(conversation(shown_alert("a`b"), shown_alert("c")))
+    assert "service=a`b" in words(message, "section")[1]
+    assert {"type": "text", "text": "a`b", "style": {"code": True}} in blocks(message)[2]["elements"][0][
+        "elements"
+    ]
 
 
 odd_text = st.text(max_size=40) | st.text("&<>`*_~|@!:\n\x00\u2028🙂", max_size=3_500) | st.sampled_from(["x" * 9_000, "&" * 4_000, "<!here>"])  # fmt: skip
@@ -241,8 +269,8 @@ def test_whatever_it_is_about_a_message_is_one_that_slack_takes(talk: Conversati
     assert not message.fallback
     slack = FakeSlack()
     assert slack.refuses({"channel": "C0CRITICAL", **message.body}) is None
-    plain = {"channel": "C0CRITICAL", "text": message.body["plain"]}
-    assert slack.refuses(plain, posting=not talk.remote) is None
+    for text in plain_message(message):
+        assert slack.refuses({"channel": "C0CRITICAL", "text": text}) is None
     assert len(message.body["thread"] or "") <= 4_000
     assert json.loads(json.dumps(message.body)) == message.body
     spoken = json.dumps(message.body, ensure_ascii=False)
@@ -283,7 +311,6 @@ def test_the_fullest_message_still_shows_alerts() -> None:
     message = render(conversation(*several, receiver="r" * 5_000))
     assert 8_000 < letters(message) <= 12_000
     assert words(message, "section")[1].count("🔴") + words(message, "section")[2].count("🔴") >= 4
-    assert len(message.body["plain"]) <= 12_000
     assert message.body["plain"].count("🔴") >= 4
 
 
@@ -292,10 +319,8 @@ def test_the_line_that_counts_the_rest_fits_as_well(length: int) -> None:
     several = [shown_alert(f"{number:03}" + "x" * length) for number in range(150)]
     message = render(conversation(*several))
     assert letters(message) <= 12_000
-    assert len(message.body["plain"]) <= 12_000
-    edited = render(conversation(*several, remote={"channel": "C0CRITICAL", "ts": "1.1"})).body["plain"]
-    assert without_row(edited) > 0
-    assert len(edited) <= 4_000
+    assert without_row(message.body["plain"]) > 0
+    assert max(map(len, plain_message(message))) <= 4_000
 
 
 def letters(message: Message) -> int:
@@ -309,6 +334,96 @@ def letters(message: Message) -> int:
     return plain + sum(len(each.get("url", "")) for each in texts) + 2 * len(message.body["text"])
 
 
+# Text is literal
+
+_MARKED = st.lists(
+    st.sampled_from(
+        ["*", "_", "~", "`", "```", ">", "&gt;", ":", ":fire:", ":+1:", "a", "b1", "prod", " ", " ", ".", "(", ")", "\n",
+         "<!here>", "<@U1>", "<https://e.example|x>", "é", "/", "*bold*", "_it_", "`rm -rf *`", "~/bin", "*.example.com"]
+    ), max_size=14,
+).map(lambda parts: " ".join("".join(parts).split(" ")).strip())  # fmt: skip
+
+
+def read(message: Message) -> str:
+    """What a reader sees of the message, with formats written out."""
+    posted = Posted(
+        "C0CRITICAL", "1", message.body["text"], message.body["blocks"], message.body["attachments"]
+    )
+    return posted.read
+
+
+@settings(deadline=None)
+@given(_MARKED, _MARKED, _MARKED)
+def test_a_reader_sees_the_text_as_it_is(summary: str, description: str, label: str) -> None:
+    alert = noted(shown_alert(label), summary=f"S {summary} S", description=f"D {description}\n{label} D")
+    talk = conversation(alert, shown_alert("other"), receiver=label, remote={"channel": "C", "ts": "1"})
+    message = render(talk)
+    seen = read(message)
+    assert f"S {summary} S" in seen
+    assert f"D {description}\n{label} D".replace("\n ", "\n") in seen.replace("\n ", "\n")
+    assert " ".join(label.split()) in seen
+    assert not re.search(r"\[(italic|strike|quote|emoji|user|broadcast)", seen)
+    assert re.findall(r"\[bold:[^\]]*\]", seen) == ["[bold:Critical]"]
+    plain = "\n".join(map(read_mrkdwn, plain_message(message)))
+    assert f"S {summary} S" in plain
+    assert f"D {description}\n{label} D".replace("\n ", "\n") in plain.replace("\n ", "\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*.example.com and *.example.org", "~/bin and ~/lib", "kube_pod_status_phase _dmarc.example.com", "a * b * c",
+     "db1:9100 and db2:9100 at 10:20:30", "rm -rf /var/log/*", "https://a.example/x_y_z?q=a*b"],
+)  # fmt: skip
+def test_harmless_marks_stay_in_a_section_unchanged(text: str) -> None:
+    (summary, *_) = blocks(render(conversation(noted(shown_alert(), summary=text))))[1:]
+    assert summary["type"] == "section"
+    assert text in summary["text"]["text"]
+
+
+@pytest.mark.parametrize(
+    "text", ["`kubectl -n *prod* get pods`", "*db-1.example.com*", ":fire: _x_", "> quoted"]
+)
+def test_what_would_format_is_copied_exactly(text: str) -> None:
+    """Nothing is inserted: a host name or a command that is copied from Slack works."""
+    (summary, *_) = blocks(render(conversation(noted(shown_alert(), summary=text))))[1:]
+    assert summary["type"] == "rich_text"
+    assert "".join(each["text"] for part in summary["elements"] for each in part["elements"]).endswith(
+        f"\n{text}"
+    )
+
+
+def test_the_markup_of_a_template_still_counts(tmp_path: Path) -> None:
+    shipped = (ROOT / "templates" / "slack.j2").read_text()
+    more = (
+        "{{ summary }}\n> _quoted_ ~x~ :bell: <!here> <@U1> <https://e.example|{{ summary }}> ```\npre\n```"
+    )
+    (tmp_path / "slack.j2").write_text(shipped.replace("{{ summary }}\n", f"{more}\n", 1))
+    own = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
+    channel = SlackChannel(SlackSettings(token=SecretStr(TOKEN)))
+    message = channel.render(CRITICAL, conversation(noted(shown_alert(), summary="*a*")), own)
+    assert not message.fallback
+    parts = blocks(message)[1]["elements"]
+    assert [part["type"] for part in parts] == [
+        "rich_text_section",
+        "rich_text_quote",
+        "rich_text_preformatted",
+    ]
+    kinds = [each.get("style") or each["type"] for each in parts[1]["elements"] if each.get("text") != " "]
+    assert kinds == [{"italic": True}, {"strike": True}, "emoji", "broadcast", "user", "link"]
+    assert parts[1]["elements"][-2]["text"] == "*a*" or parts[1]["elements"][-1]["text"] == "*a*"
+
+
+async def test_news_and_their_text_are_literal(server: FakeSlack, channel: SlackChannel) -> None:
+    state = await remote(channel, conversation(shown_alert("a")))
+    await remote(
+        channel,
+        conversation(shown_alert("a", news=False), shown_alert("*b* :fire:"), remote=state, version=2),
+    )
+    (reply,) = server.only.thread
+    assert reply.read == "🔴 new: *b* :fire:"
+    server.expect(Want("C0CRITICAL", replies=("new: *b* :fire:",)))
+
+
 # The course of a conversation
 
 
@@ -316,7 +431,7 @@ async def test_a_change_edits_the_message_and_adds_a_reply(server: FakeSlack, ch
     state = await remote(channel, conversation(shown_alert("checkout")))
     grown = conversation(shown_alert("checkout", news=False), shown_alert("cart"), remote=state, version=2)
     assert await remote(channel, grown) == {**state, "shown": 2, "threaded": 2}
-    server.expect(Want("C0CRITICAL", ("2 firing", "service=`cart`"), RED, ("🔴 new: service=`cart`",)))
+    server.expect(Want("C0CRITICAL", ("2 firing", "service=`cart`"), RED, ("🔴 new: cart",)))
     assert (server.only.edits, server.only.broadcasts) == (1, 1)
 
 
@@ -326,7 +441,7 @@ async def test_an_end_is_a_reply_in_the_thread(server: FakeSlack, channel: Slack
         shown_alert("checkout", news=False), shown_alert("cart", firing=False), remote=state, version=2
     )
     await remote(channel, part)
-    server.expect(Want("C0CRITICAL", ("1 firing · 1 resolved",), RED, ("✅ resolved: service=`cart` after 5 min",)))  # fmt: skip
+    server.expect(Want("C0CRITICAL", ("1 firing · 1 resolved",), RED, ("✅ resolved: cart after 5 min",)))  # fmt: skip
     assert server.only.broadcasts == 0
 
 
@@ -562,19 +677,89 @@ async def test_the_pace_of_a_channel_is_slacks(channel: SlackChannel) -> None:
 # Payloads that Slack refuses
 
 
-@pytest.mark.parametrize("code", sorted(code for code in PAYLOAD_BROKEN if "metadata" not in code))
-async def test_blocks_that_slack_refuses_go_as_text_in_the_same_attempt(
+WITHOUT_METADATA = sorted(code for code in PAYLOAD_BROKEN if "metadata" not in code)
+
+
+@pytest.mark.parametrize("code", WITHOUT_METADATA)
+async def test_a_refused_message_goes_without_its_buttons(
     server: FakeSlack, channel: SlackChannel, code: str
 ) -> None:
     server.fail(error(code))
     await remote(channel, conversation(shown_alert(), shown_alert("cart")))
-    server.expect(Want("C0CRITICAL", ("CRITICAL: HighErrorRate", "service=`checkout`", "service=`cart`")))
+    server.expect(
+        Want(
+            "C0CRITICAL",
+            (
+                "🔴 HighErrorRate \N{MULTIPLICATION SIGN} 2: checkout, cart",
+                "Runbook: https://runbooks.example/HighErrorRate",
+            ),
+            RED,
+        )
+    )
+    kinds = [block["type"] for block in server.only.attachments[0]["blocks"]]
+    assert "actions" not in kinds
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize("code", WITHOUT_METADATA)
+async def test_a_message_refused_twice_goes_as_text_with_everything(
+    server: FakeSlack, channel: SlackChannel, code: str
+) -> None:
+    server.fail(*[error(code)] * 2)
+    alert = shown_alert(zone="/var", team="dba")
+    notes = {**alert.alert.annotations, "impact": "checkout stops when full", "value": "3.1"}
+    await remote(channel, conversation(replace(alert, alert=replace(alert.alert, annotations=notes))))
+    words = (
+        "🔴 HighErrorRate on checkout", "(Plain text, because Slack refused the layout of this message.)",
+        "Checkouts fail", "More than 5 % of requests ended in a 5xx.", "impact: checkout stops when full", "value: 3.1",
+        "zone=/var", "team=dba", "since 22:55 (5 min)", "via oncall",
+        "Runbook: https://runbooks.example/HighErrorRate", "Dashboard: https://grafana.example/d/1",
+        "Source: https://prometheus.example/graph", "Silence: https://alertmanager.example/#/silences/new",
+    )  # fmt: skip
+    server.expect(Want("C0CRITICAL", words))
     assert server.only.attachments == []
+    assert len(server.calls) == 3
+
+
+async def test_a_plain_message_continues_in_the_thread(server: FakeSlack, channel: SlackChannel) -> None:
+    server.fail(*[error("invalid_attachments")] * 2)
+    several = [shown_alert(f"{number:03}" + "x" * 100) for number in range(60)]
+    state = await remote(channel, conversation(*several))
+    whole = "\n".join([server.only.text, *server.only.replies])
+    assert len(server.only.replies) > 1
+    assert [number for number in range(60) if f"service={number:03}" not in whole] == []
+    assert whole.rindex("service=") < whole.index("Runbook: https://"), "the links are the first to leave"
+    later = conversation(*several, remote=state, version=2)
+    server.fail(*[error("invalid_attachments", "chat.update")] * 2)
+    replies = len(server.only.replies)
+    state = await remote(channel, later)
+    assert len(server.only.replies) == replies + 1, "the news; the others are edited"
+    await remote(channel, conversation(*several, remote=state, version=3))
+    assert server.only.color == RED
+    assert server.only.replies[-1].startswith("🔴 new") or "Nothing is left" in str(server.only.replies)
+
+
+async def test_a_plain_message_continues_in_a_later_attempt(server: FakeSlack, channel: SlackChannel) -> None:
+    server.fail(*[error("invalid_attachments")] * 2)
+    talk = conversation(*(shown_alert(f"{number:03}" + "x" * 100) for number in range(60)))
+    message = channel.render(CRITICAL, talk, TEMPLATES)
+    outcome = await channel.send(CRITICAL, talk, replace(message, paid=1))
+    assert isinstance(outcome, Retry)
+    assert (outcome.unfinished, server.only.replies) == (True, [])
+    await remote(channel, replace(talk, remote=outcome.remote or {}))
+    whole = "\n".join([server.only.text, *server.only.replies])
+    assert [number for number in range(60) if f"service={number:03}" not in whole] == []
+
+
+async def test_plain_text_is_literal_as_well(server: FakeSlack, channel: SlackChannel) -> None:
+    server.fail(*[error("invalid_blocks")] * 2)
+    await remote(channel, conversation(noted(shown_alert(), summary="run `rm *` in *prod* & ```x``` <now>")))
+    assert "run `rm *` in *prod* & ```x``` <now>" in server.only.read
 
 
 async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, channel: SlackChannel) -> None:
     state = await remote(channel, conversation(shown_alert()))
-    server.fail(error("msg_too_long", "chat.update"))
+    server.fail(*[error("msg_too_long", "chat.update")] * 2)
     await remote(channel, conversation(shown_alert(firing=False), remote=state, version=2))
     server.expect(Want("C0CRITICAL", ("✅ Resolved: HighErrorRate",), replies=("✅ All resolved",)))
     assert server.only.attachments == []
@@ -590,7 +775,7 @@ async def test_metadata_that_slack_refuses_are_left_out(
 
 
 async def test_text_that_slack_refuses_as_well_is_rejected(server: FakeSlack, channel: SlackChannel) -> None:
-    server.fail(error("invalid_blocks"), error("no_text"))
+    server.fail(error("invalid_blocks"), error("invalid_blocks"), error("no_text"))
     assert await notify(channel, conversation(shown_alert())) == Rejected("no_text")
 
 
@@ -603,7 +788,7 @@ async def test_a_broken_template_sends_the_plain_facts(
     message = channel.render(CRITICAL, about, broken)
     assert message.fallback
     assert isinstance(await channel.send(CRITICAL, about, message), Delivered)
-    server.expect(Want("C0CRITICAL", ("CRITICAL: HighErrorRate (1 firing, 1 resolved)", "service=&lt;!here&gt;", "resolved: alertname=HighErrorRate")))  # fmt: skip
+    server.expect(Want("C0CRITICAL", ("CRITICAL: HighErrorRate on &lt;!here&gt; (1 resolved) (1 firing, 1 resolved)", "service=&lt;!here&gt;", "resolved: alertname=HighErrorRate")))  # fmt: skip
 
 
 def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
@@ -656,7 +841,7 @@ async def test_the_fake_fails_on_missing_and_on_unexpected_messages(
 
 def test_a_thread_shows_the_news_of_each_update() -> None:
     def body(number: int) -> dict[str, Any]:
-        return {"text": f"text {number}", "thread": f"news {number}", "parts": []}
+        return {"text": f"text {number}", "thread": f"news {number}", "thread_blocks": [], "parts": []}
 
     earlier = tuple(SentMessage(body(number), at=f"Fri 10:0{number}") for number in (1, 2))
     text = inspected(REGISTRY["slack"].draw(SentMessage(body(3), "Fri 10:03", earlier))).text

@@ -22,7 +22,6 @@ from router.model import (
     Delivered,
     Message,
     Retry,
-    ShownAlert,
 )
 from router.render import Templates
 from tests.examples import examples
@@ -34,6 +33,7 @@ from tests.unit.channels.slack_talk import (
     TEMPLATES,
     connect,
     conversation,
+    noted,
     notify,
     remote,
     render,
@@ -67,10 +67,6 @@ async def channel(server: FakeSlack) -> AsyncIterator[SlackChannel]:
     channel = connect(server.url)
     yield channel
     await channel.close()
-
-
-def noted(each: ShownAlert, **annotations: str) -> ShownAlert:
-    return replace(each, alert=replace(each.alert, annotations=annotations))
 
 
 def many(number: int, *, ended: int = 0, length: int = 0, **fields: Any) -> Conversation:
@@ -246,8 +242,10 @@ async def test_only_replies_whose_words_changed_are_edited(server: FakeSlack, ch
     assert last.alert.labels == ended.alert.labels
     await remote(channel, conversation(*rest, ended, remote=state, version=2, now=NOW + MINUTE))
     edits = [body for method, body in server.calls[called:] if method == "chat.update"]
-    assert [body["ts"] for body in edits] == [server.only.ts, server.only.thread[-2].ts]
-    assert server.only.replies[-1].startswith("✅ resolved: service=`00179"), "the news are the one new reply"
+    # The first reply has the title, which now counts the end.
+    thread = server.only.thread
+    assert [body["ts"] for body in edits] == [server.only.ts, thread[0].ts, thread[-2].ts]
+    assert server.only.replies[-1].startswith("✅ resolved: 00179"), "the news are the one new reply"
     assert "✅ service=`00179" in server.only.replies[-2]
 
 
@@ -259,7 +257,7 @@ async def test_a_reply_that_is_not_needed_any_more_says_so_and_is_used_again(
     state = await remote(channel, split(60, remote=state, version=2))
     numbered = [reply for reply in server.only.replies if not reply.startswith("🔴 new")]
     assert len(numbered) == count
-    assert numbered[0].startswith("HighErrorRate: 2/2")
+    assert numbered[0].startswith("Continued: 2/2")
     assert numbered[1:] == ["Nothing is left for this reply: the message above has it all."] * (count - 1)
     state = await remote(channel, split(180, remote=state, version=3))
     numbered = [reply for reply in server.only.replies if not reply.startswith("🔴 new")]
@@ -311,7 +309,7 @@ async def test_an_edit_refused_becomes_a_reply_with_the_new_state(
         channel,
         conversation(shown_alert(firing=False), shown_alert("cart", firing=False), remote=state, version=3),
     )
-    server.expect(Want("C0CRITICAL", ("🔥",), RED, ("2 firing", "✅ Resolved: HighErrorRate")))
+    server.expect(Want("C0CRITICAL", ("🔴",), RED, ("2 firing", "✅ Resolved: HighErrorRate")))
     assert [reply.color for reply in server.only.thread] == [RED, GREEN]
     assert server.only.broadcasts == 1, "what fires newly is shown in the channel"
     assert [method for method, _ in server.calls].count("chat.update") == 1

@@ -262,3 +262,18 @@ def test_a_template_can_forget_to_escape_nothing(labels: dict[str, str], note: s
     for mapping in (shown["common_labels"], shown["group_labels"], shown["other_labels"], shown["common_annotations"], row.labels, row.differing, row.annotations):  # fmt: skip
         texts += [text for pair in mapping.items() for text in pair]
     assert all(text == "" or (text[0] == "‹" and text[-1] == "›") for text in texts)  # noqa: RUF001  (as above)
+
+
+def test_a_shared_description_stands_once_although_the_summaries_differ() -> None:
+    several = [
+        firing_alert(
+            replace(UP, annotations={"summary": f"{job} is down", "description": "Look.\nThen act."}), job=job
+        )
+        for job in "ab"
+    ]
+    shown = values(*several)
+    assert (shown["summary"], shown["description"]) == ("Look.", "Then act.")
+    assert [(each.summary, each.description) for each in shown["alerts"]] == [
+        ("a is down", ""),
+        ("b is down", ""),
+    ]

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,44 @@ def test_a_slack_token_that_alertmanager_has_is_used_again() -> None:
     )
     assert "slack:\n    token: {file: /run/slack}" in converted.text
     assert converted.notes == ()
+
+
+def slack_converted(config: Mapping[str, Any], **global_keys: str) -> Converted:
+    receivers = [{"name": "team", "slack_configs": [{**config, "send_resolved": True}]}]
+    return convert_sections(**{"global": global_keys}, receivers=receivers)
+
+
+@pytest.mark.parametrize(
+    ("config", "global_keys", "webhook"),
+    [
+        ({}, {"slack_api_url": "https://hooks.slack.com/services/Geheim"}, '"${SLACK_WEBHOOK_URL}"'),
+        ({}, {"slack_api_url_file": "/run/hook"}, "{file: /run/hook}"),
+        ({"api_url": "https://hooks.slack.com/services/Geheim"}, {}, '"${TEAM_SLACK_WEBHOOK_URL}"'),
+        ({"api_url_file": "/run/hook"}, {}, "{file: /run/hook}"),
+        ({"api_url_file": "/run/hook"}, {"slack_api_url": "https://hooks.slack.com/services/Geheim"}, "{file: /run/hook}"),
+        ({"api_url_file": "/run/hook"}, {"slack_api_url": "https://slack.com/api/chat.postMessage"}, "{file: /run/hook}"),
+        ({"api_url": "https://hooks.slack.com/services/Geheim"}, {"slack_app_token": "xoxb-Geheim"}, '"${TEAM_SLACK_WEBHOOK_URL}"'),
+    ],
+)  # fmt: skip
+def test_an_incoming_webhook_of_slack_is_used_again(
+    config: Mapping[str, Any], global_keys: dict[str, str], webhook: str
+) -> None:
+    converted = slack_converted(config, **global_keys)
+    assert f"webhook_url: {webhook}" in converted.text
+    assert "channels:" not in converted.text
+    assert "Geheim" not in converted.text + notes(converted)
+
+
+def test_the_channel_beside_an_incoming_webhook_is_kept_and_noted() -> None:
+    converted = slack_converted({"channel": "#ops", "api_url_file": "/run/hook"})
+    assert "channel: '#ops'" in converted.text
+    assert "only webhooks of the old kind obey it" in notes(converted)
+
+
+def test_a_slack_config_without_any_credentials_becomes_a_bot() -> None:
+    converted = slack_converted({"channel": "C012345678"})
+    assert 'slack: {token: "${SLACK_BOT_TOKEN}"}' in converted.text
+    assert "no incoming webhook and no token" in notes(converted)
 
 
 @pytest.mark.parametrize(
