@@ -19,7 +19,6 @@ from router.channels.slack_layout import (
 )
 from router.channels.slack_mrkdwn import MRKDWN, context_of
 from router.render import Words
-from router.render.view import AlertView
 from router.render.words import line
 
 STORM_ROOM = 4_000
@@ -52,13 +51,9 @@ def message_of(words: Words) -> dict[str, Any]:
     tail = [*packed(_fitting([labels, left_out])), *buttons]
     if footer := MRKDWN.clip(words("footer"), MAX_CONTEXT_CHARS, "the footer"):
         tail.append(context_of(footer))
-
-    def row(alert: AlertView) -> str:
-        return words("alert", alert=alert)
-
     # The text is sent three times: in the message, in its blocks, and as the fallback of the attachment.
     room = MAX_MESSAGE_CHARS - 3 * len(text) - sum(map(weight, head + tail))
-    rows = MRKDWN.rows(row, values["alerts"], room)
+    rows = MRKDWN.rows(words, values["alerts"], room)
     return top_of(text, values["color"], [*head, *packed(_fitting(rows)), *tail])
 
 

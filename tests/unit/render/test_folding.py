@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels.slack_layout import escape
+from router.channels.slack_layout import MRKDWN
 from router.model import StormLine
 from router.render.folding import Fold, fold, key_of, room_of
 from router.render.words import line
@@ -102,8 +102,8 @@ def test_names_take_no_more_room_than_was_counted(lines: list[StormLine]) -> Non
     for each in lines:
         room += room_of(each, begins=key_of(each) not in begun)
         begun.add(key_of(each))
-    texts = [each.text for each in fold(lines, lambda _: 0, escape)]
+    texts = [each.text for each in fold(lines, lambda _: 0, MRKDWN.escape)]
     # Beside the names: what begins a line, once a level and name at most, and the names of labels.
     assert len("\n- ".join(texts)) <= room + 60 * len(begun)
-    assert sum(each.count for each in fold(lines, lambda _: 0, escape)) == len(lines)
+    assert sum(each.count for each in fold(lines, lambda _: 0, MRKDWN.escape)) == len(lines)
     assert not [text for text in texts if re.search(r"[\n\u202e]", text)]
