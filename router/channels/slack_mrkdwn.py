@@ -41,7 +41,7 @@ _TOKEN = re.compile(
 _CLOSER = re.compile(r"(?<=\S)[*_~](?![A-Za-z0-9])")
 _STYLES = {"*": "bold", "_": "italic", "~": "strike"}
 # https://docs.slack.dev/messaging/formatting-message-text#advanced
-_BROKEN_FENCE = "``\N{ZERO WIDTH SPACE}`"  # three backticks within a code block would end it
+_FENCE = re.compile("`{3,}")  # would end a code block
 _MENTIONS = (
     (re.compile(r"@([UW]\w+)(?:\|.*)?"), "user", "user_id"),
     (re.compile(r"#(C\w+)(?:\|.*)?"), "channel", "channel_id"),
@@ -122,7 +122,7 @@ def fenced(text: str) -> str:
     """
     if not _QUOTED_LINE.search(text) and _is_bare(_elements(text)):
         return text
-    text = text.replace("```", _BROKEN_FENCE)
+    text = _FENCE.sub(lambda match: "\N{ZERO WIDTH SPACE}".join(match[0]), text)
     return f"```\n{text}\n```"
 
 

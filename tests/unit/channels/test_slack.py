@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -41,6 +41,7 @@ from router.model import (
     Status,
 )
 from router.render import Templates
+from tests.examples import examples
 from tests.unit.channels.drawings import inspected
 from tests.unit.channels.slack_talk import (
     AMBER,
@@ -352,7 +353,8 @@ def read(message: Message) -> str:
     return posted.read
 
 
-@settings(deadline=None)
+@examples(25)
+@example("***``````", "a``````", "``````")
 @given(_MARKED, _MARKED, _MARKED)
 def test_a_reader_sees_the_text_as_it_is(summary: str, description: str, label: str) -> None:
     alert = noted(shown_alert(label), summary=f"S {summary} S", description=f"D {description}\n{label} D")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -33,6 +33,7 @@ from router.model import (
 )
 from router.render import Templates
 from router.render.folding import key_of, room_of
+from tests.examples import examples
 from tests.unit.channels.slack_talk import GREEN, NOW, RED, TEMPLATES, conversation, noted, shown_alert
 from tests.unit.channels.talk import without_row
 from tests.world.fake_slack import FakeSlack, Posted, Want
@@ -109,7 +110,7 @@ async def test_another_channel_is_named_in_the_message(
     assert slack.messages[0].channel == "#ops"
 
 
-@settings(deadline=None)
+@examples(15)
 @given(st.integers(1, 300), st.integers(0, 700), st.sampled_from(["x", "&", "*a* ", "`b` "]), st.data())
 def test_every_alert_is_shown_or_named_within_the_limits(
     number: int, length: int, piece: str, data: st.DataObject
