@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels.slack_layout import MRKDWN
+from router.channels.slack_mrkdwn import MRKDWN
 from router.model import StormLine
 from router.render.folding import Fold, fold, key_of, room_of
 from router.render.words import line
