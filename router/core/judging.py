@@ -133,7 +133,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
             FiringTransition(state, policy, subject_of(state, alert, alert.group_id), now).drop(
                 member, "no longer routed here"
             )
-    # The first group that changes a conversation about the single alert is shown: the one that reported the alert last.
+    # A conversation about the single alert, and a destination of new rules, take the first one: it reported the alert last.
     for group_id in (alert.group_id, *sorted(group_ids - {alert.group_id})):
         FiringTransition(state, policy, subject_of(state, alert, group_id), now).fire(decisions, None)
     return frozenset(named)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from router.core.rows import ConversationRow, FateRow, MemberRow
 from router.decide import Severity
-from router.model import SECOND
-from router.store import Adoption, ClaimedDelivery, Phase
+from router.model import SECOND, Status
+from router.store import Adoption, ClaimedDelivery, Idle, Phase
 from tests.unit.core.memory import at_once
 from tests.unit.core.world import NIGHT, POLICY, RULES, SLACK, TEAM, World, alert
 
@@ -59,3 +61,15 @@ def test_superseded_rules_judge_nothing() -> None:
     assert rows(world) == before
     assert at_once(world.store.rules.judge_some(RULES[1], world.now)) == (Phase.JUDGE, frozenset())
     assert at_once(world.store.rules.judge_some(RULES[1], world.now)) == (None, frozenset({TEAM.key}))
+
+
+@pytest.mark.parametrize("groups", ["gh", "hg"])
+def test_new_rules_send_an_alert_for_the_group_that_reported_it_last(groups: str) -> None:
+    world = World()
+    for group in "gh":  # the ids of the groups are in this order
+        world.post(alert("Other", "info", Status.RESOLVED), group=group)
+    for group in groups:
+        world.post(alert("Down", "critical"), group=group)
+    world.reload(RULES[2])
+    assert world.work_of(TEAM).conversation.group_labels == {"group": groups[-1]}
+    assert isinstance(world.begin(TEAM), Idle)
