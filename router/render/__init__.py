@@ -29,12 +29,18 @@ _PACKAGE = Path(__file__).parent.parent
 # An installed wheel has them in the package, a checkout at its top level.
 SHIPPED = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
 
+# A message can't be sent without them, or says nothing: a template in which one renders empty counts as failed. The other
+# blocks (summary, labels, footer, news, …) may be empty.
+REQUIRED_BLOCKS = frozenset({"alert", "body", "subject", "text", "title"})
+REQUIRED_BLOCKS_OF: Mapping[str, frozenset[str]] = {"pagerduty.j2": frozenset({"summary"})}
+"""More of them, by the name of the template."""
+
 Layout = TypeVar("Layout")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 class TemplateError(Exception):
-    """A template failed. The message is ``file:line: why``."""
+    """A template failed. The message is ``file:line: why`` or ``file:line:column: why``."""
 
 
 class Words:
@@ -108,18 +114,27 @@ class Templates:
             return layout(Words(plain_facts, values)), True
 
     def render(self, name: str, block: str, values: Mapping[str, Any]) -> str:
-        """Return a block of a template as text, stripped. :raises TemplateError: it fails with these values"""
+        """Return a block of a template as text, stripped.
+
+        :raises TemplateError: it fails with these values, or is empty although the message needs it
+        """
         template = self._templates[name]
         if block not in template.blocks:
             raise TemplateError(_no_block(template, block))
         try:
             context = template.new_context(dict(values))
-            return "".join(template.blocks[block](context)).strip()
+            text = "".join(template.blocks[block](context)).strip()
         except Exception as error:
             raise TemplateError(f"{_position(error, template)}: {type(error).__name__}: {error}") from error
+        if not text and is_required(name, block):
+            of = f" of a message whose status is {values['status']}" if "status" in values else ""
+            raise TemplateError(f"{_block_position(template, block)}: the block {block!r}{of} is empty")
+        return text
 
     def check(self) -> list[str]:
-        """Render every block of every template with every sample. Return what fails or is missing, as ``file:line: why``."""
+        """Render every block of every template with every sample. Return what fails, is empty or is missing,
+        as the messages of :class:`TemplateError`.
+        """
         problems: dict[str, None] = {}
         for name, template in self._templates.items():
             if name in self._shipped:
@@ -150,6 +165,11 @@ class Templates:
                         self.render(name, block, {**values, **more})
                     except TemplateError as error:
                         yield str(error)
+
+
+def is_required(name: str, block: str) -> bool:
+    """Return whether a block of a template must not be empty."""
+    return block in REQUIRED_BLOCKS or block in REQUIRED_BLOCKS_OF.get(name, ())
 
 
 def _about(conversation: Conversation) -> str:
@@ -201,6 +221,18 @@ def _position(error: BaseException, template: jinja2.Template) -> str:
             number = template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
     return f"{_shown(template)}:{number}"
+
+
+def _block_position(template: jinja2.Template, block: str) -> str:
+    """Return file, line and column of the tag with which a block begins."""
+    shown = _shown(template)
+    try:
+        text = Path(template.filename or "").read_text()
+    except (OSError, UnicodeDecodeError):  # the file has changed since it was loaded
+        return f"{shown}:1"
+    begin = re.search(rf"{{%[-+]?\s*block\s+{re.escape(block)}\b", text)
+    before = text[: begin.start()] if begin else ""
+    return f"{shown}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
 def _no_block(template: jinja2.Template, block: str) -> str:
