@@ -10,6 +10,7 @@ from router.channels import slack_drawing
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
+from router.channels.slack_calls import calls_of
 from router.channels.slack_import import SlackImport
 from router.channels.slack_layout import MRKDWN, message_of
 from router.channels.slack_storm import STORM_ROOM, storm_message_of
@@ -93,8 +94,6 @@ class SlackChannel:
         values = templates.values(conversation, MRKDWN.escape)
         made, fallback = templates.fill(name, values, lambda words: layout(words, conversation))
         body = {"channel": destination.options.channel, **made}
-        from router.channels.slack_attempt import calls_of
-
         return Message("slack", body, fallback, calls_of(conversation, body))
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
@@ -152,5 +151,5 @@ SLACK = ChannelSpec(
     limits=LaneLimits(Rate(1, SECOND, burst=3), max_concurrency=4),
     shared=SharedLimits(Rate(4, SECOND, burst=10), edit_rate=Rate(50, MINUTE, burst=5)),
     storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport, draw=slack_drawing.draw,
-    secret_pattern=_SECRETS,
+    secret_pattern=_SECRETS, notification=slack_drawing.notification,
 )  # fmt: skip
