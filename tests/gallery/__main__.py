@@ -1,7 +1,10 @@
 """Makes docs/gallery/: ``python -m tests.gallery``, or ``make gallery``."""
 
 import asyncio
+import logging
 import sys
+
+import structlog
 
 from tests.gallery.alertmanager_defaults import default_texts, is_available
 from tests.gallery.incidents import Incident, incident_names, load_incident
@@ -11,6 +14,7 @@ from tests.gallery.texts import ALERTMANAGER, CHANNELS, GALLERY, channel_of, ind
 
 
 async def main() -> int:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     incidents = [load_incident(name) for name in incident_names()]
     played = {each.name: await messages_of(each) for each in incidents}
     write_texts(incidents, played)
@@ -30,17 +34,14 @@ async def main() -> int:
 
 
 def write_texts(incidents: list[Incident], played: dict[str, list[Played]]) -> None:
-    found = {}
     for incident in incidents:
         folder = GALLERY / incident.name
         folder.mkdir(parents=True, exist_ok=True)
-        texts = texts_of(played[incident.name])
-        for channel, text in texts.items():
+        for channel, text in texts_of(played[incident.name]).items():
             (folder / f"{channel}.txt").write_text(text)
         if is_available():
             (folder / ALERTMANAGER).write_text(default_texts(incident))
-        found[incident.name] = (incident, texts)
-    (GALLERY / "README.md").write_text(index(found))
+    (GALLERY / "README.md").write_text(index(incidents))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What Alertmanager's default templates give for the webhooks of an incident, by ``amtool template render``."""
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ _SHOWN = {
     "PagerDuty details (firing)": "pagerduty.default.instances",
     "Telegram": "telegram.default.message",
 }
-_MAX_LINES = 60
+_MAX_LINES = 40
 
 
 def is_available() -> bool:
@@ -41,7 +42,7 @@ def _texts(incident: Incident) -> Iterator[str]:
             lines = render(name, body).strip().splitlines()
             if (rest := len(lines) - _MAX_LINES) > 0:
                 lines = [*lines[:_MAX_LINES], f"(The gallery leaves out {rest} more lines.)"]
-            text = "\n".join(line.rstrip() for line in lines) or "(empty)"
+            text = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)) or "(empty)"
             yield f"{what}: {text}" if len(lines) <= 1 else f"{what}:\n{text}"
         if others:
             yield f"(The gallery leaves out the like for {len(others)} more groups.)"

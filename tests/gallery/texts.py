@@ -1,7 +1,7 @@
 """The texts of the gallery: a file for each channel of an incident, and the index."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,9 +18,10 @@ GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 CHANNELS = {"slack": "Slack", "pagerduty": "PagerDuty", "email": "Email", "telegram": "Telegram"}
 ALERTMANAGER = "alertmanager.txt"
 _UTC = ZoneInfo("UTC")
-_MAX_MESSAGES, _MAX_LINES, _MAX_LINE_CHARS = 3, 150, 1_000
+_MAX_LINES, _MAX_LINE_CHARS = 150, 1_000
+_STEP = "##### "
 # They are made of the random identity of a database.
-_KEY = re.compile(r"\b[0-9a-f]{12,}\b")
+_KEY = re.compile(r"\b[0-9a-f]{12,}\b…?")
 _INTRODUCTION = """\
 # Gallery
 
@@ -47,12 +48,14 @@ def texts_of(played: Sequence[Played]) -> dict[str, str]:
 
 
 def _step_text(played: Played, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the head of a step, and its first and its last message."""
     at = datetime.fromtimestamp(played.step.at / SECOND, _UTC)
-    yield f"##### {at:%a} {at.day} {at:%b %H:%M}: {played.step.what}"
-    for entry in entries[:_MAX_MESSAGES]:
-        yield entry_text(entry)
-    if (rest := len(entries) - _MAX_MESSAGES) > 0:
-        yield f"(The gallery leaves out {rest} more messages of this step.)"
+    yield f"{_STEP}{at:%a} {at.day} {at:%b %H:%M}: {played.step.what}"
+    yield entry_text(entries[0])
+    if (rest := len(entries) - 2) > 0:
+        yield f"(Messages of this step that the gallery leaves out here: {rest}.)"
+    if len(entries) > 1:
+        yield entry_text(entries[-1])
 
 
 def entry_text(entry: Entry) -> str:
@@ -73,34 +76,48 @@ def _shortened(line: str) -> str:
 
 
 def headline(text: str) -> str:
-    """Return the first line of a message in the text of a channel: what a lock screen shows."""
-    lines = [line.removeprefix("┃ ") for line in text.splitlines() if line and not line.startswith("#####")]
-    return next(line for line in lines if not line.startswith("to ")).removeprefix("Notification: ")
+    """Return the first line of a message in a text: what a lock screen shows."""
+    lines = [line.removeprefix("┃ ") for line in text.splitlines() if line and not line.startswith(_STEP)]
+    line = next(line for line in lines if not line.startswith("to "))
+    return line.removeprefix("Notification: ").removeprefix("Slack title: ")
 
 
-def index(incidents: Mapping[str, tuple[Incident, Mapping[str, str]]]) -> str:
-    """Return the index page. :param incidents: each with the texts of its channels, by name"""
-    return "\n".join([_INTRODUCTION, *(_entry(incident, texts) for incident, texts in incidents.values())])
+def index(incidents: Iterable[Incident]) -> str:
+    """Return the index page, made of the texts in the folder."""
+    return "\n".join([_INTRODUCTION, *map(_incident, incidents)])
 
 
-def _entry(incident: Incident, texts: Mapping[str, str]) -> str:
-    rows = [("Alertmanager's default", _default_headline(incident.name), ALERTMANAGER)]
-    rows += [(CHANNELS[name], headline(text), f"{name}.txt") for name, text in texts.items()]
-    table = [f"| [{what}]({incident.name}/{file}) | {_cell(words)} |" for what, words, file in rows]
-    pictures = [
-        f"[![{CHANNELS[name]}]({incident.name}/{name}.png)]({incident.name}/{name}.png)" for name in texts
+def _incident(incident: Incident) -> str:
+    folder = GALLERY / incident.name
+    files = {
+        ALERTMANAGER: "Alertmanager's default",
+        **{f"{name}.txt": what for name, what in CHANNELS.items()},
+    }
+    found = {file: what for file, what in files.items() if (folder / file).exists()}
+    steps = [step for step in incident.steps if step.webhooks]
+    columns = (
+        [incident.steps[0].what, incident.steps[-1].what]
+        if len(steps) > 1 and len(found) > 2
+        else ["first line"]
+    )
+    rows = [
+        [f"[{what}]({incident.name}/{file})", *_headlines((folder / file).read_text(), len(columns))]
+        for file, what in found.items()
     ]
-    steps = "; ".join(step.what[0].lower() + step.what[1:] for step in incident.steps)
-    return "\n".join(
-        [f"## {incident.title}", "", f"Steps: {steps}. The table has the first line of the first message.", "",
-         "| to | first line |", "|---|---|", *table, "", *pictures, ""]
-    )  # fmt: skip
+    pictures = [
+        f"[![{what}]({incident.name}/{name}.png)]({incident.name}/{name}.png)"
+        for name, what in CHANNELS.items()
+        if f"{name}.txt" in found
+    ]
+    table = [["to", *columns], ["---"] * (len(columns) + 1), *rows]
+    lines = [f"| {' | '.join(row)} |".replace("| --- ", "|---").replace("---| ", "---|") for row in table]
+    return "\n".join([f"## {incident.title}", "", *lines, "", *pictures, ""])
 
 
-def _default_headline(name: str) -> str:
-    path = GALLERY / name / ALERTMANAGER
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("Slack title: ")), "")
+def _headlines(text: str, count: int) -> list[str]:
+    """Return the first lines of the first message of the first and of the last step, or of the first step only."""
+    first, *others = text.split(_STEP)[1:]
+    return [_cell(headline(_STEP + each)) for each in (first, *others[-1:])[:count]]
 
 
 def _cell(text: str) -> str:
