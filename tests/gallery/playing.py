@@ -64,6 +64,8 @@ async def play(service: Service, clock: ManualClock, step: Step) -> None:
         for body in step.webhooks:
             async with session.post(f"{service.url}/webhook", json=body) as answer:
                 assert answer.status == 200, await answer.text()
+            while service.undecided.alerts:  # a large webhook is answered before its alerts are decided
+                await service.store.ready()
             await at_rest(service, clock)
     for _ in range(_MAX_SECONDS):
         if not (await service.store.pages.status())["fates"].get("pending"):
