@@ -40,7 +40,7 @@ _PAGE = Markup("""<!doctype html>
 """)
 
 
-def message_page(title: str, cards: Iterable[Markup]) -> str:
+def page_with_cards(title: str, cards: Iterable[Markup]) -> str:
     """Return a page that shows cards, as an HTML document that needs no other file.
 
     :param cards: see :func:`router.channels.cards.card`

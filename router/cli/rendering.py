@@ -128,7 +128,7 @@ def _open_page(receiver: str, messages: Sequence["ReceiverMessage"], zone: ZoneI
     import webbrowser
 
     from router.channels.cards import card, note_card
-    from router.cli.message_page import message_page
+    from router.cli.message_page import page_with_cards
 
     cards = [
         note_card(_head(each), each.why_none)
@@ -139,7 +139,7 @@ def _open_page(receiver: str, messages: Sequence["ReceiverMessage"], zone: ZoneI
     with tempfile.NamedTemporaryFile(
         "w", prefix="alert-router-", suffix=".html", encoding="utf-8", delete=False
     ) as file:
-        file.write(message_page(f"What {receiver} would get", cards))
+        file.write(page_with_cards(f"What {receiver} would get", cards))
     if webbrowser.open(Path(file.name).as_uri()):
         click.echo(file.name)
     else:

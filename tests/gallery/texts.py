@@ -21,7 +21,7 @@ _UTC = ZoneInfo("UTC")
 _MAX_LINES, _MAX_LINE_CHARS = 150, 1_000
 _STEP = "##### "
 # They are made of the random identity of a database.
-_KEY = re.compile(r"\b[0-9a-f]{12,}\b…?")
+KEY = re.compile(r"\b[0-9a-f]{12,}\b…?")
 _INTRODUCTION = """\
 # Gallery
 
@@ -64,7 +64,7 @@ def entry_text(entry: Entry) -> str:
     text = text_of(spec.draw(shown_message(entry, _UTC)))
     if notification := spec.notification(entry.body):
         text = f"Notification: {notification}\n\n{text}"
-    lines = [_shortened(line) for line in _KEY.sub("…", text).splitlines()]
+    lines = [_shortened(line) for line in KEY.sub("…", text).splitlines()]
     if (rest := len(lines) - _MAX_LINES) > 0:
         lines = [*lines[:_MAX_LINES], f"(The gallery leaves out {rest} more lines of this message.)"]
     return "\n".join(lines)
