@@ -184,7 +184,7 @@ class Channel(Protocol):
     async def close(self) -> None: ...
 
 
-def _no_html(_body: Mapping[str, Any]) -> str:
+def _no_text(_body: Mapping[str, Any]) -> str:
     return ""
 
 
@@ -232,9 +232,13 @@ class ChannelSpec:
     """Draws a message as its reader sees it, as safe HTML. Use the functions of :mod:`router.channels.drawing` to make
     Markup: they escape.
     """
+    notification: Callable[[Mapping[str, Any]], str] = _no_text
+    """Takes a message's body and returns the line that a lock screen shows, as plain text, if the drawing does not begin
+    with it. Empty: the drawing does.
+    """
     nothing_sent: str = "No message yet."
     """The text that the tab shows while it has no message."""
-    html_of: Callable[[Mapping[str, Any]], str] = _no_html
+    html_of: Callable[[Mapping[str, Any]], str] = _no_text
     """Takes a message's body and returns the HTML document that it contains. Pages show the document in a sandboxed
     frame. Empty: the message has none.
     """

@@ -69,9 +69,13 @@ def badge(text: str, css: str) -> Markup:
     return tag("span", text, class_=f"tag {css}")
 
 
-def details(title: str, *children: str) -> Markup:
-    """Return a section that is closed until the reader opens it."""
-    return tag("details", tag("summary", title), *children)
+def details(title: str, *children: str, is_raw: bool = False) -> Markup:
+    """Return a section that is closed until the reader opens it.
+
+    :param is_raw: it repeats as data what is shown already; the text of the drawing leaves it out
+    """
+    css = {"class_": "raw"} if is_raw else {}
+    return tag("details", tag("summary", title), *children, **css)
 
 
 def thread(replies: Sequence[tuple[str, str]], where: str = "") -> Markup:

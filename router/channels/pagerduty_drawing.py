@@ -32,5 +32,5 @@ def draw(message: SentMessage) -> Markup:
             parts.append(links((each["text"], each["href"]) for each in payload_event["links"]))
         if payload.get("custom_details"):
             parts += _drawn_details(payload["custom_details"])
-    parts.append(details(f"Events as sent ({len(events)})", pretty_json(events)))
+    parts.append(details(f"Events as sent ({len(events)})", pretty_json(events), is_raw=True))
     return joined(parts)

@@ -10,6 +10,7 @@ from router.channels import slack_drawing
 from router.channels.base import ChannelSpec, EditSettings, StormOptions
 from router.channels.http import HttpTransport
 from router.channels.provider_words import masked_outcome
+from router.channels.slack_calls import calls_of
 from router.channels.slack_import import SlackImport
 from router.channels.slack_layout import message_of
 from router.channels.slack_mrkdwn import MRKDWN
@@ -96,8 +97,6 @@ class SlackChannel:
         values = templates.values(conversation, MRKDWN.escape)
         made, fallback = templates.fill(name, values, lambda words: layout(words, conversation))
         body = {"channel": destination.options.channel, **made}
-        from router.channels.slack_attempt import calls_of
-
         return Message("slack", body, fallback, calls_of(conversation, body))
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
@@ -160,5 +159,5 @@ SLACK = ChannelSpec(
     placeholder={"token": "preview"}, needed_settings=("token",),
     limits=LaneLimits(CHANNEL_RATE, max_concurrency=4), shared=SHARED_LIMITS,
     storm_every=5 * SECOND, storm_room=STORM_ROOM, edits=True, importer=SlackImport, draw=slack_drawing.draw,
-    secret_pattern=_SECRETS,
+    secret_pattern=_SECRETS, notification=slack_drawing.notification,
 )  # fmt: skip

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any
 
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from router.channels.base import content_hash
+from router.channels.slack_calls import EMPTY_REPLY, parts_of
 from router.channels.slack_errors import (
     EDIT_REFUSED,
     MESSAGE_GONE,
@@ -26,7 +26,6 @@ from router.model import MINUTE, SECOND, Broken, Call, Conversation, Millis, Out
 _MAX_CLOCK_SKEW: Millis = MINUTE
 _MAX_HISTORY_MESSAGES = 200
 _EVENT_TYPE = "alert_router"
-_EMPTY_REPLY = {"text": "Nothing is left for this reply: the message above has it all.", "blocks": []}
 _CALL_KINDS = {"chat_postMessage": Call.POST, "chat_update": Call.EDIT, "conversations_history": Call.READ}
 
 
@@ -40,7 +39,7 @@ class SlackAttempt:
     """
 
     def __init__(self, client: AsyncWebClient, conversation: Conversation, paid: int | None) -> None:
-        """:param paid: the number of calls of :func:`calls_of` that are paid for; None: all"""
+        """:param paid: the number of calls of :func:`router.channels.slack_calls.calls_of` that are paid for; None: all"""
         self.remote = dict(conversation.remote)
         self.unpaid: list[Call] = []
         """The calls that were made in addition to those of :func:`calls_of`."""
@@ -52,7 +51,7 @@ class SlackAttempt:
         """Whether the last message could be sent as plain text only."""
 
     async def update(self, channel: str, body: Mapping[str, Any]) -> None:
-        """Make the calls of :func:`calls_of`.
+        """Make the calls of :func:`router.channels.slack_calls.calls_of`.
 
         :raises UnfinishedError: more calls are needed than are paid for
         :raises SlackApiError: or another error of ``FAULTS``: a call failed
@@ -165,7 +164,7 @@ class SlackAttempt:
         """Edit, post or empty the numbered replies."""
         known: list[Any] = list(self.remote.get("parts", ()))
         sealed = "sealed" in self.remote
-        surplus = [] if sealed else [_EMPTY_REPLY] * (len(known) - len(parts))
+        surplus = [] if sealed else [EMPTY_REPLY] * (len(known) - len(parts))
         for number, part in enumerate([*parts, *surplus]):
             ts, before = known[number] if number < len(known) else ("", "")
             sha256 = content_hash(part)
@@ -187,7 +186,7 @@ class SlackAttempt:
                     error
                 ):
                     raise
-                if part == _EMPTY_REPLY:
+                if part == EMPTY_REPLY:
                     return ts
             else:
                 return ts
@@ -251,40 +250,6 @@ class SlackAttempt:
         else:
             self.unpaid.append(_CALL_KINDS[method])
         return await getattr(self._client, method)(**arguments)
-
-
-def calls_of(conversation: Conversation, body: Mapping[str, Any]) -> tuple[Call, ...]:
-    """Return the calls that a message needs if none fails, in their order."""
-    remote, version = conversation.remote, conversation.version
-    parts: Sequence[Mapping[str, Any]] = parts_of(remote, conversation, body)
-    sealed = "sealed" in remote
-    calls: list[Call] = []
-    if "ts" not in remote:
-        return (Call.POST, *[Call.POST] * len(parts))
-    if remote.get("shown") != version and not sealed:
-        calls.append(Call.EDIT)
-    if remote.get("threaded") != version and (sealed or body["thread"]):
-        calls.append(Call.POST)
-    known = [str(sha256) for _, sha256 in remote.get("parts", ())]
-    if sealed or body.get("log"):  # a new version has numbered replies of its own
-        known = [] if remote.get("threaded") != version else known
-    if sealed:
-        return (*calls, *[Call.POST] * (len(parts) - len(known)))
-    surplus = [_EMPTY_REPLY] * (len(known) - len(parts))
-    for part, before in zip_longest([*parts, *surplus], known):
-        if content_hash(part) != before:
-            calls.append(Call.POST if before is None else Call.EDIT)
-    return tuple(calls)
-
-
-def parts_of(
-    remote: Mapping[str, Any], conversation: Conversation, body: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    """Return the replies: those that continue a message that is plain text now, and the numbered ones."""
-    if remote.get("plain") != conversation.version:
-        return [*body["parts"]]
-    _, *rest = plain_pages(body["plain"])
-    return [*({"text": each, "blocks": []} for each in rest), *body["parts"]]
 
 
 def outcome_of(

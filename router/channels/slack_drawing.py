@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag, thread
+from router.channels.drawing_text import text_of
 
 _EMOJI = {
     "fire": "🔥", "white_check_mark": "✅", "warning": "⚠️", "red_circle": "🔴", "large_orange_circle": "🟠",
@@ -33,6 +34,11 @@ def draw(message: SentMessage) -> Markup:
     parts += (barred(each.get("color") or "", *map(_block, each.get("blocks") or [])) for each in attachments)
     replies = thread([*_replies(message)], "in the thread")
     return joined([*parts, replies])
+
+
+def notification(body: Mapping[str, Any]) -> str:
+    """Return the text that Slack shows in notifications."""
+    return text_of(mrkdwn(body.get("text", "")))
 
 
 def mrkdwn(text: str) -> Markup:

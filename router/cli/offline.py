@@ -4,8 +4,6 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from router.cli.shared import (
     config_option,
     database_option,
     json_option,
+    mistakes_shown,
     now,
     print_json,
     stdout_has_colors,
@@ -95,7 +94,7 @@ def explain(  # noqa: PLR0913  (click passes each option as an argument)
         raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
     from router.rules.explain import Explainer
 
-    with _mistakes_shown():
+    with mistakes_shown():
         explainer = Explainer.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
         if jsonl:
             _explain_lines(explainer)
@@ -145,7 +144,7 @@ def test(*, config: Path, files: tuple[Path, ...], report: Path | None, as_json:
     """
     from router.rules.units import junit, run_all
 
-    with _mistakes_shown():
+    with mistakes_shown():
         outcomes = run_all(config, files, now())
     failed = [each for each in outcomes if each.differences]
     if report is not None:
@@ -188,7 +187,7 @@ def schedule(*, config: Path, days: int, at: str | None, as_json: bool) -> None:
     """
     from router.rules import timetable
 
-    with _mistakes_shown():
+    with mistakes_shown():
         timetables = timetable.timetables_of_file(config, os.environ, now(), at, days)
     if as_json:
         print_json(timetable.as_json(timetables))
@@ -215,7 +214,7 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
     from router.rules.convert import convert_text
 
     try:
-        with _mistakes_shown():
+        with mistakes_shown():
             converted = convert_text(load_text(file.read_bytes(), str(file)), str(file), now=now())
         if output is not None:
             with output.open("x") as target:
@@ -236,20 +235,6 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
         click.echo(f"{file}:{note}", err=True)
     if output is not None:
         click.echo(f"{output}: written; look at it, then: alert-router check --config {output}", err=True)
-
-
-@contextmanager
-def _mistakes_shown() -> Iterator[None]:
-    """End the command with a message for people if the rules or the input have mistakes. :raises Failure:"""
-    from router.config import ConfigError
-    from router.rules.moments import InputError
-
-    try:
-        yield
-    except ConfigError as error:
-        raise Failure(error.shown) from None
-    except InputError as error:
-        raise Failure(str(error)) from None
 
 
 COMMANDS = (check, explain, test, schedule, import_)

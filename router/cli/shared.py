@@ -4,6 +4,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,3 +61,17 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(self.message, file=file, err=True)
+
+
+@contextmanager
+def mistakes_shown() -> Iterator[None]:
+    """End the command with a message for people if the rules or the input have mistakes. :raises Failure:"""
+    from router.config import ConfigError
+    from router.rules.moments import InputError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise Failure(error.shown) from None
+    except InputError as error:
+        raise Failure(str(error)) from None

@@ -6,7 +6,7 @@ The words of messages are in ``templates/``, as named blocks. Their structure an
 import difflib
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,12 +29,18 @@ _PACKAGE = Path(__file__).parent.parent
 # An installed wheel has them in the package, a checkout at its top level.
 SHIPPED = next(path for path in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if path.is_dir())
 
+# A message can't be sent without them, or says nothing: a template in which one renders empty counts as failed. The other
+# blocks (summary, labels, footer, news, …) may be empty.
+REQUIRED_BLOCKS = frozenset({"alert", "body", "subject", "text", "title"})
+REQUIRED_BLOCKS_OF: Mapping[str, frozenset[str]] = {"pagerduty.j2": frozenset({"summary"})}
+"""More of them, by the name of the template."""
+
 Layout = TypeVar("Layout")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 class TemplateError(Exception):
-    """A template failed. The message is ``file:line: why``."""
+    """A template failed. The message is ``file:line: why`` or ``file:line:column: why``."""
 
 
 class Words:
@@ -60,7 +66,8 @@ class Words:
 
 
 class Templates:
-    """The shipped templates, or for each file the one of the user's directory. They are compiled once, at load.
+    """The shipped templates; a block of a file in the user's directory replaces the shipped one. They are compiled once, at
+    load.
 
     :param levels: of severity, the most urgent first
     :param timezone: of the times in messages, an IANA name
@@ -118,18 +125,30 @@ class Templates:
             return layout(Words(plain_facts, values)), True
 
     def render(self, name: str, block: str, values: Mapping[str, Any]) -> str:
-        """Return a block of a template as text, stripped. :raises TemplateError: it fails with these values"""
-        template = self._templates[name]
+        """Return a block of a template as text, stripped.
+
+        :raises TemplateError: it fails with these values, or is empty although the message needs it
+        """
+        own, shipped = self._templates[name], self._shipped[name]
+        template = own if block in own.blocks else shipped
         if block not in template.blocks:
-            raise TemplateError(_no_block(template, block))
+            raise TemplateError(f"{_shown(template)}:1: it has no block {block!r}")
+        context = shipped.new_context(dict(values))
+        context.blocks.update({name: [write] for name, write in own.blocks.items()})  # for self.name()
         try:
-            context = template.new_context(dict(values))
-            return "".join(template.blocks[block](context)).strip()
+            text = "".join(template.blocks[block](context)).strip()
         except Exception as error:
-            raise TemplateError(f"{_position(error, template)}: {type(error).__name__}: {error}") from error
+            position = _position(error, template, own, shipped)
+            raise TemplateError(f"{position}: {type(error).__name__}: {error}") from error
+        if not text and is_required(name, block):
+            of = f" of a message whose status is {values['status']}" if "status" in values else ""
+            raise TemplateError(f"{_block_position(template, block)}: the block {block!r}{of} is empty")
+        return text
 
     def check(self) -> list[str]:
-        """Render every block of every template with every sample. Return what fails or is missing, as ``file:line: why``."""
+        """Render every block of every template with every sample. Return what fails, is empty or is not read,
+        as the messages of :class:`TemplateError`.
+        """
         problems: dict[str, None] = {}
         for name, template in self._templates.items():
             if name in self._shipped:
@@ -143,16 +162,17 @@ class Templates:
         return list(problems)
 
     def _check(self, name: str, template: jinja2.Template) -> Iterator[str]:
-        for block in self._shipped[name].blocks:
-            if block not in template.blocks:
-                yield _no_block(template, block)
+        known = self._shipped[name].blocks
+        for block in _unused_blocks(template):
+            if block not in known:
+                yield f"{_block_position(template, block)}: no channel reads the block {block!r}; {_meant(block, known)}"
         for conversation in sample_conversations(self.levels).values():
             if _about(conversation) != (
                 name.partition(".")[0] if name.startswith(("digest", "storm")) else ""
             ):
                 continue
             values = self.values(conversation)
-            for block in template.blocks:
+            for block in known:
                 # The block ``alert`` is about one alert.
                 each = [{"alert": alert} for alert in values["alerts"]] if block == "alert" else [{}]
                 for more in each:
@@ -160,6 +180,11 @@ class Templates:
                         self.render(name, block, {**values, **more})
                     except TemplateError as error:
                         yield str(error)
+
+
+def is_required(name: str, block: str) -> bool:
+    """Return whether a block of a template must not be empty."""
+    return block in REQUIRED_BLOCKS or block in REQUIRED_BLOCKS_OF.get(name, ())
 
 
 def _about(conversation: Conversation) -> str:
@@ -202,19 +227,48 @@ def _environment(loader: jinja2.BaseLoader, *, autoescape: bool) -> ImmutableSan
     return environment
 
 
-def _position(error: BaseException, template: jinja2.Template) -> str:
-    """Return file and line of the innermost frame of the traceback that is in the template."""
-    number = 1
+def _position(error: BaseException, *templates: jinja2.Template) -> str:
+    """Return file and line of the innermost frame of the traceback that is in one of the templates.
+
+    :param templates: the one whose block was asked for comes first
+    """
+    position = f"{_shown(templates[0])}:1"
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == template.filename:
-            number = template.get_corresponding_lineno(trace.tb_lineno)
+        for template in templates:
+            if trace.tb_frame.f_code.co_filename == template.filename:
+                position = f"{_shown(template)}:{template.get_corresponding_lineno(trace.tb_lineno)}"
         trace = trace.tb_next
-    return f"{_shown(template)}:{number}"
+    return position
 
 
-def _no_block(template: jinja2.Template, block: str) -> str:
-    return f"{_shown(template)}:1: it has no block {block!r}"
+def _block_position(template: jinja2.Template, block: str) -> str:
+    """Return file, line and column of the tag with which a block begins."""
+    text = _text(template)
+    begin = re.search(rf"{{%[-+]?\s*block\s+{re.escape(block)}\b", text)
+    before = text[: begin.start()] if begin else ""
+    return f"{_shown(template)}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
+def _unused_blocks(template: jinja2.Template) -> Iterator[str]:
+    """Yield the blocks of a template that no other block of it contains or calls."""
+    text = _text(template)
+    for node in template.environment.parse(text).body:
+        if isinstance(node, jinja2.nodes.Block) and not re.search(rf"\bself\.{re.escape(node.name)}\b", text):
+            yield node.name
+
+
+def _meant(block: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(block, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"the blocks are {', '.join(known)}"
+
+
+def _text(template: jinja2.Template) -> str:
+    """Return the source of a template; empty if the file can't be read any more."""
+    try:
+        return Path(template.filename or "").read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _shown(template: jinja2.Template) -> str:

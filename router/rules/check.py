@@ -40,9 +40,14 @@ def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
 
 
 def _fault(text: str, trap: Trap | None) -> Problem:
-    """Return the problem of a template. :param text: ``file:line: why`` :param trap: the kind of warning; None: an error"""
-    position = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
+    """Return the problem of a template.
+
+    :param text: ``file:line: why`` or ``file:line:column: why``
+    :param trap: the kind of warning; None: an error
+    """
+    position = re.fullmatch(r"(.+?):(\d+)(?::(\d+))?: (.*)", text, re.DOTALL)
     if position is None:
         return Problem(text, 1, 1, "it can't be used", "correct it", trap)
     todo = "correct the template; until then the plain message is sent" if trap else "correct the template"
-    return Problem(position.group(1), int(position.group(2)), 1, position.group(3), todo, trap)
+    file, line, column, why = position.groups()
+    return Problem(file, int(line), int(column or 1), why, todo, trap)

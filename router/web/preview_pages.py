@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from router.channels import REGISTRY
+from router.channels.cards import card
 from router.channels.outbox import Entry, Outbox
 from router.clock import SystemClock
 from router.model import DAY, Millis
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.cards import card
 from router.web.json_answers import refusal
 
 # A proxy may close a connection that is silent for longer.

@@ -16,6 +16,7 @@ from tests.clock import ManualClock
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
 from tests.world.fake_smtp import FakeSmtp
+from tests.world.resting import at_rest
 from tests.world.rules import rules
 
 MONDAY_NOON: Millis = 1_795_435_200_000  # 23 Nov 2026 12:00 UTC
@@ -114,16 +115,7 @@ class World:
     async def at_rest(self) -> None:
         """Wait until the service has done all that can be done before the clock moves."""
         assert self.service is not None
-        for _ in range(3):  # tasks that were just woken have begun
-            await self.service.store.ready()
-        while not (self.clock.at_rest and self._nothing_is_sent):
-            await self.service.store.ready()
-
-    @property
-    def _nothing_is_sent(self) -> bool:
-        """Whether every delivery under way waits for the clock."""
-        sending = (each for each in asyncio.all_tasks() if each.get_name().startswith(("claim", "delivery")))
-        return all(map(self.clock.is_asleep, sending))
+        await at_rest(self.service, self.clock)
 
     async def fates(self) -> dict[str, int]:
         ledger = await self.ledger()

@@ -1,6 +1,7 @@
 """``alert-router check``: findings and exit codes; no output has a secret."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,17 @@ def test_no_shown_line_has_a_secret(tmp_path: Path) -> None:
         result = run("check", "--config", str(path), *options)
         assert result.exit_code == 1
         assert "secret-" not in result.output.replace("secret-4", "")  # a smarthost is none
+
+
+def test_check_finds_a_block_that_is_empty_when_all_ended(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    shipped = (ROOT / "templates" / "slack.j2").read_text()
+    title = "  {% block title %}{{ title if status == 'firing' }}{% endblock %}"
+    own = re.sub(r"{% block title %}.*?{% endblock %}", title, shipped, flags=re.DOTALL)
+    (tmp_path / "mine" / "slack.j2").write_text(own)
+    (tmp_path / "routes.yaml").write_text("templates: mine\n" + GOOD)
+    result = run("check", "--config", str(tmp_path / "routes.yaml"))
+    line = own[: own.index(title)].count("\n") + 1
+    assert f"{tmp_path}/mine/slack.j2:{line}:3: " in result.output
+    assert "the block 'title' of a message whose status is resolved is empty" in result.output
+    assert "1 warning" in result.output

@@ -24,6 +24,7 @@ except SystemExit:
 print("\\n" + json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 PLAIN = "receivers: {nobody: []}\nroute: {receiver: nobody}\n"
+WITH_SLACK = "receivers: {team: [slack: {channel: C0}]}\nroute: {receiver: team}\n"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ PLAIN = "receivers: {nobody: []}\nroute: {receiver: nobody}\n"
         (["schedule"], RULES_NEED),
         (["test", "routes.test.yaml"], RULES_NEED),
         (["import", "alertmanager.yml"], RULES_NEED),
+        (["render", "team", "--config", "with_slack.yaml"], RULES_NEED),
         (["deliveries", "--url", "http://127.0.0.1:1"], {"aiohttp", "asyncio"}),
         (
             ["ledger", "--database", "sqlite:///nowhere/router.db"],
@@ -53,6 +55,7 @@ def test_a_command_imports_no_more_than_it_needs(
     (tmp_path / "routes.test.yaml").write_text(
         "tests: [{name: t, at: 2026-11-20, alerts: [{labels: {a: b}, receivers: []}]}]\n"
     )
+    (tmp_path / "with_slack.yaml").write_text(WITH_SLACK)
     (tmp_path / "alertmanager.yml").write_text("receivers: [{name: team}]\nroute: {receiver: team}\n")
     command = [sys.executable, "-c", SCRIPT, *arguments]
     environ = {"PYTHONPATH": str(ROOT)}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
-from router.render import Templates
+from router.render import Templates, is_required
 from router.render.digest_entry import DigestEntry
 from router.render.digest_summary import DigestLevel
 from router.render.digest_view import DigestSection
@@ -36,10 +36,23 @@ def variables(*, about: str) -> set[str]:
     raise LookupError(about)
 
 
-def test_the_table_of_blocks_has_every_block_of_every_template() -> None:
-    table = {names(row[0])[0]: names(row[1]) for row in rows(section(PAGE, "Templates"), "file")}
-    blocks = {name: list(template.blocks) for name, template in TEMPLATES._templates.items()}
-    assert table == blocks, f"{PAGE}, Templates"
+def test_the_table_of_files_has_every_block_and_which_are_required() -> None:
+    table = {
+        names(row[0])[0]: (set(names(row[1])), set(names(row[2])))
+        for row in rows(section(PAGE, "Templates"), "file")
+    }
+    assert table == {
+        name: (
+            {block for block in template.blocks if is_required(name, block)},
+            {block for block in template.blocks if not is_required(name, block)},
+        )
+        for name, template in TEMPLATES._templates.items()
+    }
+
+
+def test_every_block_is_explained() -> None:
+    blocks = {block for template in TEMPLATES._templates.values() for block in template.blocks}
+    assert sorted(first_names(section(PAGE, "Templates"), "block")) == sorted(blocks)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +74,7 @@ def test_a_table_of_attributes_has_every_attribute(head: str, made: type[Any]) -
 
 
 def test_the_links_of_an_alert_are_named() -> None:
-    named = {name for name in names(text(PAGE)) if name.startswith("links.")}
+    named = {name for name in names(section(PAGE, "A message about a group")) if name.startswith("links.")}
     assert named == {f"links.{each.name}" for each in fields(Links)}
 
 

@@ -124,11 +124,52 @@ def test_a_shipped_template_goes_by_its_name_in_the_project() -> None:
         templates().render("slack.j2", "text", {})
 
 
-def test_a_block_that_a_channel_wants_must_be_there(folder: Path) -> None:
-    (folder / "slack.j2").write_text("{% block text %}x{% endblock %}")
-    problems = templates(folder).check()
-    assert f"{folder}/slack.j2:1: it has no block 'news'" in problems
-    assert len(problems) == len({"title", "summary", "alert", "labels", "footer", "news"})
+def test_a_block_that_a_file_leaves_out_is_the_shipped_one(folder: Path) -> None:
+    (folder / "slack.j2").write_text("{% block text %}Mine: {{ title }}{% endblock %}")
+    loaded, shipped = templates(folder), templates()
+    values = loaded.values(plain())
+    assert loaded.check() == []
+    assert loaded.render("slack.j2", "text", values) == f"Mine: {values['title']}"
+    assert loaded.render("slack.j2", "summary", values) == shipped.render("slack.j2", "summary", values)
+
+
+def test_a_shipped_block_calls_the_blocks_of_the_folder(folder: Path) -> None:
+    (folder / "storm.txt.j2").write_text("{% block summary %}Mine{{ 1 / over }}{% endblock %}")
+    loaded = templates(folder)
+    samples = sample_conversations(LEVELS)
+    assert loaded.render("storm.txt.j2", "body", loaded.values(samples["storm that is over"])).startswith(
+        "Mine1.0"
+    )
+    with pytest.raises(TemplateError) as caught:
+        loaded.render("storm.txt.j2", "body", loaded.values(samples["storm"]))
+    assert str(caught.value).startswith(f"{folder}/storm.txt.j2:1: ZeroDivisionError")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "\n {% block titel %}x{% endblock %}",
+            ":2:2: no channel reads the block 'titel'; did you mean 'title'?",
+        ),
+        (
+            "{% block header %}x{% endblock %}",
+            ":1:1: no channel reads the block 'header'; the blocks are text, title",
+        ),
+    ],
+)
+def test_a_block_that_no_channel_reads_is_found(folder: Path, text: str, problem: str) -> None:
+    (folder / "slack.j2").write_text(text)
+    (found,) = templates(folder).check()
+    assert found.startswith(f"{folder}/slack.j2{problem}")
+
+
+def test_a_block_may_call_or_contain_blocks_of_its_own(folder: Path) -> None:
+    helpers = "{% block hi %}Hi{% endblock %}{% block text %}{{ self.hi() }}{% block you %} you{% endblock %}{% endblock %}"
+    (folder / "slack.j2").write_text(helpers)
+    loaded = templates(folder)
+    assert loaded.check() == []
+    assert loaded.render("slack.j2", "text", loaded.values(plain())) == "Hi you"
 
 
 def test_only_the_block_about_an_alert_sees_one(folder: Path) -> None:

@@ -10,28 +10,43 @@ from router.channels.drawing import SentMessage, tag
 from router.channels.outbox import Entry
 from router.model import SECOND, Millis
 
+_NO_FRAME = Markup()
 
-def card(entry: Entry, zone: ZoneInfo, frame_address: str, *, lead: str = "") -> Markup:
+
+def card(entry: Entry, zone: ZoneInfo, frame_address: str = "", *, lead: str = "") -> Markup:
     """Return the card of an entry.
 
     :param zone: times are shown in it
-    :param frame_address: the address of the message's own HTML, if it has any
+    :param frame_address: the address of the message's own HTML, if it has any; empty: the card contains the HTML
     :param lead: text before everything else
     """
     spec = REGISTRY[entry.channel]
     frame = Markup()
-    if spec.html_of(entry.body):
+    if document := spec.html_of(entry.body):
         # The same origin lets the page ask for the frame's height. The frame runs no scripts, so it can't use the origin.
-        frame = tag(
-            "iframe", src=frame_address, sandbox="allow-same-origin", loading="lazy", title="The message"
-        )
-    earlier = tuple(SentMessage(body, at=_when(at, zone)) for at, body in entry.earlier)
-    message = SentMessage(entry.body, at=_when(entry.updated_at, zone), earlier=earlier, frame=frame)
+        source = {"src": frame_address} if frame_address else {"srcdoc": document}
+        frame = tag("iframe", **source, sandbox="allow-same-origin", loading="lazy", title="The message")
+    message = shown_message(entry, zone, frame)
     about = [_when(entry.at, zone, with_date=True), entry.destination]
     if entry.updates:
         about.append(f"updated {entry.updates} time{'' if entry.updates == 1 else 's'}, last {message.at}")
     meta = tag("p", " · ".join([lead, *about] if lead else about), class_="meta")
     return tag("article", meta, spec.draw(message), class_="card")
+
+
+def note_card(title: str, text: str) -> Markup:
+    """Return a card with a text instead of a message."""
+    return tag("article", tag("p", title, class_="meta"), tag("p", text), class_="card")
+
+
+def shown_message(entry: Entry, zone: ZoneInfo, frame: Markup = _NO_FRAME) -> SentMessage:
+    """Return the message of an entry with those before it, for its channel to draw.
+
+    :param zone: times are shown in it
+    :param frame: the frame that shows the message's own HTML; empty: its text is shown
+    """
+    earlier = tuple(SentMessage(body, at=_when(at, zone)) for at, body in entry.earlier)
+    return SentMessage(entry.body, at=_when(entry.updated_at, zone), earlier=earlier, frame=frame)
 
 
 def _when(at: Millis, zone: ZoneInfo, *, with_date: bool = False) -> str:

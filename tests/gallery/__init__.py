@@ -1,0 +1,1 @@
+"""The gallery: realistic incidents, and the messages that the router makes of them, see docs/gallery/."""
