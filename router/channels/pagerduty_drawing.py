@@ -14,7 +14,7 @@ def _drawn_details(custom_details: Mapping[str, Any]) -> list[Markup]:
     texts = {name: text for name, text in custom_details.items() if isinstance(text, str)}
     rest = {name: value for name, value in custom_details.items() if name not in texts}
     rows = [tag("p", tag("strong", name), ": ", text, class_="text") for name, text in texts.items()]
-    return [*rows, details("Details for programs", pretty_json(rest))] if rest else rows
+    return [*rows, details("Details for programs", pretty_json(rest), is_raw=True)] if rest else rows
 
 
 def draw(message: SentMessage) -> Markup:
