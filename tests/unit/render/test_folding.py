@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.channels.slack_layout import escape
+from router.channels.slack_mrkdwn import escape
 from router.model import StormLine
 from router.render.folding import Fold, fold, key_of, room_of
 from router.render.words import line
