@@ -14,7 +14,7 @@ from markupsafe import escape
 from router.channels.email_cuts import cut, items_of
 from router.channels.email_mime import ATTACHMENT, encoded_size
 from router.channels.layout import TextFormat
-from router.render import Words
+from router.render import EmptyBlockError, Words
 
 # Gmail clips a mail near 102 KB. Google documents no limit; senders have measured it:
 # https://www.spamresource.com/2022/01/what-is-gmail-clipping-and-what-to-do.html
@@ -125,7 +125,13 @@ def _with_entries(
 
     def rendered(entries: int) -> tuple[str, int]:
         values, others = cut(words.values, entries, chars, room // _NAMES_SHARE)
-        text = form.add(words("body", **values, others=others, cut=note), [*others, *note])
+        try:
+            body = words("body", **values, others=others, cut=note)
+        except EmptyBlockError:
+            if entries:
+                raise
+            body = ""  # a template may have nothing but the entries
+        text = form.add(body, [*others, *note])
         return text, form.size(text)
 
     text, least = rendered(0)

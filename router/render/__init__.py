@@ -43,6 +43,10 @@ class TemplateError(Exception):
     """A template failed. The message is ``file:line: why`` or ``file:line:column: why``."""
 
 
+class EmptyBlockError(TemplateError):
+    """A block that must not be empty is empty."""
+
+
 class Words:
     """The words of one message, block by block: those of a template, or the plain facts if the template fails."""
 
@@ -142,7 +146,7 @@ class Templates:
             raise TemplateError(f"{position}: {type(error).__name__}: {error}") from error
         if not text and is_required(name, block):
             of = f" of a message whose status is {values['status']}" if "status" in values else ""
-            raise TemplateError(f"{_block_position(template, block)}: the block {block!r}{of} is empty")
+            raise EmptyBlockError(f"{_block_position(template, block)}: the block {block!r}{of} is empty")
         return text
 
     def check(self) -> list[str]:
@@ -281,4 +285,4 @@ def _named(filename: str) -> str:
     return f"templates/{path.name}" if path.parent == SHIPPED else filename
 
 
-__all__ = ["TemplateError", "Templates", "Words"]
+__all__ = ["EmptyBlockError", "TemplateError", "Templates", "Words"]

@@ -12,8 +12,8 @@ from router.render.words import web_address
 
 RUNBOOK_ANNOTATIONS = ("runbook_url", "runbook")
 DASHBOARD_ANNOTATIONS = ("dashboard_url", "dashboard")
-_MAX_FILTER_CHARS = 1_200
-"""Characters of the matchers of a silence. With more, the address would be too long for a button."""
+_MAX_FILTER_CHARS = 900
+"""Characters of the matchers of a silence in its address. With more, the link would take the room of the alerts."""
 _PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -78,7 +78,7 @@ def silence_of(external_url: str, alerts: Sequence[Labels]) -> tuple[str, str]:
         return "", ""
     matchers = {name: _matcher(name, each) for name, each in values.items()}
     is_exact = True
-    while sum(map(len, matchers.values())) > _MAX_FILTER_CHARS:
+    while sum(len(quote(each, errors="replace")) for each in matchers.values()) > _MAX_FILTER_CHARS:
         lists = [name for name in matchers if len(values[name]) > 1 and name != "alertname"]
         if not lists:
             return "", ""

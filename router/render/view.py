@@ -8,6 +8,7 @@ from typing import Any
 
 from router.model import Alert, Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import EMOJI, Formatter, common
+from router.render.identities import identity_text, labels_apart
 from router.render.links import DASHBOARD_ANNOTATIONS, RUNBOOK_ANNOTATIONS, Links, links_of, silence_of
 from router.render.titles import Title, title_of
 from router.render.words import duration, moment, web_address, when
@@ -34,6 +35,8 @@ class AlertView:
     """Its level if the levels differ, and its name if the names differ or nothing else tells it apart; may be empty."""
     differing: Labels
     """The labels that not all alerts of the message share, without those that ``title`` stands for."""
+    brief: str
+    """What tells it apart from the other alerts in few words, like ``db-1/replica``; its name if nothing does."""
     summary: str
     description: str
     notes: Labels
@@ -53,17 +56,14 @@ class AlertView:
     now: datetime = field(repr=False)
 
     @property
-    def brief(self) -> str:
-        """What tells it apart from the other alerts in few words, like ``db-1/replica``; its name if nothing does."""
-        return " ".join(filter(None, [self.title, "/".join(filter(None, self.differing.values()))]))
-
-    @property
     def timing(self) -> str:
-        """Since when it fires and for how long, or how long it fired; and why it ended, if no resolved alert came."""
+        """Since when it fires and for how long, or after how long it ended; and why, if no resolved alert came."""
+        if self.status == Status.RESOLVED:
+            after = f"after {self.lasted}" if self.lasted else ""
+            at = f"at {when(self.ended, self.now)}" if self.ended is not None else ""
+            return " · ".join(filter(None, [", ".join(filter(None, [after, at])), self.note]))
         since = f"since {when(self.started, self.now)}" if self.started is not None else ""
-        lasted = f"({self.lasted})" if since and self.lasted else self.lasted
-        ended = f" since {when(self.ended, self.now)}" if self.ended is not None else ""
-        return " · ".join(filter(None, [f"{since} {lasted}".strip(), self.note and self.note + ended]))
+        return f"{since} ({self.lasted})" if since and self.lasted else since
 
 
 def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, Any]:
@@ -188,7 +188,12 @@ class _AlertViews:
         self._annotations, self._links = annotations, set(links)
         listed = conversation.listed
         self._levels_differ = len({each.level for each in listed}) > 1
-        self._names_differ = len({each.alert.labels.get("alertname") for each in listed}) > 1
+        self._hidden = frozenset({"alertname", formatter.severity_label})
+        named: dict[str, list[Labels]] = {}
+        for each in listed:
+            named.setdefault(each.alert.labels.get("alertname", ""), []).append(each.alert.labels)
+        self._names_differ = len(named) > 1
+        self._labels_apart = {name: labels_apart(several, self._hidden) for name, several in named.items()}
         self._now = moment(conversation.now, formatter.zone)
 
     def __call__(self, shown: ShownAlert) -> AlertView:
@@ -211,13 +216,14 @@ class _AlertViews:
             words_and_address = ("Silence", silence)
         else:
             words_and_address = silence_of(self._conversation.external_url, [alert.labels])
-        hidden = {"alertname", formatter.severity_label}
         differing = {
             name: value
             for name, value in alert.labels.items()
-            if self._shared.get(name) != value and name not in hidden
+            if self._shared.get(name) != value and name not in self._hidden
         }
         name = alert.labels.get("alertname", "") or "Unnamed alert"
+        apart = self._labels_apart[alert.labels.get("alertname", "")]
+        identity = identity_text(alert.labels, apart) if differing else ""
         titles = [shown.level] if self._levels_differ else []
         titles += [name] if self._names_differ or not differing else []
         rank, links = formatter.rank(shown.level), links_of(alert, formatter, words_and_address)
@@ -231,6 +237,7 @@ class _AlertViews:
             labels=formatter.labels(alert.labels),
             annotations=formatter.labels(annotations),
             title=formatter.line(" ".join(titles)),
+            brief=formatter.line(" ".join(filter(None, [*titles, identity])) or name),
             differing=formatter.labels(differing),
             summary=formatter.text(summary) if summary != self._summary else "",
             description="" if is_repeated else formatter.text(description),

@@ -122,7 +122,8 @@ def test_an_empty_digest_says_that_all_is_quiet() -> None:
 
 
 def test_a_template_that_fails_leaves_a_plain_digest(tmp_path: Any) -> None:
-    (tmp_path / "digest.txt.j2").write_text("{% block subject %}{{ nonsense }}{% endblock %}")
+    fails = "{{ nonsense }}{% endblock %}"
+    (tmp_path / "digest.txt.j2").write_text(f"{{% block subject %}}{fails}{{% block body %}}{fails}")
     message = render(full(), Templates(levels=LEVELS, timezone="Europe/Berlin", directory=tmp_path))
     assert message.fallback
     assert message.body["subject"].startswith("Alert digest, Fri 20 Nov 09:00 to Sat 21 Nov 09:00")

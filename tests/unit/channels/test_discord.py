@@ -160,7 +160,7 @@ async def test_the_first_notification_is_one_message(server: FakeDiscord, channe
                 "More than 5 %.",
                 r"dashboard\_url: javascript:alert(1)",
                 "🔴 **service=checkout** · since 08:00 (1 h)",
-                "✅ **service=cart** · since 08:00 (59 min)",
+                "✅ **service=cart** · after 59 min, at 08:59",
                 "job=api",
                 "[Runbook](<https://runbooks.example/x_%28y%29>)",
                 "[Source](<https://prometheus.example/graph?g0.expr=up>)",

@@ -97,7 +97,7 @@ async def test_a_mail_says_it_all_in_text_and_in_html() -> None:
         assert isinstance(
             await notify(channel_to(smtp.smarthost), talk, place(ANNA, f"Bert <{BERT}>")), Delivered
         )
-        smtp.expect(Want((ANNA, BERT), "[FIRING:1] critical: HighLatency on a (1 resolved) (cluster=eu-1)", ("1 firing · 1 resolved", "It is slow.")))  # fmt: skip
+        smtp.expect(Want((ANNA, BERT), "[FIRING:1] critical: HighLatency on a (cluster=eu-1; 1 resolved)", ("1 firing · 1 resolved", "It is slow.")))  # fmt: skip
     mail = smtp.only
     assert mail.sender == "alerts@router.example"
     assert mail.message["From"] == "Alerts <alerts@router.example>"
@@ -131,7 +131,7 @@ async def test_later_mails_stand_in_the_thread_of_the_first() -> None:
     assert (first.id, last.id) == (FIRST, f"<{TOKEN}.1.2-0123abcd@router.example>")
     assert "In-Reply-To" not in first.message
     assert (last.message["In-Reply-To"], last.message["References"]) == (FIRST, FIRST)
-    assert last.subject == "[RESOLVED] Other after 59 min (cluster=eu-1)"
+    assert last.subject == "[RESOLVED] Other (cluster=eu-1) after 59 min"
 
 
 async def test_a_thread_that_an_earlier_version_began_goes_on() -> None:
@@ -142,7 +142,7 @@ async def test_a_thread_that_an_earlier_version_began_goes_on() -> None:
         )
         assert await notify(channel_to(smtp.smarthost), over) == Delivered({"first": "<1@x.example>"})
     assert smtp.only.message["References"] == smtp.only.message["In-Reply-To"] == "<1@x.example>"
-    assert smtp.only.subject == "[RESOLVED] HighLatency after 59 min (cluster=eu-1)"
+    assert smtp.only.subject == "[RESOLVED] HighLatency (cluster=eu-1) after 59 min"
 
 
 def test_the_subject_names_what_fires_now_and_where() -> None:
@@ -154,7 +154,7 @@ def test_the_subject_names_what_fires_now_and_where() -> None:
         *ended, fires, *mild, version=2, remote={"first": FIRST}, group_labels={"cluster": "eu-1"}
     )
     assert render(talk).body["subject"] == (
-        "[FIRING:4] critical: ZZZdown on web-1 (+3 warnings, 3 resolved) (cluster=eu-1)"
+        "[FIRING:4] critical: ZZZdown on web-1 (cluster=eu-1; +3 warnings, 3 resolved)"
     )
 
 
@@ -332,7 +332,7 @@ def test_a_template_that_fails_leaves_a_plain_mail(tmp_path: Path) -> None:
     broken = Templates(levels=LEVELS, timezone="UTC", directory=tmp_path)
     message = render(conversation(alert(), alert(resolved=True, instance="b"), truncated=2), broken)
     assert message.fallback
-    assert message.body["subject"] == "[FIRING:1] HighLatency \N{MULTIPLICATION SIGN} 1+ (1 resolved)"
+    assert message.body["subject"] == "[FIRING:1+] critical: HighLatency × 1+ (cluster=eu-1; 1 resolved)"
     assert message.body["html"] == ""
     for words in ("cluster=eu-1", "instance=b", "p99 is over 2 s", "2 more not shown"):
         assert words in message.body["text"]

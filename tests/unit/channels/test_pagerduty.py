@@ -165,7 +165,7 @@ def test_the_details_are_rows_for_a_person_and_then_json() -> None:
     assert {name: text for name, text in details.items() if isinstance(text, str)} == {
         "status": "2 firing · 1 resolved · 2 more not shown by Alertmanager (max_alerts)",
         "firing": "🔴 db-1 · since 08:00 (1 h) · db-1 is away\n🔴 db-2 · since 08:00 (1 h) · db-2 is away",
-        "resolved": "✅ db-3 · since 08:00 (59 min) · db-3 is away",
+        "resolved": "✅ db-3 · after 59 min, at 08:59 · db-3 is away",
         "summary": "No answer for 5 min.",
         "description": "See the console.",
         "impact": "orders stop",

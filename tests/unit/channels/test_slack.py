@@ -794,7 +794,7 @@ async def test_a_broken_template_sends_the_plain_facts(
 
 
 def test_a_broken_template_counts_what_does_not_fit(tmp_path: Path) -> None:
-    (tmp_path / "slack.j2").write_text("")
+    (tmp_path / "slack.j2").write_text("{% block alert %}{{ nonsense }}{% endblock %}")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
     many = conversation(*(shown_alert(f"{number}" + "x" * 200) for number in range(100)))
     body = SlackChannel(SlackSettings(token=SecretStr(TOKEN))).render(CRITICAL, many, broken).body

@@ -211,7 +211,7 @@ async def test_the_thread_carries_the_rest_by_number(server: FakeSlack, channel:
 async def test_without_the_template_the_thread_carries_the_rest_too(
     server: FakeSlack, channel: SlackChannel, tmp_path: Path
 ) -> None:
-    (tmp_path / "slack.j2").write_text("")
+    (tmp_path / "slack.j2").write_text("{% block alert %}{{ nonsense }}{% endblock %}")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
     about = conversation(*(noted(shown_alert(f"{i:03}"), note=f"{i:03}" * 50) for i in range(100)))
     message = channel.render(CRITICAL, about, broken)

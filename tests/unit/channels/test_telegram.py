@@ -145,7 +145,7 @@ async def test_first_message_shows_all_facts(server: FakeTelegram, channel: Tele
                 "Checkouts fail",
                 "More than 5 %.",
                 "🔴 service=checkout · since 08:00 (1 h)",
-                "✅ service=cart · since 08:00 (59 min)",
+                "✅ service=cart · after 59 min, at 08:59",
                 "job=api",
                 "https://runbooks.example/x?a=1&b=2",
                 "https://prometheus.example/graph?g0.expr=up",
