@@ -52,7 +52,7 @@ async def test_a_critical_is_sent_edited_and_resolved_everywhere(providers: Prov
         await pagerduty.until(lambda: not pagerduty.only.open)
         await slack.until(lambda: slack.only.edits == 3 and len(slack.only.replies) == 3)
         await mail.until(lambda: len(mail.mails) == 4)
-        slack.expect(Want("C0CRITICAL", ("Down", "Resolved"), replies=("instance", "resolved", "resolved")))
+        slack.expect(Want("C0CRITICAL", ("Down", "Resolved"), replies=("new: b", "resolved", "resolved")))
         pagerduty.expect(Page("Down", open=False, severity="critical"))
         first, *rest = mail.mails
         assert first.subject.startswith("[FIRING:1]")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from router.core import indexes
 from router.core.claimed_delivery import NO_STORM, Share
-from router.core.digests import MANY_REPORTED
+from router.core.digests import MANY_REPORTED, UNREPORTED
 from router.core.indexes import RowIndex, Table
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
@@ -160,6 +160,7 @@ ASKED: dict[str, list[Any]] = {
     "next opening": [0, NOW],
     "many muted": ["key 0", "key 1"],
     "muted by": [(key, after, 3) for key in ("key 0", "no key") for after in (0, ids("alerts")[2])],
+    UNREPORTED: [*ids("members"), 7],
     INHIBITED_BY: [(number, NOW) for number in (*ids("conversations"), 7)],
     "first due": [*ids("conversations"), 7],
     "one ended": [*ids("conversations"), 7],

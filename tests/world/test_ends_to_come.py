@@ -37,7 +37,7 @@ async def test_an_alert_without_a_status_fires_until_its_end(world: World) -> No
     await until(world, lambda: pages(world) == [False], SECOND)
     assert world.clock.now() >= 1_795_435_200_000 + 10 * MINUTE
     await until(world, lambda: len(world.smtp.mails) == 2)
-    assert "until 12:10" in world.smtp.mails[1].text
+    assert "at 12:10" in world.smtp.mails[1].text
     assert "its endsAt has passed" in world.smtp.mails[1].text
 
 

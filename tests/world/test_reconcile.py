@@ -200,9 +200,9 @@ async def test_an_alert_without_repeats_is_resolved_with_the_reason(world: World
     await world.slack.until(lambda: bool(world.slack.only.replies))
     await world.smtp.until(lambda: len(world.smtp.mails) == 2)
     world.slack.expect(
-        Want("C0CRITICAL", ("Resolved", "no longer repeated since"), replies=("no longer repeated",))
+        Want("C0CRITICAL", ("Resolved", "no longer repeated"), replies=("no longer repeated",))
     )
-    assert "until Mon 12:00" in world.smtp.mails[-1].text
+    assert "at Mon 12:00" in world.smtp.mails[-1].text
     assert "no longer repeated" in world.smtp.mails[-1].text
     await world.post("Down", "critical")
     await world.slack.until(lambda: len(world.slack.messages) == 2)
@@ -221,7 +221,7 @@ async def test_a_repeat_is_sent_again_where_the_route_passes_it(world: World) ->
     world.pagerduty.expect(Page("Down", open=True))
     first, second = world.smtp.mails
     assert str(second.message["In-Reply-To"]) == first.id
-    assert "FIRING (again): Down" in second.text
+    assert "FIRING AGAIN - critical" in second.text
 
 
 async def test_the_peers_of_a_pair_make_one_change_and_one_repeat(world: World) -> None:
