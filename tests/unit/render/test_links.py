@@ -37,7 +37,7 @@ def test_without_an_address_or_labels_there_is_nothing_to_silence(base: str, lab
     assert silence_of(base, [labels]) == ("", "")
 
 
-def test_a_silence_of_several_says_how_many_and_leaves_the_rest_of_the_namespace_alone() -> None:
+def test_a_silence_of_several_leaves_the_rest_of_the_namespace_alone() -> None:
     alerts = [{"alertname": name, "namespace": "shop"} for name in ("InfoA", "CritB")]
     words, _ = silence_of(AM, alerts)
     assert words == "Silence these 2"
