@@ -17,7 +17,13 @@ from router.render import Words
 from router.render.view import AlertView
 from router.render.words import line
 
-HEX_COLORS = {"red": "#d5303e", "orange": "#e8912d", "blue": "#3a7bd5", "green": "#2eb67d"}
+HEX_COLORS = {
+    "red": "#d5303e",
+    "orange": "#e8912d",
+    "yellow": "#d9b310",
+    "blue": "#3a7bd5",
+    "green": "#2eb67d",
+}
 """The colours of a message by their name in the variables of templates; distinct on light and dark backgrounds."""
 
 MAX_TITLE_UNITS = 300
@@ -262,7 +268,7 @@ class StormText:
 
 def all_links(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return name and address of the message's links, and of Alertmanager, which has all that does not fit."""
-    alertmanager = [("Alertmanager", values["external_url"])] if values["external_url"] else []
+    alertmanager = [(values["sender"], values["external_url"])] if values["external_url"] else []
     return [*values["links"], *alertmanager]
 
 

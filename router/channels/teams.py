@@ -114,7 +114,10 @@ class TeamsChannel:
 
     def render(self, destination: Destination, conversation: Conversation, templates: Templates) -> Message:  # noqa: ARG002
         values, bare = templates.values(conversation, MARKDOWN.escape), templates.values(conversation)
-        links = [*bare.get("links", ()), ("Alertmanager", bare.get("external_url") or bare.get("link"))]
+        links = [
+            *bare.get("links", ()),
+            (bare.get("sender", "Alertmanager"), bare.get("external_url") or bare.get("link")),
+        ]
         named = [(name, address) for name, address in links if address]
         name = "teams.j2" if conversation.storm is None else "storm.txt.j2"
         card, fallback = templates.fill(name, values, lambda words: card_of(words, named))

@@ -36,7 +36,7 @@ _NAMES_BYTES = 3_000
 _FRAME_BYTES = 250
 # Usual size of the JSON around the words of an alert, and of its facts.
 _FRAME_AND_FACTS_BYTES = 500
-_STYLES = {"red": "Attention", "orange": "Warning", "blue": "Accent", "green": "Good"}
+_STYLES = {"red": "Attention", "yellow": "Warning", "orange": "Warning", "blue": "Accent", "green": "Good"}
 _COLORS = {style: HEX_COLORS[color] for color, style in _STYLES.items()}
 
 # https://learn.microsoft.com/en-us/microsoftteams/platform/task-modules-and-cards/cards/cards-format#markdown-support

@@ -35,7 +35,7 @@ class Trap(StrEnum):
     INHIBITS_ALL = "inhibits-everything"
     INHIBITS_NOTHING = "inhibits-nothing"
     CREDENTIALS = "no-credentials"
-    TEMPLATE = "template-fails"
+    TEMPLATE = "template-unused"
     ENVIRONMENT = "environment"
     LIMITED = "limited"
 

@@ -35,6 +35,9 @@ REQUIRED_BLOCKS = frozenset({"alert", "body", "subject", "text", "title"})
 REQUIRED_BLOCKS_OF: Mapping[str, frozenset[str]] = {"pagerduty.j2": frozenset({"summary"})}
 """More of them, by the name of the template."""
 
+UNREAD = "no channel reads"
+"""How a problem of :meth:`Templates.check` begins that is about a file or a block without any effect."""
+
 Layout = TypeVar("Layout")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
@@ -160,16 +163,14 @@ class Templates:
             elif not name.startswith("_"):
                 near = difflib.get_close_matches(name, self._shipped, n=1)
                 meant = f"; did you mean {near[0]}?" if near else ""
-                problems[
-                    f"{_shown(template)}:1: no channel reads it{meant} (what others include: _{name})"
-                ] = None
+                problems[f"{_shown(template)}:1: {UNREAD} it{meant} (what others include: _{name})"] = None
         return list(problems)
 
     def _check(self, name: str, template: jinja2.Template) -> Iterator[str]:
         known = self._shipped[name].blocks
         for block in _unused_blocks(template):
             if block not in known:
-                yield f"{_block_position(template, block)}: no channel reads the block {block!r}; {_meant(block, known)}"
+                yield f"{_block_position(template, block)}: {UNREAD} the block {block!r}; {_meant(block, known)}"
         for conversation in sample_conversations(self.levels).values():
             if _about(conversation) != (
                 name.partition(".")[0] if name.startswith(("digest", "storm")) else ""
@@ -285,4 +286,4 @@ def _named(filename: str) -> str:
     return f"templates/{path.name}" if path.parent == SHIPPED else filename
 
 
-__all__ = ["EmptyBlockError", "TemplateError", "Templates", "Words"]
+__all__ = ["UNREAD", "EmptyBlockError", "TemplateError", "Templates", "Words"]

@@ -9,9 +9,8 @@ from router.model import Labels, Millis
 from router.render.words import clean, line, moment, web_address
 
 Escape = Callable[[str], str]
-_COLORS = ("red", "orange", "blue")
 _RESOLVED_COLOR = "green"
-EMOJI = {"red": "🔴", "orange": "🟠", "blue": "🔵", "green": "✅"}
+EMOJI = {"red": "🔴", "orange": "🟠", "yellow": "🟡", "blue": "🔵", "green": "✅"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,14 @@ class Formatter:
         return self.levels.index(level) if level in self.levels else len(self.levels) - 1
 
     def color(self, rank: int, *, over: bool) -> str:
-        """Return red for the most urgent level, blue for the least urgent, orange between; green if all is over."""
+        """Return red for the most urgent level, blue for the least urgent, orange and yellow between; green if all is over."""
         if over:
             return _RESOLVED_COLOR
-        return _COLORS[0 if rank == 0 else 2 if rank == len(self.levels) - 1 else 1]
+        last = len(self.levels) - 1
+        if rank in {0, last}:
+            return "blue" if rank else "red"
+        # Of the levels between, the more urgent half is orange.
+        return "orange" if 2 * rank <= last else "yellow"
 
     def text(self, text: str) -> str:
         return self.escape(clean(text).strip())
@@ -42,11 +45,21 @@ class Formatter:
 
     def labels(self, labels: Labels) -> dict[str, str]:
         """Return labels, or annotations, by name, each as one line."""
-        return {self.line(name): self.line(value) for name, value in sorted(labels.items())}
+        return self._named(labels, self.line)
 
     def notes(self, annotations: Labels) -> dict[str, str]:
         """Return annotations by name; their line breaks stay."""
-        return {self.line(name): self.text(value) for name, value in sorted(annotations.items())}
+        return self._named(annotations, self.text)
+
+    def _named(self, labels: Labels, text: Escape) -> dict[str, str]:
+        """Return texts by name. Names that look the same once they are clean get a number, so that none is lost."""
+        found: dict[str, str] = {}
+        for name, value in sorted(labels.items()):
+            shown, number = self.line(name), 2
+            while shown in found:
+                shown, number = self.line(f"{name} ({number})"), number + 1
+            found[shown] = text(value)
+        return found
 
     def address(self, *candidates: str) -> str:
         """Return the first candidate that can be a link; empty: none can."""

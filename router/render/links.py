@@ -1,19 +1,25 @@
 """The links of a message: runbook, dashboard, source, and a silence of exactly the alerts that the message is about."""
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from router.model import Alert, Labels
 from router.render.formatter import Formatter
-from router.render.words import web_address
+from router.render.words import clip, line, web_address
 
 RUNBOOK_ANNOTATIONS = ("runbook_url", "runbook")
 DASHBOARD_ANNOTATIONS = ("dashboard_url", "dashboard")
 _MAX_FILTER_CHARS = 900
 """Characters of the matchers of a silence in its address. With more, the link would take the room of the alerts."""
+_MAX_MATCHERS = 100
+_NAME = "alertname"
+_MAX_NAMES, _MAX_NAME_CHARS = 2, 30
+"""How many names of alerts the words of a silence give, and how much of each."""
 _PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -41,6 +47,11 @@ class Links:
         return iter([(name, address) for name, address in pairs if address])
 
 
+def linked_note(annotations: Labels, names: Sequence[str]) -> str:
+    """Return the name of the first of these annotations that can be a link; empty: none can."""
+    return next((name for name in names if web_address(annotations.get(name, ""))), "")
+
+
 def links_of(alert: Alert, formatter: Formatter, silence: tuple[str, str]) -> Links:
     """Return the links of an alert.
 
@@ -56,7 +67,7 @@ def links_of(alert: Alert, formatter: Formatter, silence: tuple[str, str]) -> Li
         dashboard=dashboard or panel,
         panel=panel if dashboard and panel != dashboard else "",
         source=formatter.address(alert.generator_url),
-        silences=formatter.escape(silence[0]),
+        silences=formatter.line(silence[0]),
         silence=formatter.address(silence[1]),
     )
 
@@ -65,32 +76,57 @@ def silence_of(external_url: str, alerts: Sequence[Labels]) -> tuple[str, str]:
     """Return the words and the address of Alertmanager's page for a new silence of these alerts, filled in.
 
     The silence covers the labels that all of them have, and of every other label only the values that they have. Where
-    that would be too long, the longest of these lists is left out, never that of the names, and the words say so.
+    that would be too long, the longest of these lists are left out, never that of the names, and the words say so.
 
-    :returns: two empty texts if there can be no silence
+    :returns: two empty texts if no silence would cover these alerts and little else
     """
     base = web_address(external_url)
-    values = {
-        name: sorted({each.get(name, "") for each in alerts})
-        for name in sorted({name for each in alerts for name in each})
-    }
-    if not base or not values:
+    values: dict[str, dict[str, None]] = {}
+    present: Counter[str] = Counter()
+    for each in alerts:
+        for name, value in each.items():
+            values.setdefault(name, {})[value] = None
+            present[name] += 1
+    if not base or not values or len(values) > _MAX_MATCHERS:
         return "", ""
-    matchers = {name: _matcher(name, each) for name, each in values.items()}
-    is_exact = True
-    while sum(len(quote(each, errors="replace")) for each in matchers.values()) > _MAX_FILTER_CHARS:
-        lists = [name for name in matchers if len(values[name]) > 1 and name != "alertname"]
-        if not lists:
-            return "", ""
-        del matchers[max(lists, key=lambda name: len(matchers[name]))]
+    for name, found in values.items():
+        if present[name] < len(alerts):
+            found[""] = None  # a label that is missing is as good as an empty one
+    matchers = {name: _matcher(name, sorted(found)) for name, found in sorted(values.items())}
+    lengths = {name: len(quote(each, errors="replace")) for name, each in matchers.items() if each}
+    is_exact = len(lengths) == len(matchers)
+    lists = sorted(
+        (name for name in lengths if len(values[name]) > 1 and name != _NAME), key=lengths.__getitem__
+    )
+    while sum(lengths.values()) > _MAX_FILTER_CHARS and lists:
+        del lengths[lists.pop()]
         is_exact = False
-    address = f"{base.rstrip('/')}/#/silences/new?filter={quote('{' + ','.join(matchers.values()) + '}', errors='replace')}"
+    if sum(lengths.values()) > _MAX_FILTER_CHARS or (not is_exact and _NAME not in lengths):
+        return "", ""
+    kept = [matchers[name] for name in matchers if name in lengths]
+    address = (
+        f"{base.rstrip('/')}/#/silences/new?filter={quote('{' + ','.join(kept) + '}', errors='replace')}"
+    )
     if not is_exact:
-        return f"Silence all {' and '.join(values.get('alertname', ['of these']))}", address
-    return "Silence" if len(alerts) == 1 else f"Silence these {len(alerts)}", address
+        return f"Silence all {_some(list(values[_NAME]))}", address
+    if len(alerts) == 1:
+        return "Silence", address
+    combinations = math.prod(map(len, values.values()))
+    distinct = len({tuple(sorted(each.items())) for each in alerts})
+    return f"Silence these {len(alerts)}{' and the like' * (combinations > distinct)}", address
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = (
+        " and ".join(clip(line(each), _MAX_NAME_CHARS) for each in names) if len(names) <= _MAX_NAMES else ""
+    )
+    return shown or f"{clip(line(names[0]), _MAX_NAME_CHARS)} and {len(names) - 1} other names"
 
 
 def _matcher(name: str, values: Sequence[str]) -> str:
+    """Return the matcher of a label; an empty text if it would be too long by itself."""
+    if sum(map(len, values)) > _MAX_FILTER_CHARS:
+        return ""
     shown = name if _PLAIN_NAME.fullmatch(name) else _quoted(name)
     if len(values) == 1:
         return f"{shown}={_quoted(values[0])}"

@@ -9,7 +9,14 @@ from typing import Any
 from router.model import Alert, Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import EMOJI, Formatter, common
 from router.render.identities import identity_text, labels_apart
-from router.render.links import DASHBOARD_ANNOTATIONS, RUNBOOK_ANNOTATIONS, Links, links_of, silence_of
+from router.render.links import (
+    DASHBOARD_ANNOTATIONS,
+    RUNBOOK_ANNOTATIONS,
+    Links,
+    linked_note,
+    links_of,
+    silence_of,
+)
 from router.render.titles import Title, title_of
 from router.render.words import duration, moment, web_address, when
 
@@ -34,7 +41,9 @@ class AlertView:
     title: str
     """Its level if the levels differ, and its name if the names differ or nothing else tells it apart; may be empty."""
     differing: Labels
-    """The labels that not all alerts of the message share, without those that ``title`` stands for."""
+    """The labels that not all alerts of the message share."""
+    apart: Labels
+    """The same without the name and the severity, which ``title`` stands for."""
     brief: str
     """What tells it apart from the other alerts in few words, like ``db-1/replica``; its name if nothing does."""
     summary: str
@@ -48,7 +57,7 @@ class AlertView:
     held_since: datetime | None
     links: Links
     own_links: tuple[tuple[str, str], ...]
-    """Name and address of those links, without the silence, that the message itself does not have."""
+    """Name and address of the links that the message itself does not have; a silence only if its sender gave it."""
     note: str
     """Why it counts as ended although no resolved alert came; otherwise empty."""
     again: bool
@@ -108,6 +117,7 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
         "notes": formatter.notes(notes_of(annotations)),
         "truncated": conversation.truncated,
         "external_url": formatter.address(conversation.external_url),
+        "sender": "Grafana" if any(each.alert.links for each in listed) else "Alertmanager",
         # Alertmanager quotes the name as a regular expression: team\.web
         "receiver": formatter.text(re.sub(r"\\(.)", r"\1", conversation.receiver)),
         "links": links,
@@ -133,23 +143,22 @@ def description_of(annotations: Labels) -> str:
 
 
 def annotations_of(alert: Alert) -> Labels:
-    """Return the annotations of an alert, and the values that Grafana measured for it, as a note."""
-    if not alert.values:
-        return alert.annotations
-    name = "value"
-    while name in alert.annotations:
-        name += " (Grafana)"
-    return {**alert.annotations, name: alert.values}
+    """Return the annotations of an alert, and as notes the values that Grafana measured and a source that is no address."""
+    notes = dict(alert.annotations)
+    source = alert.generator_url.strip()
+    more = {"value": alert.values, "source": "" if web_address(source) else source}
+    for name, text in more.items():
+        if text:
+            while name in notes:
+                name += " (Grafana)" if text == alert.values else " (sender)"  # noqa: PLW2901  (until it is free)
+            notes[name] = text
+    return notes
 
 
 def notes_of(annotations: Labels) -> Labels:
     """Return the annotations beside summary, description and links. Names in ``__`` are Grafana's own."""
     used = {"summary", next((name for name in _DESCRIPTIONS if annotations.get(name)), "")}
-    used |= {
-        name
-        for name in (*RUNBOOK_ANNOTATIONS, *DASHBOARD_ANNOTATIONS)
-        if web_address(annotations.get(name, ""))
-    }
+    used |= {linked_note(annotations, names) for names in (RUNBOOK_ANNOTATIONS, DASHBOARD_ANNOTATIONS)}
     return {
         name: value
         for name, value in annotations.items()
@@ -216,16 +225,13 @@ class _AlertViews:
             words_and_address = ("Silence", silence)
         else:
             words_and_address = silence_of(self._conversation.external_url, [alert.labels])
-        differing = {
-            name: value
-            for name, value in alert.labels.items()
-            if self._shared.get(name) != value and name not in self._hidden
-        }
+        differing = {name: value for name, value in alert.labels.items() if self._shared.get(name) != value}
+        apart = {name: value for name, value in differing.items() if name not in self._hidden}
         name = alert.labels.get("alertname", "") or "Unnamed alert"
-        apart = self._labels_apart[alert.labels.get("alertname", "")]
-        identity = identity_text(alert.labels, apart) if differing else ""
+        names = self._labels_apart[alert.labels.get("alertname", "")]
+        identity = identity_text(alert.labels, names) if apart else ""
         titles = [shown.level] if self._levels_differ else []
-        titles += [name] if self._names_differ or not differing else []
+        titles += [name] if self._names_differ or not apart else []
         rank, links = formatter.rank(shown.level), links_of(alert, formatter, words_and_address)
         return AlertView(
             name=formatter.line(name),
@@ -239,6 +245,7 @@ class _AlertViews:
             title=formatter.line(" ".join(titles)),
             brief=formatter.line(" ".join(filter(None, [*titles, identity])) or name),
             differing=formatter.labels(differing),
+            apart=formatter.labels(apart),
             summary=formatter.text(summary) if summary != self._summary else "",
             description="" if is_repeated else formatter.text(description),
             notes=formatter.notes(notes),
@@ -247,7 +254,11 @@ class _AlertViews:
             lasted="" if alert.starts_at is None else duration(until - alert.starts_at),
             held_since=formatter.at(shown.held_since),
             links=links,
-            own_links=tuple(each for each in replace(links, silence="") if each not in self._links),
+            own_links=tuple(
+                each
+                for each in (links if _own_silence(alert) and not is_over else replace(links, silence=""))
+                if each not in self._links
+            ),
             note=formatter.text(alert.note) if is_over else "",
             again=shown.again,
             now=self._now,
@@ -269,10 +280,17 @@ def _links(conversation: Conversation, formatter: Formatter) -> Links:
         return Links()
     lead = min(several, key=lambda each: (formatter.rank(each.level), each.alert.starts_at or 0))
     firing = [each.alert.labels for each in conversation.firing]
-    silence = silence_of(conversation.external_url, firing) if firing else ("", "")
-    if len(firing) == 1 and web_address(own := lead.alert.links.get("silence", "")):
-        silence = ("Silence", own)
-    return links_of(lead.alert, formatter, silence)
+    if any(map(_own_silence, (each.alert for each in conversation.firing))):
+        # Grafana gives each alert a silence of its own; the address of a silence of several is Alertmanager's only.
+        own = _own_silence(lead.alert) if len(firing) == 1 else ""
+        return links_of(lead.alert, formatter, ("Silence", own))
+    return links_of(
+        lead.alert, formatter, silence_of(conversation.external_url, firing) if firing else ("", "")
+    )
+
+
+def _own_silence(alert: Alert) -> str:
+    return web_address(alert.links.get("silence", ""))
 
 
 def _lasted(alerts: Sequence[ShownAlert]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from router.config import ConfigError, Problem, Trap, load
 from router.model import Millis
-from router.render import TemplateError
+from router.render import UNREAD, TemplateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,20 @@ def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
     try:
         faults = config.open_templates().check()
     except TemplateError as error:
-        return Checked((*config.problems, _fault(str(error), None)), config.texts)
-    return Checked((*config.problems, *(_fault(fault, Trap.TEMPLATE) for fault in faults)), config.texts)
+        return Checked((*config.problems, _fault(str(error))), config.texts)
+    return Checked((*config.problems, *map(_fault, faults)), config.texts)
 
 
-def _fault(text: str, trap: Trap | None) -> Problem:
-    """Return the problem of a template.
+def _fault(text: str) -> Problem:
+    """Return the problem of a template: a warning if it only has no effect, else an error.
 
     :param text: ``file:line: why`` or ``file:line:column: why``
-    :param trap: the kind of warning; None: an error
     """
     position = re.fullmatch(r"(.+?):(\d+)(?::(\d+))?: (.*)", text, re.DOTALL)
     if position is None:
-        return Problem(text, 1, 1, "it can't be used", "correct it", trap)
-    todo = "correct the template; until then the plain message is sent" if trap else "correct the template"
+        return Problem(text, 1, 1, "it can't be used", "correct it")
     file, line, column, why = position.groups()
+    trap, todo = None, "correct the template; until then the plain facts are sent"
+    if why.startswith(UNREAD):
+        trap, todo = Trap.TEMPLATE, "correct the name, or remove it; it has no effect"
     return Problem(file, int(line), int(column or 1), why, todo, trap)

@@ -104,4 +104,4 @@ def test_check_finds_a_block_that_is_empty_when_all_ended(tmp_path: Path) -> Non
     line = own[: own.index(title)].count("\n") + 1
     assert f"{tmp_path}/mine/slack.j2:{line}:3: " in result.output
     assert "the block 'title' of a message whose status is resolved is empty" in result.output
-    assert "1 warning" in result.output
+    assert result.exit_code == 1

@@ -56,6 +56,32 @@ def test_a_silence_that_would_be_too_long_says_that_it_covers_more() -> None:
     assert not covers(matchers(alerts), {"alertname": "HostDown", "cluster": "us", "instance": "host"})
 
 
+def test_a_silence_without_a_name_is_none_rather_than_one_of_everything() -> None:
+    alerts = [{"severity": "critical", "instance": f"host-{number:060}"} for number in range(40)]
+    assert silence_of(AM, alerts) == ("", "")
+    assert silence_of(AM, [{f"label{number}": "x"} for number in range(4_000)]) == ("", "")
+
+
+def test_the_words_say_if_a_silence_covers_other_combinations() -> None:
+    alerts = [{"alertname": "Lag", "a": each, "b": each} for each in "12"]
+    assert silence_of(AM, alerts)[0] == "Silence these 2 and the like"
+    assert (
+        silence_of(AM, [*alerts, *({"alertname": "Lag", "a": a, "b": b} for a, b in ("12", "21"))])[0]
+        == "Silence these 4"
+    )
+
+
+def test_the_words_are_short_and_one_line() -> None:
+    alerts = [{"alertname": f"Long\nname {number}" + "x" * 200, "i": "y" * 90} for number in range(4)]
+    words, _ = silence_of(AM, alerts)
+    assert len(words) < 120
+    assert "\n" not in words
+    few, _ = silence_of(
+        AM, [{"alertname": name, "i": "y" * 90 + str(i)} for name in "ABC" for i in range(40)]
+    )
+    assert few == "Silence all A and 2 other names"
+
+
 values = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8) | st.sampled_from(
     [".*", "a|b", "[x]", "a\\b"]
 )

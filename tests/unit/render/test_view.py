@@ -56,7 +56,8 @@ def test_level_and_name_stand_beside_the_labels_where_they_differ() -> None:
         firing_alert(level="critical", alertname="Slow", job="b"),
         firing_alert(alertname="Off"),
     )
-    assert [(alert.title, alert.differing) for alert in shown["alerts"]] == [
+    assert [alert.differing["alertname"] for alert in shown["alerts"]] == ["Slow", "Down", "Off"]
+    assert [(alert.title, alert.apart) for alert in shown["alerts"]] == [
         ("critical Slow", {"job": "b"}), ("warning Down", {"job": "a"}), ("warning Off", {"job": "a"}),
     ]  # fmt: skip
     assert [alert.brief for alert in values(firing_alert())["alerts"]] == ["Down"]
@@ -164,6 +165,27 @@ def test_every_annotation_is_shown_once() -> None:
     assert shown["notes"] == {"dashboard": "no address", "impact": "all\nof it", "message": "m"}
     (alert,) = shown["alerts"]
     assert (alert.summary, alert.description, alert.notes) == ("", "", {})
+
+
+def test_no_annotation_hides_another() -> None:
+    notes = {"runbook_url": "https://a.example", "runbook": "https://b.example", "a b": "1", "a  b": "2"}
+    shown = values(firing_alert(replace(UP, annotations=notes)))
+    assert shown["links"].runbook == "https://a.example"
+    assert sorted(shown["notes"].values()) == ["1", "2", "https://b.example"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "colors"), [("abc", "rob"), ("abcd", "royb"), ("abcdef", "rooyyb"), ("ab", "rb"), ("a", "r")]
+)
+def test_each_level_has_a_colour_by_its_urgency(levels: str, colors: str) -> None:
+    templates = Templates(levels=tuple(levels), timezone="UTC")
+    shown = [
+        templates.values(Conversation("any", "0" * 32, 1, 1, NOW, alerts=(firing_alert(level=level),)))[
+            "color"
+        ]
+        for level in levels
+    ]
+    assert "".join(each[0] for each in shown) == colors
 
 
 def test_an_alert_says_what_its_message_does_not_say() -> None:
