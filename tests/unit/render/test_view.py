@@ -167,6 +167,29 @@ def test_every_annotation_is_shown_once() -> None:
     assert (alert.summary, alert.description, alert.notes) == ("", "", {})
 
 
+@pytest.mark.parametrize(
+    "address", ["http://:9090/graph?g0.expr=up", "http://prom:99999/graph", "http://prom\\\\x/graph"]
+)
+def test_a_source_that_no_provider_opens_is_text(address: str) -> None:
+    shown = values(firing_alert(replace(UP, generator_url=address)))
+    assert (shown["links"].source, shown["notes"]) == ("", {"source": address})
+
+
+def test_grafana_gives_each_alert_its_own_silence_and_no_common_one() -> None:
+    several = [
+        firing_alert(replace(UP, links={"silence": f"https://g.example/silence/{job}"}), job=job)
+        for job in "ab"
+    ]
+    shown = values(*several, external_url="https://g.example")
+    assert (shown["links"].silence, shown["sender"]) == ("", "Grafana")
+    assert [dict(alert.own_links)["Silence"] for alert in shown["alerts"]] == [
+        "https://g.example/silence/a", "https://g.example/silence/b"
+    ]  # fmt: skip
+    assert (
+        values(several[0], external_url="https://g.example")["links"].silence == "https://g.example/silence/a"
+    )
+
+
 def test_no_annotation_hides_another() -> None:
     notes = {"runbook_url": "https://a.example", "runbook": "https://b.example", "a b": "1", "a  b": "2"}
     shown = values(firing_alert(replace(UP, annotations=notes)))
