@@ -48,7 +48,9 @@ class DigestEntry:
     unlisted: int
     """How many alerts are in no identity."""
     labels: Labels
-    """The labels that all of them share, without name, severity and identity."""
+    """The labels that all of them share, without name, severity and identity; not all of them if they are long."""
+    more_labels: str
+    """How many more such labels there are, like ``and 3 more labels``; empty if ``labels`` has them all."""
     summary: str
     since: datetime | None
     lasted: str
@@ -97,6 +99,7 @@ class EntryMaker:
         apart = labels_apart([each.labels for each in alerts], self.hidden)
         identities = self._identities(lines, apart)
         since, end = self._span(alerts)
+        labels, more_labels = self._shared_labels(alerts, apart)
         links, too_long = _short_enough(_links(lines, formatter))
         note = "" if lines[0].note == NEVER_NOTIFIED else clip(line(lines[0].note), _MAX_NOTE_CHARS)
         note = "; ".join(filter(None, [note, too_long and f"too long to show: {too_long}"]))
@@ -107,8 +110,8 @@ class EntryMaker:
             color=formatter.color(group.rank, over=not group.firing), count=group.count, new=group.new,
             news=news if group.new and marks_new else "", firing=group.firing, fired=group.fired,
             by=formatter.line("/".join(apart)) if group.count > 1 else "", identities=identities,
-            unlisted=group.count - len(identities) if identities else 0, labels=self._shared_labels(alerts, apart),
-            summary=formatter.escape(_summary(alerts)), since=formatter.at(since),
+            unlisted=group.count - len(identities) if identities else 0, labels=labels,
+            more_labels=more_labels, summary=formatter.escape(_summary(alerts)), since=formatter.at(since),
             lasted="" if since is None else duration(end - since), timing=self._timing(alerts),
             opens=formatter.at(min(openings, default=None)), note=formatter.escape(note),
             source=formatter.line(lines[0].source) if self.names_sources else "", links=links,
@@ -133,17 +136,23 @@ class EntryMaker:
             texts.append(text)
         return tuple(texts)
 
-    def _shared_labels(self, alerts: Sequence[Alert], apart: Sequence[str]) -> Labels:
-        """Return the labels that all alerts share and that the entry does not show elsewhere, in bounded length."""
+    def _shared_labels(self, alerts: Sequence[Alert], apart: Sequence[str]) -> tuple[Labels, str]:
+        """Return the labels that all alerts share and that the entry does not show elsewhere, as many as it has room for,
+        and how many more there are, in words.
+        """
         shared = common([each.labels for each in alerts])
+        names = [name for name in sorted(shared) if name not in self.hidden and name not in apart]
         shown: dict[str, str] = {}
         room = _MAX_LABELS_CHARS
-        for name, value in sorted(shared.items()):
-            pair = clip(line(name), _MAX_LABEL_CHARS), clip(line(value), _MAX_LABEL_CHARS)
-            room -= sum(map(len, pair)) + 3
-            if name not in self.hidden and name not in apart and room >= 0:
-                shown[self.formatter.escape(pair[0])] = self.formatter.escape(pair[1])
-        return shown
+        for name in names:
+            short = clip(line(name), _MAX_LABEL_CHARS)
+            value = clip(line(shared[name]), _MAX_LABEL_CHARS)
+            size = len(short) + len(value) + 3
+            if size <= room:
+                room -= size
+                shown[self.formatter.escape(short)] = self.formatter.escape(value)
+        more = len(names) - len(shown)
+        return shown, f"and {more} more label{'s' * (more > 1)}" if more else ""
 
     def _span(self, alerts: Sequence[Alert]) -> tuple[Millis | None, Millis]:
         """Return the first start of these alerts, None if none is known, and their last end; now, if one fires."""

@@ -116,6 +116,7 @@ def _size_of(entry: DigestEntry) -> int:
         entry.facts,
         entry.summary,
         entry.note,
+        entry.more_labels,
     ]
     texts += [text for pair in (*entry.labels.items(), *entry.links) for text in pair]
     text = " ".join(texts)

@@ -257,6 +257,29 @@ def test_what_an_entry_does_not_list_is_counted() -> None:
     assert len(wide.listed) < 900
 
 
+def test_labels_without_room_are_counted() -> None:
+    labels = {f"label{n}": "x" * 60 for n in range(9)}
+    (entry,) = entries(firing=[line(**labels)])
+    assert len(entry.labels) == 5
+    assert entry.more_labels == "and 4 more labels"
+    labels = {
+        "label1": "y" * 100,
+        "label2": "x" * 100,
+        "label3": "x" * 100,
+        "label4": "x" * 90,
+        "label5": "z",
+    }
+    (entry,) = entries(firing=[line(**labels)])
+    assert entry.more_labels == "and 1 more label"
+
+
+def test_labels_shown_elsewhere_take_no_room() -> None:
+    """The name and the severity of an entry are not among its labels."""
+    shown = {"stage": "live", "team": "y" * 90, "tier": "x" * 90, "zone": "z" * 90}
+    (entry,) = entries(firing=[line("N" * 300, level="s" * 300, **shown)])
+    assert (set(entry.labels), entry.more_labels) == (set(shown), "")
+
+
 @pytest.mark.parametrize("names", [1, 30, 700, 5_000])
 def test_every_alert_of_a_large_digest_is_in_an_entry_or_counted(names: int) -> None:
     lines = [
