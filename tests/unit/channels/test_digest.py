@@ -254,6 +254,32 @@ def own_templates(folder: Path, text: str, html: str) -> Templates:
 _LOOP = "{% for section in sections %}{{ section.title }} {% for entry in section.entries %}- {{ entry.name }} {% endfor %}"
 
 
+def test_a_template_without_others_has_their_counts_at_its_end(tmp_path: Path) -> None:
+    loop = f"{_LOOP}{{% endfor %}}"
+    templates = own_templates(tmp_path, loop, f"<html><body>{loop}</body></html>")
+    lines = tuple(entry(alert(alertname=f"<A{n:03}>")) for n in range(100))
+    message = render(
+        DigestView(NOW - DAY, NOW, firing=lines, ended=(entry(alert(alertname="B", resolved=True)),)),
+        templates,
+    )
+    assert not message.fallback
+    assert message.body["html"].count("</body>") == 1
+    for words in (message.body["text"], unescape(message.body["html"])):
+        assert len(set(re.findall(r"- <A\d{3}>", words))) == 39
+        assert words.count("Still firing: and 61 critical: <A039>, ") == 1
+        assert "alerts.txt" in words
+    assert "A099" in message.body["attachment"]
+
+
+def test_a_template_with_others_has_their_counts_once(tmp_path: Path) -> None:
+    loop = f"{_LOOP}{{% for each in section.others %}}plus {{{{ each }}}}{{% endfor %}}{{% endfor %}}"
+    templates = own_templates(tmp_path, loop, loop)
+    lines = tuple(entry(alert(alertname=f"<A{n:03}>")) for n in range(100))
+    body = render(DigestView(NOW - DAY, NOW, firing=lines), templates).body
+    for words in (body["text"], unescape(body["html"])):
+        assert words.count("60 critical: <A040>, ") == 1
+
+
 def test_a_template_that_takes_much_room_keeps_its_entries(tmp_path: Path) -> None:
     """Of the names of the alerts, fewer are shown."""
     each = f"{{% for each in entry.identities %}}<p class='{'x' * 400}'>{{{{ each }}}}</p>{{% endfor %}}"
