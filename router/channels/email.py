@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from router.channels import email_drawing
 from router.channels.base import ChannelSpec
+from router.channels.email_digest import DIGEST_FILE_NOTE, digest_file, leaves_out_alerts
 from router.channels.email_headers import bare_address, list_id
 from router.channels.email_import import EmailImport
 from router.channels.email_layout import (
@@ -188,19 +189,25 @@ def _parts(templates: Templates, kind: str, values: dict[str, Any], room: int) -
     in_text = partial(templates.fill, f"{kind}.txt.j2", values)
     in_html = partial(templates.fill, f"{kind}.html.j2", values)
     html_room = int(room * HTML_SHARE)
-    html, html_failed = in_html(partial(whole, room=html_room, form=HTML))
+    is_digest = kind == "digest"
+    file_note = [DIGEST_FILE_NOTE if is_digest else FILE_NOTE]
+    note = file_note if is_digest and leaves_out_alerts(values) else []
+    html, html_failed = in_html(partial(whole, room=html_room, form=HTML, note=note))
     text_room = room if html_failed else room - html_room
-    text, text_failed = in_text(partial(whole, room=text_room, form=TEXT))
+    text, text_failed = in_text(partial(whole, room=text_room, form=TEXT, note=note))
+    fits = text is not None and (html is not None or html_failed)
     attachment = ""
-    if text is None or (html is None and not html_failed):
-        attachment = in_text(partial(fitted, room=MAX_ATTACHED_BYTES, form=FILE))[0] + "\n"
-        note = [FILE_NOTE]
+    if note or not fits:
+        file = partial(fitted, room=MAX_ATTACHED_BYTES, form=FILE)
+        attachment = digest_file(values, MAX_ATTACHED_BYTES) if is_digest else in_text(file)[0]
+        attachment += "\n"
+    if not fits:
         text, _ = in_text(
-            partial(fitted, room=text_room, form=TEXT, note=note, may_be_whole=text is not None)
+            partial(fitted, room=text_room, form=TEXT, note=file_note, may_be_whole=text is not None)
         )
         if not html_failed:
             html, html_failed = in_html(
-                partial(fitted, room=html_room, form=HTML, note=note, may_be_whole=html is not None)
+                partial(fitted, room=html_room, form=HTML, note=file_note, may_be_whole=html is not None)
             )
     # The plain facts are no HTML.
     has_html = not (html_failed or text_failed)

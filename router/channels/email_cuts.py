@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from router.channels.layout import TextFormat
+from router.render.digest_entry import DigestEntry
 from router.render.folding import Fold
 from router.render.links import Links
 from router.render.view import AlertView
@@ -183,14 +184,26 @@ def _first_names(fold: Fold, room: int) -> Fold:
 
 
 def cut_digest(values: Mapping[str, Any], entries: int) -> Cut:
-    """Return the variables of a digest with at most ``entries`` lines in each section."""
+    """Return the variables of a digest with at most ``entries`` entries in each section, and as many identities in each
+    entry.
+    """
     sections = values["sections"]
     left = sum(_counts(each.entries[entries:]) for each in sections)
-    shorter = [replace(each, entries=each.entries[:entries]) for each in sections]
+    shorter = [
+        replace(each, entries=tuple(_first_identities(entry, entries) for entry in each.entries[:entries]))
+        for each in sections
+    ]
     return Cut({"sections": shorter}, [f"and {left} more alerts without a line"] if left else [])
 
 
-def _counts(entries: Iterable[Any]) -> int:
+def _first_identities(entry: DigestEntry, count: int) -> DigestEntry:
+    left = len(entry.identities) - count
+    if left <= 0:
+        return entry
+    return replace(entry, identities=entry.identities[:count], unlisted=entry.unlisted + left)
+
+
+def _counts(entries: Iterable[DigestEntry]) -> int:
     return sum(each.count for each in entries)
 
 
@@ -211,7 +224,9 @@ def items_of(values: Mapping[str, Any]) -> int:
     if "alerts" in values:
         return len(values["alerts"])
     if "sections" in values:
-        return max((len(each.entries) for each in values["sections"]), default=0)
+        entries = [entry for section in values["sections"] for entry in section.entries]
+        lists = [section.entries for section in values["sections"]] + [entry.identities for entry in entries]
+        return max(map(len, lists), default=0)
     return max(sum(max(1, len(fold.names)) for fold in values[key]) for key in _STORM_LISTS)
 
 

@@ -6,8 +6,9 @@ fewer entries and shorter texts, until it fits. The rest is named in few words, 
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import escape
 
@@ -52,6 +53,8 @@ class PartFormat:
     """Returns a part that does not fit although everything was cut, in at most so many bytes; empty: the mail goes
     without it. The lines stay."""
     max_alerts: int = _MAX_ALERTS
+    escape: Callable[[str], str] = str
+    """Returns a text as a template shows it."""
 
 
 def _added_to_text(text: str, lines: Sequence[str]) -> str:
@@ -71,7 +74,7 @@ def _clipped(text: str, room: int, lines: Sequence[str]) -> str:
 
 
 TEXT = PartFormat(encoded_size, _added_to_text, _clipped)
-HTML = PartFormat(encoded_size, _added_to_html, lambda *_: "")
+HTML = PartFormat(encoded_size, _added_to_html, lambda *_: "", escape=escape)
 FILE = PartFormat(
     PLAIN.size,
     _added_to_text,
@@ -88,7 +91,8 @@ def whole(words: Words, room: int, form: PartFormat, note: Sequence[str] = ()) -
     """
     if len(words.values.get("alerts", ())) > form.max_alerts:
         return None
-    text = form.add(words("body", cut=note), note)
+    body = words("body", cut=note)
+    text = form.add(body, [*_uncounted(body, words.values, form), *note])
     return text if form.size(text) <= room else None
 
 
@@ -114,6 +118,16 @@ def fitted(
         chars = max(_MIN_CHARS, chars // _SHORTER_TEXTS)
 
 
+def _uncounted(body: str, values: Mapping[str, Any], form: PartFormat) -> list[str]:
+    """Return lines that count a digest's alerts without an entry, if the template does not show them."""
+    return [
+        f"{section.title}: and {each}"
+        for section in values.get("sections", ())
+        for each in section.others
+        if form.escape(each) not in body
+    ]
+
+
 def _with_entries(
     words: Words, room: int, form: PartFormat, entries: int, chars: int, note: Sequence[str]
 ) -> str:
@@ -131,7 +145,8 @@ def _with_entries(
             if entries:
                 raise
             body = ""  # a template may have nothing but the entries
-        text = form.add(body, [*others, *note])
+        uncounted = _uncounted(body, {**words.values, **values}, form)
+        text = form.add(body, [*uncounted, *others, *note])
         return text, form.size(text)
 
     text, least = rendered(0)

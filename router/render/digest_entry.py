@@ -1,8 +1,9 @@
 """The entries of a digest: one stands for alerts of one name and level, and lists what tells them apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 from router.model import Alert, DigestLine, Labels, Millis, Status
 from router.render.digest_groups import DigestGroup
@@ -16,6 +17,7 @@ from router.render.words import clip, duration, line, moment, when
 _MAX_SUMMARY_CHARS, _MAX_NOTE_CHARS = 200, 200
 _MAX_LABEL_CHARS, _MAX_LABELS_CHARS = 100, 400
 _MAX_IDENTITIES, _MAX_IDENTITIES_CHARS = 30, 700
+"""Of an entry at first. A digest with room left shows more of them."""
 _MAX_LINKS_CHARS = 4_000
 """Characters of the addresses of all links. Those that are longer are named in the note."""
 _NO_IDENTITY = "(no label)"
@@ -48,7 +50,9 @@ class DigestEntry:
     unlisted: int
     """How many alerts are in no identity."""
     labels: Labels
-    """The labels that all of them share, without name, severity and identity."""
+    """The labels that all of them share, without name, severity and identity; not all of them if they are long."""
+    more_labels: str
+    """How many more such labels there are, like ``and 3 more labels``; empty if ``labels`` has them all."""
     summary: str
     since: datetime | None
     lasted: str
@@ -84,7 +88,7 @@ class EntryMaker:
     names_sources: bool = False
     """The digest has alerts of several sources."""
     identities_chars: int = _MAX_IDENTITIES_CHARS
-    """How many characters the identities of an entry take at most."""
+    """How many characters the identities of an entry take at most, unless a mail has room for more."""
 
     @property
     def hidden(self) -> frozenset[str]:
@@ -95,8 +99,9 @@ class EntryMaker:
         """Return the entry of a group. :param marks_new: it says which of them are new"""
         formatter, lines, alerts = self.formatter, group.lines, [each.alert for each in group.lines]
         apart = labels_apart([each.labels for each in alerts], self.hidden)
-        identities = self._identities(lines, apart)
+        identities = self._first_identities(group)
         since, end = self._span(alerts)
+        labels, more_labels = self._shared_labels(alerts, apart)
         links, too_long = _short_enough(_links(lines, formatter))
         note = "" if lines[0].note == NEVER_NOTIFIED else clip(line(lines[0].note), _MAX_NOTE_CHARS)
         note = "; ".join(filter(None, [note, too_long and f"too long to show: {too_long}"]))
@@ -107,43 +112,55 @@ class EntryMaker:
             color=formatter.color(group.rank, over=not group.firing), count=group.count, new=group.new,
             news=news if group.new and marks_new else "", firing=group.firing, fired=group.fired,
             by=formatter.line("/".join(apart)) if group.count > 1 else "", identities=identities,
-            unlisted=group.count - len(identities) if identities else 0, labels=self._shared_labels(alerts, apart),
-            summary=formatter.escape(_summary(alerts)), since=formatter.at(since),
+            unlisted=group.count - len(identities) if identities else 0, labels=labels,
+            more_labels=more_labels, summary=formatter.escape(_summary(alerts)), since=formatter.at(since),
             lasted="" if since is None else duration(end - since), timing=self._timing(alerts),
             opens=formatter.at(min(openings, default=None)), note=formatter.escape(note),
             source=formatter.line(lines[0].source) if self.names_sources else "", links=links,
         )  # fmt: skip
 
-    def _identities(self, lines: Sequence[DigestLine], apart: Sequence[str]) -> tuple[str, ...]:
-        """Return what tells the alerts apart, new ones first, as many as an entry has room for."""
+    def identities(self, group: DigestGroup) -> Iterator[str]:
+        """Yield what tells each alert of a group apart, new ones first; nothing if no label does."""
+        lines = group.lines
+        apart = labels_apart([each.alert.labels for each in lines], self.hidden)
         if not apart:
-            return ()
-        is_mixed = 0 < sum(each.is_new for each in lines) < len(lines)
+            return
+        is_mixed = 0 < group.new < group.count
         named = [(each, identity_text(each.alert.labels, apart) or _NO_IDENTITY) for each in lines]
         named.sort(key=lambda each: (not each[0].is_new, -each[0].fired, in_natural_order(each[1])))
-        texts: list[str] = []
-        room = self.identities_chars
-        for each, name in named[:_MAX_IDENTITIES]:
+        for each, name in named:
             marks = ["new"] if each.is_new and is_mixed else []
             marks += [f"{each.fired} times"] if each.fired > 1 and len(lines) > 1 else []
-            text = self.formatter.escape(name + (f" ({', '.join(marks)})" if marks else ""))
+            yield self.formatter.escape(name + (f" ({', '.join(marks)})" if marks else ""))
+
+    def _first_identities(self, group: DigestGroup) -> tuple[str, ...]:
+        """Return as many identities as an entry always has room for, at least one."""
+        texts: list[str] = []
+        room = self.identities_chars
+        for text in islice(self.identities(group), _MAX_IDENTITIES):
             room -= len(text) + 2
             if room < 0 and texts:
                 break
             texts.append(text)
         return tuple(texts)
 
-    def _shared_labels(self, alerts: Sequence[Alert], apart: Sequence[str]) -> Labels:
-        """Return the labels that all alerts share and that the entry does not show elsewhere, in bounded length."""
+    def _shared_labels(self, alerts: Sequence[Alert], apart: Sequence[str]) -> tuple[Labels, str]:
+        """Return the labels that all alerts share and that the entry does not show elsewhere, as many as it has room for,
+        and how many more there are, in words.
+        """
         shared = common([each.labels for each in alerts])
+        names = [name for name in sorted(shared) if name not in self.hidden and name not in apart]
         shown: dict[str, str] = {}
         room = _MAX_LABELS_CHARS
-        for name, value in sorted(shared.items()):
-            pair = clip(line(name), _MAX_LABEL_CHARS), clip(line(value), _MAX_LABEL_CHARS)
-            room -= sum(map(len, pair)) + 3
-            if name not in self.hidden and name not in apart and room >= 0:
-                shown[self.formatter.escape(pair[0])] = self.formatter.escape(pair[1])
-        return shown
+        for name in names:
+            short = clip(line(name), _MAX_LABEL_CHARS)
+            value = clip(line(shared[name]), _MAX_LABEL_CHARS)
+            size = len(short) + len(value) + 3
+            if size <= room:
+                room -= size
+                shown[self.formatter.escape(short)] = self.formatter.escape(value)
+        more = len(names) - len(shown)
+        return shown, f"and {more} more label{'s' * (more > 1)}" if more else ""
 
     def _span(self, alerts: Sequence[Alert]) -> tuple[Millis | None, Millis]:
         """Return the first start of these alerts, None if none is known, and their last end; now, if one fires."""

@@ -4,9 +4,10 @@ A digest is read in a minute: the most urgent alerts have entries, as many as a 
 by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from router.model import OWN_SOURCE, DigestLine, DigestView
@@ -27,7 +28,7 @@ _MAX_ENTRIES_BYTES = 64_000
 _TAGS_BYTES, _IDENTITY_TAG_BYTES = 800, 60
 _MARKED_UP_BYTES = 8
 _MAX_OTHERS_CHARS = 600
-# Entries of a digest of more alerts than this list fewer identities, so that the digest stays short.
+# Entries of a digest of more alerts than this list fewer identities at first, so that more entries have room.
 _SHORT_ALERTS, _SHORT_IDENTITIES_CHARS = 200, 200
 
 
@@ -87,7 +88,9 @@ def _entry_maker(digest: DigestView, formatter: Formatter) -> EntryMaker:
 def _most_urgent(
     groups: Mapping[str, Sequence[DigestGroup]], maker: EntryMaker
 ) -> dict[str, list[DigestEntry]]:
-    """Return the entries of each section that a digest shows: those of its first groups."""
+    """Return the entries of each section that a digest shows: those of its first groups. What room they leave is for more
+    identities, those of the most urgent entry first.
+    """
     order = [
         (position >= _MIN_ENTRIES, group.rank, number, position, name)
         for number, (name, several) in enumerate(groups.items())
@@ -98,11 +101,38 @@ def _most_urgent(
     room = _MAX_ENTRIES_BYTES
     for *_, position, name in sorted(order)[:_MAX_ENTRIES]:
         entry = maker.entry(groups[name][position], marks_new=not is_all_new[name])
-        room -= _size_of(entry)
-        if room < 0:
+        size = _size_of(entry)
+        if size > room:
             break
+        room -= size
         shown[name].append(entry)
+    for *_, position, name in sorted(order, key=lambda each: each[1:]):
+        if position < len(shown[name]) and shown[name][position].unlisted:
+            entry, taken = _with_more_identities(
+                shown[name][position], maker.identities(groups[name][position]), room
+            )
+            shown[name][position] = entry
+            room -= taken
     return shown
+
+
+def _with_more_identities(
+    entry: DigestEntry, identities: Iterable[str], room: int
+) -> tuple[DigestEntry, int]:
+    """Return an entry with as many more identities as fit into ``room`` bytes, and how many bytes these take.
+
+    :param identities: all of its alerts
+    """
+    more: list[str] = []
+    taken = 0
+    for text in islice(identities, len(entry.identities), None):
+        size = _bytes_of(f"{text}, ") + _IDENTITY_TAG_BYTES
+        if taken + size > room:
+            break
+        taken += size
+        more.append(text)
+    longer = replace(entry, identities=(*entry.identities, *more), unlisted=entry.unlisted - len(more))
+    return longer, taken
 
 
 def _size_of(entry: DigestEntry) -> int:
@@ -116,12 +146,16 @@ def _size_of(entry: DigestEntry) -> int:
         entry.facts,
         entry.summary,
         entry.note,
+        entry.more_labels,
     ]
     texts += [text for pair in (*entry.labels.items(), *entry.links) for text in pair]
-    text = " ".join(texts)
+    return _bytes_of(" ".join(texts)) + _TAGS_BYTES + _IDENTITY_TAG_BYTES * len(entry.identities)
+
+
+def _bytes_of(text: str) -> int:
+    """Return how many bytes a text takes in a mail at most, in its text and in its HTML, without tags."""
     marked_up = sum(not each.isascii() or each in "=&<>\"'" for each in text)
-    tags = _TAGS_BYTES + _IDENTITY_TAG_BYTES * len(entry.identities)
-    return 2 * len(text.encode(errors="replace")) + _MARKED_UP_BYTES * marked_up + tags
+    return 2 * len(text.encode(errors="replace")) + _MARKED_UP_BYTES * marked_up
 
 
 def _others(groups: Sequence[DigestGroup]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from router.channels.email import DigestOptions, EmailChannel, EmailSettings
+from router.channels.email_layout import MAX_ATTACHED_BYTES
 from router.channels.email_mime import mail_bytes
 from router.model import DAY, Alert, Delivered, DigestLine, DigestView
 from router.render import Templates
@@ -25,6 +27,13 @@ def entry(
 ) -> DigestLine:
     return DigestLine(
         each, each.labels["severity"], fired, note, is_new, opens_at, "prod", "https://am.example"
+    )
+
+
+def jobs(count: int) -> tuple[DigestLine, ...]:
+    return tuple(
+        entry(alert(alertname="KubeJobFailed", namespace=f"team-{n % 7}", job_name=f"nightly-{n}"))
+        for n in range(count)
     )
 
 
@@ -186,7 +195,106 @@ def test_a_digest_of_5000_alerts_is_a_mail_below_100_kb(wide: str, *, is_plain: 
     message = render(view, templates)
     assert message.fallback == is_plain
     assert "1000" in message.body["text"]
-    assert len(mail_bytes(message.body)) < 100_000
+    assert len(mail_bytes({**message.body, "attachment": ""})) < 100_000
+    assert len(message.body["attachment"].encode()) <= MAX_ATTACHED_BYTES + 1
+    assert "alerts.txt" in message.body["text"]
+
+
+@pytest.mark.parametrize("wide", _WIDE)
+def test_many_wide_identities_are_a_mail_below_100_kb(wide: str) -> None:
+    same = wide * (48 // len(wide))
+    lines = [entry(alert(alertname="Job", instance=f"{same}{n}"), is_new=n % 2 == 0) for n in range(2_000)]
+    body = render(DigestView(NOW - DAY, NOW, firing=tuple(lines))).body
+    assert len(mail_bytes({**body, "attachment": ""})) < 100_000
+    for words in (body["text"], unescape(body["html"])):
+        (more,) = re.findall(r"and (\d+) more", words)
+        assert words.count(same) + int(more) == 2_000
+        assert int(more) < 1_970
+
+
+def test_400_jobs_of_one_name_are_all_named() -> None:
+    body = render(DigestView(NOW - DAY, NOW, firing=jobs(400))).body
+    for words in (body["text"], unescape(body["html"])):
+        assert all(re.search(rf"\bnightly-{n}\b", words) for n in range(400))
+        assert "alerts.txt" not in words
+    assert body["attachment"] == ""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [jobs(3_000), tuple(entry(alert(alertname=f"nightly-{n}")) for n in range(100))],
+    ids=["identities", "entries"],
+)
+def test_a_digest_that_leaves_something_out_has_a_file(lines: tuple[DigestLine, ...]) -> None:
+    body = render(DigestView(NOW - DAY, NOW, firing=lines)).body
+    note = "Not all alerts fit into this mail. The attached file alerts.txt has each of them in one line."
+    assert body["text"].count(note) == body["html"].count(note) == 1
+    assert body["text"].index(note) < body["text"].index("STILL FIRING")
+    attached = body["attachment"].splitlines()
+    assert attached[0].startswith("Alert digest, Fri 20 Nov 09:00 to Sat 21 Nov 09:00, Europe/Berlin: ")
+    assert f"Still firing: {len(lines)}" in attached
+    assert sum("nightly-" in each for each in attached[1:]) == len(lines)
+
+
+def test_the_file_of_a_digest_counts_what_is_beyond_its_size() -> None:
+    notes = {"summary": "s" * 900}
+    lines = tuple(entry(alert(annotations=notes, alertname="Job", instance=f"i{n}")) for n in range(4_000))
+    attached = render(DigestView(NOW - DAY, NOW, firing=lines)).body["attachment"]
+    assert len(attached.encode()) <= MAX_ATTACHED_BYTES + 1
+    (more,) = re.findall(r"^and (\d+) more lines$", attached, re.MULTILINE)
+    assert attached.count("[critical] Job") + int(more) == 4_000
+
+
+def own_templates(folder: Path, text: str, html: str) -> Templates:
+    (folder / "digest.txt.j2").write_text(f"{{% block body %}}{text}{{% endblock %}}")
+    (folder / "digest.html.j2").write_text(f"{{% block body %}}{html}{{% endblock %}}")
+    return Templates(levels=LEVELS, timezone="Europe/Berlin", directory=folder)
+
+
+_LOOP = "{% for section in sections %}{{ section.title }} {% for entry in section.entries %}- {{ entry.name }} {% endfor %}"
+
+
+def test_a_template_without_others_has_their_counts_at_its_end(tmp_path: Path) -> None:
+    loop = f"{_LOOP}{{% endfor %}}"
+    templates = own_templates(tmp_path, loop, f"<html><body>{loop}</body></html>")
+    lines = tuple(entry(alert(alertname=f"<A{n:03}>")) for n in range(100))
+    message = render(
+        DigestView(NOW - DAY, NOW, firing=lines, ended=(entry(alert(alertname="B", resolved=True)),)),
+        templates,
+    )
+    assert not message.fallback
+    assert message.body["html"].count("</body>") == 1
+    for words in (message.body["text"], unescape(message.body["html"])):
+        assert len(set(re.findall(r"- <A\d{3}>", words))) == 39
+        assert words.count("Still firing: and 61 critical: <A039>, ") == 1
+        assert "alerts.txt" in words
+    assert "A099" in message.body["attachment"]
+
+
+def test_a_template_with_others_has_their_counts_once(tmp_path: Path) -> None:
+    loop = f"{_LOOP}{{% for each in section.others %}}plus {{{{ each }}}}{{% endfor %}}{{% endfor %}}"
+    templates = own_templates(tmp_path, loop, loop)
+    lines = tuple(entry(alert(alertname=f"<A{n:03}>")) for n in range(100))
+    body = render(DigestView(NOW - DAY, NOW, firing=lines), templates).body
+    for words in (body["text"], unescape(body["html"])):
+        assert words.count("60 critical: <A040>, ") == 1
+
+
+def test_a_template_that_takes_much_room_keeps_its_entries(tmp_path: Path) -> None:
+    """Of the names of the alerts, fewer are shown."""
+    each = f"{{% for each in entry.identities %}}<p class='{'x' * 400}'>{{{{ each }}}}</p>{{% endfor %}}"
+    loop = f"{{% for section in sections %}}{{% for entry in section.entries %}}{{{{ entry.name }}}} {each}"
+    html = f"{loop}{{% if entry.unlisted %}}and {{{{ entry.unlisted }}}} more{{% endif %}}{{% endfor %}}{{% endfor %}}"
+    templates = own_templates(tmp_path, f"{_LOOP}{{% endfor %}}", html)
+    lines = (*jobs(400), *(entry(alert(alertname=f"Rule{n}", severity="info")) for n in range(20)))
+    body = render(DigestView(NOW - DAY, NOW, firing=lines), templates).body
+    assert len(mail_bytes({**body, "attachment": ""})) < 100_000
+    words = unescape(body["html"])
+    assert all(f"Rule{n} " in words for n in range(20))
+    (more,) = re.findall(r"and (\d+) more", words)
+    assert len(re.findall(r"nightly-\d+", words)) + int(more) == 400
+    assert int(more) < 350
+    assert "nightly-399" in body["attachment"]
 
 
 @settings(deadline=None)

@@ -248,13 +248,49 @@ def test_the_headline_names_something_though_nothing_fires(lists: Any, headline:
     assert (shown["headline"], shown["color"]) == (headline, color)
 
 
-def test_what_an_entry_does_not_list_is_counted() -> None:
-    (entry,) = entries(firing=jobs(150))
-    assert len(entry.identities) + entry.unlisted == 150
-    assert entry.listed.endswith(f", and {entry.unlisted} more")
+def test_identities_fill_the_room_of_a_mail() -> None:
+    (entry,) = entries(firing=jobs(400))
+    assert (len(entry.identities), entry.unlisted) == (400, 0)
     (wide,) = entries(firing=[line(instance=f"{n}" + "x" * 300) for n in range(20)])
-    assert wide.unlisted > 0
-    assert len(wide.listed) < 900
+    assert (len(wide.identities), wide.unlisted) == (20, 0)
+
+
+def test_what_an_entry_does_not_list_is_counted() -> None:
+    (entry,) = entries(firing=jobs(5_000))
+    assert len(entry.identities) > 400
+    assert len(entry.identities) + entry.unlisted == 5_000
+    assert entry.listed.endswith(f", and {entry.unlisted} more")
+
+
+def test_a_long_entry_takes_no_room_from_others() -> None:
+    """The names of many alerts fill what the entries leave."""
+    several = [line(f"Rule{n}", level="info") for n in range(30)]
+    shown = entries(firing=[*[replace(each, level="critical") for each in jobs(2_000)], *several])
+    assert len(shown) == 31
+    assert len(shown[0].identities) > 200
+
+
+def test_labels_without_room_are_counted() -> None:
+    labels: dict[str, Any] = {f"label{n}": "x" * 60 for n in range(9)}
+    (entry,) = entries(firing=[line(**labels)])
+    assert len(entry.labels) == 5
+    assert entry.more_labels == "and 4 more labels"
+    labels = {
+        "label1": "y" * 100,
+        "label2": "x" * 100,
+        "label3": "x" * 100,
+        "label4": "x" * 90,
+        "label5": "z",
+    }
+    (entry,) = entries(firing=[line(**labels)])
+    assert entry.more_labels == "and 1 more label"
+
+
+def test_labels_shown_elsewhere_take_no_room() -> None:
+    """The name and the severity of an entry are not among its labels."""
+    shown: dict[str, Any] = {"stage": "live", "team": "y" * 90, "tier": "x" * 90, "zone": "z" * 90}
+    (entry,) = entries(firing=[line("N" * 300, level="s" * 300, **shown)])
+    assert (set(entry.labels), entry.more_labels) == (set(shown), "")
 
 
 @pytest.mark.parametrize("names", [1, 30, 700, 5_000])
