@@ -10,6 +10,7 @@ from router.channels.discord_layout import MARKDOWN as DISCORD
 from router.channels.drawing import tag
 from router.channels.drawing_text import text_of
 from router.channels.layout import TextFormat
+from router.channels.pagerduty_details import details_of
 from router.channels.slack_mrkdwn import MRKDWN, plain_text
 from router.channels.teams_card import MARKDOWN as TEAMS
 from router.channels.telegram_html import HTML
@@ -77,6 +78,17 @@ def test_rendering_a_long_text_is_linear(name: str, mark: str) -> None:
         return channel.render(there, conversation(alert(annotations=notes, instance=mark * count)), TEMPLATES)
 
     assert_linear(render, 1_500)
+
+
+def test_pagerduty_details_of_many_alerts_are_linear() -> None:
+    count = 1_000
+    alerts = [
+        alert(instance=f"i{number}", annotations={"summary": "s", "description": f"{number} {'d' * 2_000}"})
+        for number in range(count * _TIMES_LONGER)
+    ]
+    few, many = conversation(*alerts[:count]), conversation(*alerts)
+    values = {about: TEMPLATES.values(talk) for about, talk in ((count, few), (len(alerts), many))}
+    assert_linear(lambda size: details_of(few if size == count else many, values[size], 400_000), count)
 
 
 @pytest.mark.parametrize("name", FORMATS)
