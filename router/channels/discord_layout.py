@@ -30,7 +30,9 @@ _TOO_LONG_CHARS = 120
 # https://support.discord.com/hc/en-us/articles/210298617: characters of markup and mentions. Addresses are matched
 # first and stay as they are, because Discord applies no markup within them, and a backslash would break them.
 _MARKUP = re.compile(r"((?<!\w)https?://[^\s<]+)|[\\*_~`|<>\[\]#@]", re.IGNORECASE)
-_LINK = re.compile(r"\[([^\]\n]+)\]\(<(https?:[^>\s]+)>\)")
+# An escaped character comes first, so that an escaped bracket begins no link. No part of a link matches the beginning of
+# another one, and repetition is possessive: a search takes time in proportion to the text.
+_LINK = re.compile(r"\\.|\[(?P<label>(?:\\.|[^\[\]\\\n])++)\]\(<(?P<url>https?:[^<>\s]++)>\)")
 # These characters would end the address of a linked text, so they are percent-encoded.
 _LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\"}
 
@@ -43,8 +45,13 @@ def escape(text: str) -> str:
     return _MARKUP.sub(lambda match: match[1] or f"\\{match[0]}", clean(text))
 
 
+def _untagged(text: str) -> str:
+    """Return text with the address of each link after its words."""
+    return _LINK.sub(lambda match: f"{match['label']}: {match['url']}" if match["url"] else match[0], text)
+
+
 MARKDOWN = TextFormat(
-    escape, re.compile(r"\\."), untagged=lambda text: _LINK.sub(r"\1: \2", text), link=lambda name, address: f"[{name}](<{address.translate(_LINKED)}>)",
+    escape, re.compile(r"\\."), untagged=_untagged, link=lambda name, address: f"[{name}](<{address.translate(_LINKED)}>)",
 )  # fmt: skip
 
 

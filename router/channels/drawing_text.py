@@ -12,6 +12,8 @@ _PARAGRAPHS = {"details", "hr", "p", "pre"}
 _SPACED = {"fields", "links", "text", "thread"}
 _BAR = "┃ "
 _RULE = "-" * 40
+# The search begins only at the first of several spaces, so that many of them take no more than one look each.
+_LINE_END = re.compile(r"(?<![ \t])[ \t]++(?=\n)")
 
 
 def text_of(drawing: str) -> str:
@@ -109,4 +111,4 @@ class _Reader(HTMLParser):
 
 def _tidy(text: str) -> str:
     """Return a text with no spaces at the ends of lines, and at most one empty line between two others."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n)", "", text)).strip("\n")
+    return re.sub(r"\n{3,}", "\n\n", _LINE_END.sub("", text)).strip("\n")

@@ -5,6 +5,7 @@ PagerDuty shows each detail as a row: its name, and its text or JSON. https://de
 
 import json
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any
 from router.model import SECOND, Conversation, Labels, Millis, ShownAlert, Status
 from router.render.formatter import common
 from router.render.view import AlertView, annotations_of
-from router.render.words import clip, counted, listed_labels
+from router.render.words import clip, counted, listed_labels, web_address
 
 _MAX_ROW_CHARS = 500
 _MAX_NAME_CHARS = 100
@@ -37,7 +38,7 @@ class _Extent:
 
     descriptions: bool = True
     notes: bool = True
-    """Their annotations beside summary and description."""
+    """Their annotations beside summary and description, and their links."""
     alerts: bool = True
     """Every alert as JSON, with its labels."""
 
@@ -65,8 +66,12 @@ class _LeftOut:
         return f"{', '.join(f'{count} {what}' for what, count in self.counts.items())}: {why}"
 
 
-def details_of(conversation: Conversation, values: Mapping[str, Any], room: int) -> dict[str, Any]:
-    """Return the details, in ``room`` bytes of JSON: texts by name, and the list ``alerts``.
+def details_of(
+    conversation: Conversation, values: Mapping[str, Any], room: int
+) -> tuple[dict[str, Any], bool]:
+    """Return the details, in ``room`` bytes of JSON, and whether they have the links of every alert.
+
+    The details are texts by name, and the list ``alerts``.
 
     If they are too long, the descriptions of the alerts are left out, then their other annotations, then their JSON, and
     at last rows. The text ``left out`` counts them.
@@ -76,8 +81,8 @@ def details_of(conversation: Conversation, values: Mapping[str, Any], room: int)
     for extent in _EXTENTS:
         details = _details(conversation, values, extent)
         if _size(details) <= room:
-            return details
-    return cut_details(details, room, "the event would be larger than 512 KB")
+            return details, extent.alerts and extent.notes
+    return cut_details(details, room, "the event would be larger than 512 KB"), False
 
 
 def cut_details(details: Mapping[str, Any], room: int, why: str) -> dict[str, Any]:
@@ -113,10 +118,9 @@ def _details(conversation: Conversation, values: Mapping[str, Any], extent: _Ext
         "resolved": "\n".join(map(_row, values["resolved"])),
     }
     texts = _texts(values, extent)
+    message_links = frozenset(address for _, address in values["links"])
     rest = {"labels": listed_labels(values["common_labels"])}
-    named = {
-        f"annotation {name}" if name in _OWN_NAMES else name: shortened(text) for name, text in texts.items()
-    }
+    named = {f"annotation {name}" if name in _OWN_NAMES else name: text for name, text in texts.items()}
     listed = [
         *conversation.firing,
         *(each for each in conversation.listed if each.alert.status is Status.RESOLVED),
@@ -128,14 +132,39 @@ def _details(conversation: Conversation, values: Mapping[str, Any], extent: _Ext
         "status": own.pop("status"),
         _LEFT_OUT: left_out.text("the event would be larger than 512 KB") if left_out.counts else "",
         **own, **named, **{name: shortened(text) for name, text in rest.items()},
-        "alerts": [_as_json(each, extent, values["links"].source) for each in listed] if extent.alerts else [],
+        "alerts": [_as_json(each, extent, message_links) for each in listed] if extent.alerts else [],
     }  # fmt: skip
     return {name: value for name, value in details.items() if value}
 
 
+@dataclass(slots=True)
+class _Text:
+    """Collects the lines of a text until it is as long as it is shown, and counts the characters of the rest."""
+
+    kept: list[str] = field(default_factory=list)
+    chars: int = 0
+    """Of all lines and the line breaks between them."""
+
+    def add(self, line: str) -> None:
+        if not line:
+            return
+        if self.chars <= _MAX_TEXT_CHARS:
+            self.kept.append(line)
+        self.chars += len(line) + bool(self.chars)
+
+    def __str__(self) -> str:
+        return shortened("\n".join(self.kept), chars=self.chars)
+
+
 def _texts(values: Mapping[str, Any], extent: _Extent) -> dict[str, str]:
-    """Return annotations by name: what all alerts share as it is, the rest after the names of the alerts that have it."""
-    texts = {"summary": values["summary"], "description": values["description"], **values["notes"]}
+    """Return annotations by name: what all alerts share as it is, the rest after the names of the alerts that have it.
+
+    A text has at most ``_MAX_TEXT_CHARS`` characters, and a count of what is missing.
+    """
+    texts: dict[str, _Text] = defaultdict(_Text)
+    shared = {"summary": values["summary"], "description": values["description"], **values["notes"]}
+    for name, text in shared.items():
+        texts[name].add(text)
     owners: dict[tuple[str, str], list[str]] = {}
     alerts: Sequence[AlertView] = values["alerts"]
     for alert in alerts:
@@ -145,9 +174,8 @@ def _texts(values: Mapping[str, Any], extent: _Extent) -> dict[str, str]:
         for each in notes.items():
             owners.setdefault(each, []).append(alert.brief)
     for (name, text), briefs in owners.items():
-        row = f"{counted([clip(each, _MAX_NAME_CHARS) for each in briefs], _MAX_NAMES)}: {text}"
-        texts[name] = "\n".join(filter(None, [texts.get(name), row]))
-    return texts
+        texts[name].add(f"{counted([clip(each, _MAX_NAME_CHARS) for each in briefs], _MAX_NAMES)}: {text}")
+    return {name: str(text) for name, text in texts.items()}
 
 
 def _row(alert: AlertView) -> str:
@@ -180,14 +208,23 @@ def _count(listed: Sequence[ShownAlert], *, descriptions: bool) -> int:
     )
 
 
-def _as_json(shown: ShownAlert, extent: _Extent, source: str) -> dict[str, Any]:
-    """Return an alert for programs. :param source: the address that the event has as a link already"""
+def _as_json(shown: ShownAlert, extent: _Extent, message_links: frozenset[str]) -> dict[str, Any]:
+    """Return an alert for programs. Its runbook, and a dashboard that an annotation names, are among its annotations.
+
+    :param message_links: the addresses that the event has as links already
+    """
     alert = shown.alert
+    links = {name: web_address(alert.links.get(name, "")) for name in ("dashboard", "panel")}
     details: dict[str, Any] = {
         "status": alert.status.value,
         "labels": dict(alert.labels),
         "annotations": _annotations(annotations_of(alert), extent),
-        "source": alert.generator_url if extent.notes and alert.generator_url != source else "",
+        "source": alert.generator_url if extent.notes and alert.generator_url not in message_links else "",
+        "links": {
+            name: address
+            for name, address in links.items()
+            if extent.notes and address and address not in message_links
+        },
         "since": "" if alert.starts_at is None else rfc3339(alert.starts_at),
         "note": alert.note if alert.status is Status.RESOLVED else "",
     }
@@ -202,9 +239,13 @@ def _annotations(annotations: Labels, extent: _Extent) -> dict[str, str]:
     }
 
 
-def shortened(text: str, most: int = _MAX_TEXT_CHARS) -> str:
-    """Return a text; after ``most`` characters of it a count of what is missing."""
-    return text if len(text) <= most else f"{text[:most].rstrip()}… ({len(text) - most} more characters)"
+def shortened(text: str, most: int = _MAX_TEXT_CHARS, *, chars: int | None = None) -> str:
+    """Return a text; after ``most`` characters of it a count of what is missing.
+
+    :param chars: how many characters the whole text has, if ``text`` is only its beginning
+    """
+    chars = len(text) if chars is None else chars
+    return text if chars <= most else f"{text[:most].rstrip()}… ({chars - most} more characters)"
 
 
 def _size(value: Any) -> int:

@@ -27,6 +27,7 @@ _MAX_READABLE_BYTES = 16_384
 """What the details get after a refusal, which may come from a proxy with a lower limit."""
 _MAX_READABLE_TEXT_CHARS = 1_500
 _MAX_READABLE_LINKS, _MAX_READABLE_ADDRESS_BYTES = 6, 1_024
+_IN_LIST, _NOT_SHOWN = "are in the list of alerts", "are left out"
 _DEFAULT_SUMMARY = "Unnamed alert"  # PagerDuty refuses an empty one
 _SEVERITIES = ("critical", "error", "warning", "info")
 _COMPONENT_LABELS = ("component", "service", "app", "job")
@@ -45,7 +46,7 @@ def render_event(conversation: Conversation, templates: Templates) -> tuple[dict
     values = templates.values(conversation)
     summary, fallback = _summary(templates, values)
     payload = _payload(conversation, values, summary, templates.levels)
-    links, about_links = _links(values)
+    links, too_long, hidden = _links(values)
     body = {
         "event_action": "trigger",
         "dedup_key": dedup_key,
@@ -54,10 +55,11 @@ def render_event(conversation: Conversation, templates: Templates) -> tuple[dict
         "client": "alert-router",
         "client_url": values["external_url"] if _size(values["external_url"]) <= _MAX_ADDRESS_BYTES else "",
     }
-    texts: dict[str, Any] = {"links": about_links} if about_links else {}
     numbers = {"counts": _counts(conversation)}
-    room = _MAX_EVENT_BYTES - _size(body) - _size(texts) - _size(numbers)
-    details = details_of(conversation, values, room)
+    longest = _about_links(too_long, hidden, in_list=True)
+    room = _MAX_EVENT_BYTES - _size(body) - _size(longest) - _size(numbers)
+    details, in_list = details_of(conversation, values, room)
+    texts = _about_links(too_long, hidden, in_list=in_list)
     alerts = {"alerts": details.pop("alerts")} if "alerts" in details else {}
     payload["custom_details"] = {**details, **texts, **numbers, **alerts}
     return body, fallback
@@ -71,7 +73,8 @@ def smaller_events(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     payload, details = body["payload"], body["payload"]["custom_details"]
     event = {"event_action": body["event_action"], "dedup_key": body["dedup_key"]}
     required = {name: payload[name] for name in ("summary", "source", "severity")}
-    links = "\n".join(filter(None, [_links_as_text(body["links"]), details.get("links", "")]))
+    about_links = details.get("links", "").replace(_IN_LIST, _NOT_SHOWN)  # this event has no list of alerts
+    links = "\n".join(filter(None, [_links_as_text(body["links"]), about_links]))
     short = {
         name: text if name in {"firing", "resolved"} else shortened(str(text), _MAX_READABLE_TEXT_CHARS)
         for name, text in details.items()
@@ -112,8 +115,24 @@ def _size(value: Any) -> int:
     return len(json.dumps(value))
 
 
-def _links(values: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
-    """Return the links of the message and of single alerts, and words about those that are left out."""
+def _about_links(too_long: Sequence[str], hidden: int, *, in_list: bool) -> dict[str, str]:
+    """Return the detail about links that the event leaves out; an empty mapping if there is none.
+
+    :param too_long: the names of the message's links that are too long
+    :param hidden: how many links of single alerts there are besides those that the event has
+    :param in_list: the list of alerts has the links of single alerts
+    """
+    about = [f"too long to show: {', '.join(too_long)}"] if too_long else []
+    if hidden:
+        about.append(f"{hidden} more links of single alerts {_IN_LIST if in_list else _NOT_SHOWN}")
+    return {"links": "; ".join(about)} if about else {}
+
+
+def _links(values: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[str], int]:
+    """Return the links of the message and of single alerts, and what is left out.
+
+    That is: the names of the message's links that are too long, and the number of links of single alerts.
+    """
     message_links = {address: name for name, address in values["links"]}
     links = {address: name for address, name in message_links.items() if _size(address) <= _MAX_ADDRESS_BYTES}
     too_long = [name for address, name in message_links.items() if address not in links]
@@ -126,10 +145,8 @@ def _links(values: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
                 own.setdefault(address, clip(f"{name}: {alert.brief}", _MAX_LINK_CHARS))
     fitting = [address for address in own if _size(address) <= _MAX_OWN_ADDRESS_BYTES][:_MAX_OWN_LINKS]
     links |= {address: own[address] for address in fitting}
-    about = [f"too long to show: {', '.join(too_long)}"] if too_long else []
-    if more := len(own) - len(fitting):
-        about.append(f"{more} more links of single alerts are in the list of alerts")
-    return [{"href": address, "text": name} for address, name in links.items()], "; ".join(about)
+    shown = [{"href": address, "text": name} for address, name in links.items()]
+    return shown, too_long, len(own) - len(fitting)
 
 
 def _summary(templates: Templates, values: Mapping[str, Any]) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ _EMOJI = {
 }  # fmt: skip
 # https://docs.slack.dev/messaging/formatting-message-text
 _MRKDWN = re.compile(
-    r"""```(?P<block>[\s\S]+?)``` | `(?P<code>[^`\n]+)` | <(?P<url>https?:[^|>]+)(?:\|(?P<label>[^>]*))?>
+    r"""```(?P<block>[\s\S]+?)``` | `(?P<code>[^`\n]+)` | <(?P<url>https?:[^|<>]+)(?:\|(?P<label>[^<>]*))?>
     | \*(?P<bold>[^*\n]+)\* | (?<!\w)_(?P<italic>[^_\n]+)_(?!\w) | ~(?P<strike>[^~\n]+)~ | :(?P<emoji>[a-z0-9_+-]+):""",
     re.VERBOSE | re.ASCII,
 )

@@ -11,6 +11,7 @@ it is meant stays mrkdwn; another one becomes a rich_text block, which states it
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 from router.channels.layout import TextFormat
@@ -231,7 +232,7 @@ def _token(
     mark, start = token["mark"], token.start() + 1
     places = closers[mark]
     at = bisect_right(places, start)
-    if _STYLES[mark] in style or at == len(places) or "\n" in text[start : places[at]]:
+    if _STYLES[mark] in style or at == len(places) or text.find("\n", start, places[at]) >= 0:
         return [], start
     return _spans(text[start : places[at]], {**style, _STYLES[mark]: True}), places[at] + 1
 
@@ -275,10 +276,10 @@ def _split_mentions(elements: Iterable[Element]) -> Iterable[Element]:
 def _merged(elements: Iterable[Element]) -> list[Element]:
     """Return elements in which texts of one style that follow each other are one."""
     found: list[Element] = []
-    for each in elements:
-        last = found[-1] if found else {}
-        if each["type"] == last.get("type") == "text" and each.get("style") == last.get("style"):
-            last["text"] += each["text"]
+    for (kind, _), several in groupby(elements, key=lambda each: (each["type"], each.get("style"))):
+        if kind == "text":
+            first, *rest = several
+            found.append({**first, "text": "".join(each["text"] for each in [first, *rest])})
         else:
-            found.append(each)
+            found += several
     return found

@@ -41,12 +41,14 @@ _COLORS = {style: HEX_COLORS[color] for color, style in _STYLES.items()}
 
 # https://learn.microsoft.com/en-us/microsoftteams/platform/task-modules-and-cards/cards/cards-format#markdown-support
 _MARKUP = re.compile(r"[\\*_~`#<>\[\]()]")
-_LINK = re.compile(r"\[([^\]\n]+)\]\((https?:[^)\s]+)\)")
+# An escaped character comes first, so that an escaped bracket begins no link. No part of a link matches the beginning of
+# another one, and repetition is possessive: a search takes time in proportion to the text.
+_LINK_MARKUP = r"\[(?P<label>(?:\\.|[^\[\]\\\n])++)\]\((?P<url>https?:[^()\s]++)\)"
+_LINK = re.compile(rf"\\.|{_LINK_MARKUP}")
 # These characters would end the address of a linked text or mark it up, so they are percent-encoded.
 _LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\*~`"}
 _SHOWN = re.compile(
-    r"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\*
-    | \[(?P<label>[^\]\n]+)\]\((?P<url>https?:[^)\s]+)\)""",
+    rf"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])++)\*\* | {_LINK_MARKUP}""",
     re.VERBOSE,
 )
 
@@ -82,9 +84,14 @@ def _with_paragraphs(text: str) -> str:
     return re.sub(r"\n+", "\n\n", text)
 
 
-MARKDOWN = TextFormat(
-    escape, re.compile(r"\\."), _text_bytes, lambda text: _LINK.sub(lambda link: f"{link[1]}: {escape(link[2])}", text),
-)  # fmt: skip
+def _untagged(text: str) -> str:
+    """Return text with the address of each link after its words."""
+    return _LINK.sub(
+        lambda match: f"{match['label']}: {escape(match['url'])}" if match["url"] else match[0], text
+    )
+
+
+MARKDOWN = TextFormat(escape, re.compile(r"\\."), _text_bytes, _untagged)
 
 
 def card_of(words: Words, links: Sequence[tuple[str, str]]) -> Element:

@@ -19,11 +19,12 @@ MAX_UNITS = 4_096
 MAX_BYTES = 32_768
 
 _LINK = re.compile(r'<a href="(?P<url>[^"<>]*)">(?P<label>[^<>]*)</a>')
-_TAG = re.compile(r"</?[a-z-]+[^<>]*>")
+_TAG = re.compile(r"</?[a-z-][^<>]*>")
 # A name after an @ is a mention, which notifies people. An address is none, and has to stay as it is.
 _MENTION = re.compile(r"(?P<url>(?<!\w)https?://[^\s<]+)|(?<!\w)@(?=\w)")
 _NO_MENTION = "@\N{WORD JOINER}"
-_DRAWN = re.compile(rf"{_LINK.pattern} | <(?P<tag>[bisu]|code|pre)>(?P<inner>.*?)</(?P=tag)>".replace("<a h", r"<a\ h"), re.VERBOSE | re.DOTALL)  # fmt: skip
+# The text of an element ends before another element of its name, so that unclosed elements cost no search to the end each.
+_DRAWN = re.compile(rf"{_LINK.pattern} | <(?P<tag>[bisu]|code|pre)>(?P<inner>(?:(?!</?(?P=tag)>).)*+)</(?P=tag)>".replace("<a h", r"<a\ h"), re.VERBOSE | re.DOTALL)  # fmt: skip
 _DRAWN_AS = {"b": "strong", "i": "em", "u": "strong"}
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from router.channels.pagerduty import PagerDutyChannel, PagerDutyOptions, PagerDutySettings
 from router.channels.pagerduty_event import smaller_events
-from router.model import SECOND, Broken, Conversation, Delivered, Outcome, Rejected, Retry
+from router.model import SECOND, Alert, Broken, Conversation, Delivered, Outcome, Rejected, Retry
 from router.render import Templates
 from tests.unit.channels.drawings import drawn
 from tests.unit.channels.talk import (
@@ -205,6 +205,64 @@ def test_alerts_with_links_of_their_own_have_them_in_the_event() -> None:
     details = event["payload"]["custom_details"]
     assert details["links"] == "9 more links of single alerts are in the list of alerts"
     assert [each["source"] for each in details["alerts"][1:]] == [each.generator_url for each in several[1:]]
+
+
+def grafana(number: int, **annotations: str) -> Alert:
+    """Return an alert of Grafana that has three links of its own, and a runbook."""
+    links = {name: f"https://grafana.example/{name}/{number}/" for name in ("dashboard", "panel")}
+    notes = {"summary": "s", "runbook_url": f"https://runbooks.example/{number}/", **annotations}
+    source = f"https://grafana.example/alerting/{number}/"
+    return replace(alert(instance=f"n{number}", annotations=notes), generator_url=source, links=links)
+
+
+def test_links_of_single_alerts_without_room_are_in_the_list_of_alerts() -> None:
+    several = [grafana(number) for number in range(30)]
+    event = body(conversation(*several))
+    details = event["payload"]["custom_details"]
+    assert details["links"] == "96 more links of single alerts are in the list of alerts"
+    linked, listed = {each["href"] for each in event["links"]}, json.dumps(details["alerts"])
+    addresses = {
+        address
+        for each in several
+        for address in (each.generator_url, each.annotations["runbook_url"], *each.links.values())
+    }
+    assert len(addresses - linked) == 96
+    assert [address for address in addresses - linked if address not in listed] == []
+    assert details["alerts"][7]["links"] == several[7].links
+
+
+@pytest.mark.parametrize("label_bytes", [0, 900], ids=["without annotations", "without a list"])
+def test_links_that_the_event_has_nowhere_are_said_to_be_left_out(label_bytes: int) -> None:
+    notes = {"description": "d" * 500, "impact": "i" * 900}
+    several = [
+        replace(each, labels={**each.labels, "long": f"{number}{'x' * label_bytes}"})
+        for number in range(600)
+        for each in [grafana(number, **{name: f"{number}{text}" for name, text in notes.items()})]
+    ]
+    event = body(conversation(*several))
+    details = event["payload"]["custom_details"]
+    assert ("alerts" in details) is (label_bytes == 0)
+    assert details["links"] == "2376 more links of single alerts are left out"
+    assert "https://grafana.example/panel/599/" not in json.dumps(event)
+
+
+def test_a_smaller_event_does_not_point_to_a_list_that_it_lacks() -> None:
+    readable, _ = smaller_events(body(conversation(*(grafana(number) for number in range(30)))))
+    details = readable["payload"]["custom_details"]
+    assert "alerts" not in details
+    assert details["links"].endswith("96 more links of single alerts are left out")
+
+
+def test_a_text_of_many_alerts_counts_what_it_leaves_out() -> None:
+    """The count is the same as that of the whole text."""
+    notes = [f"{number:03} {'d' * 400}" for number in range(200)]
+    several = [
+        alert(instance=f"i{number}", annotations={"summary": "s", "description": note})
+        for number, note in enumerate(notes)
+    ]
+    text = body(conversation(*several))["payload"]["custom_details"]["description"]
+    whole = "\n".join(f"i{number}: {note}" for number, note in enumerate(notes))
+    assert text == f"{whole[:20_000]}… ({len(whole) - 20_000} more characters)"
 
 
 def test_an_address_that_no_browser_opens_is_no_link() -> None:
