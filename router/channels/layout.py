@@ -169,7 +169,7 @@ class TextFormat:
 
         :raises TemplateError: the template failed
         """
-        names = [min(self.size(each.brief), _MAX_NAME_UNITS) + 2 for each in alerts]
+        names = [self.size(self.name_of(each)) + 2 for each in alerts]
         left = [*accumulate(reversed(names), initial=0)][::-1]
         most = max(_MAX_ALERT_UNITS, room // max(1, len(alerts)))
         kept: list[str] = []
@@ -195,11 +195,15 @@ class TextFormat:
         room -= self.size(head) + _COUNT_UNITS
         shown: list[str] = []
         for number, alert in enumerate(alerts):
-            name = self.short(alert.brief, _MAX_NAME_UNITS)
+            name = self.name_of(alert)
             if (room := room - self.size(name) - 2) < 0:
                 return [head + ", ".join([*shown, "and " * bool(shown) + self._by_name(alerts[number:])])]
             shown.append(name)
         return [head + ", ".join(shown)]
+
+    def name_of(self, alert: AlertView) -> str:
+        """Return the name that :meth:`others` has for an alert."""
+        return self.short(alert.brief, _MAX_NAME_UNITS)
 
     def _by_name(self, alerts: Sequence[AlertView]) -> str:
         """Return how many alerts of each name there are; in ``_COUNT_UNITS`` units."""

@@ -18,7 +18,7 @@ from router.channels.slack_errors import (
     is_transient,
     is_unknown,
 )
-from router.channels.slack_mrkdwn import entities, fenced, text_of
+from router.channels.slack_mrkdwn import entities, fenced, markup_argument, text_of
 from router.channels.slack_plain import has_buttons, plain_pages, without_buttons
 from router.model import MINUTE, SECOND, Broken, Call, Conversation, Millis, Outcome, Rejected, Retry
 
@@ -249,6 +249,10 @@ class SlackAttempt:
             self._made += 1
         else:
             self.unpaid.append(_CALL_KINDS[method])
+        # An edit has no such argument: https://docs.slack.dev/reference/methods/chat.update. It needs none, because it
+        # sends no notification, and the message shows its blocks.
+        if method == "chat_postMessage":
+            arguments |= markup_argument(arguments)
         return await getattr(self._client, method)(**arguments)
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag, thread
 from router.channels.drawing_text import text_of
+from router.channels.slack_mrkdwn import markup_argument
 
 _EMOJI = {
     "fire": "🔥", "white_check_mark": "✅", "warning": "⚠️", "red_circle": "🔴", "large_orange_circle": "🟠",
@@ -37,8 +38,9 @@ def draw(message: SentMessage) -> Markup:
 
 
 def notification(body: Mapping[str, Any]) -> str:
-    """Return the text that Slack shows in notifications."""
-    return text_of(mrkdwn(body.get("text", "")))
+    """Return the text that Slack shows in notifications. Beside blocks, it is sent without markup."""
+    text = str(body.get("text", ""))
+    return text_of(mrkdwn(text)) if markup_argument(body).get("mrkdwn", True) else _unescaped(text)
 
 
 def mrkdwn(text: str) -> Markup:

@@ -1,8 +1,6 @@
-"""Lays out Slack messages: blocks within Slack's limits, and numbered replies for the text that exceeds them."""
+"""Lays out Slack messages: blocks within Slack's limits. What exceeds them is in :mod:`router.channels.slack_replies`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from router.channels.layout import HEX_COLORS, MAX_TITLE_UNITS, by_status
@@ -17,6 +15,7 @@ from router.channels.slack_mrkdwn import (
     unescape,
 )
 from router.channels.slack_plain import plain_of
+from router.channels.slack_replies import AlertRow, numbered_replies
 from router.model import Conversation
 from router.render import Words
 from router.render.view import AlertView
@@ -32,17 +31,12 @@ MAX_URL_CHARS = 3_000
 # Sections are filled, so a message within this limit has far fewer than the 50 blocks that are allowed:
 # https://docs.slack.dev/reference/block-kit/blocks
 MAX_MESSAGE_CHARS = 12_000
-# The message and its numbered replies. The last reply counts what does not fit.
-MAX_MESSAGES = 20
 
 # Limits of the texts that are in a message once, so that there is always room for alerts.
 MAX_LABELS_CHARS, MAX_CONTEXT_CHARS, _MAX_LINKS_CHARS = 1_500, 500, 3_000
 _MAX_ALERT_CHARS = 600  # so that one alert doesn't fill the message
 _REST_LINE_CHARS = 80  # reserved for the line that counts the other alerts
 _CUT_MARK = "… (full text in the thread)"
-
-# Limits of a numbered reply. They leave room for its number and for the line that counts what is not shown.
-_SECTIONS_PER_REPLY, _REPLY_SECTION_CHARS, _UNSHOWN_CHARS = 4, 2_400, 500
 
 # https://docs.slack.dev/reference/block-kit/block-elements/button-element
 _MAX_BUTTON_CHARS = 75
@@ -53,7 +47,6 @@ _ANGLES = {
     ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
 }
 _NOT_COUNTED = {"type", "action_id"}
-_Row = Callable[[AlertView], str]
 
 
 def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
@@ -101,7 +94,7 @@ def message_of(words: Words, conversation: Conversation) -> dict[str, Any]:
         "thread_blocks": blocks_of(news),
         # Slack sends no notification for an edit, so the reply about new firing alerts is also shown in the channel.
         "broadcast": bool(values["new_firing"]),
-        "parts": _parts(conversation, cut, rest, row),
+        "parts": numbered_replies(conversation, cut, rest, row),
     }
 
 
@@ -119,7 +112,7 @@ def top_of(text: str, color: str, blocks: Sequence[Mapping[str, Any]]) -> dict[s
     }
 
 
-def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list[str], list[AlertView]]:
+def _shared_out(alerts: Sequence[AlertView], row: AlertRow, room: int) -> tuple[list[str], list[AlertView]]:
     """Return the rows that fit the message, and the alerts that the replies show: those that the message cuts or leaves
     out.
 
@@ -138,66 +131,6 @@ def _shared_out(alerts: Sequence[AlertView], row: _Row, room: int) -> tuple[list
         if len(whole) > _MAX_ALERT_CHARS:
             cut.append(alert)
     return rows, [*cut, *alerts[len(rows) :]]
-
-
-def _parts(
-    conversation: Conversation, cut: Sequence[str], alerts: Sequence[AlertView], row: _Row
-) -> list[dict[str, Any]]:
-    """Return the numbered replies, 2/n to n/n, each within the limits of a message. A text that is too long for one
-    section continues in the next. If the replies are full, the last line counts the rest by alert name.
-
-    :param cut: texts that the message cuts
-    :param alerts: alerts that the message cuts or leaves out
-    """
-    if conversation.remote.get("sealed", conversation.version) != conversation.version:
-        # Earlier replies stay as they are; only new alerts are added.
-        cut, alerts = (), [alert for alert in alerts if alert.news]
-    sections: list[str] = []
-    # A growing duration would change every reply at every update, so it is left out.
-    steady = (row(alert if alert.ended else replace(alert, lasted="")) for alert in alerts)
-    for number, text in enumerate(chain(cut, steady)):
-        if left := _placed(text, sections):
-            placed = number + (left != text)
-            sections.append(
-                _unshown("" if left == text else left, cut[placed:], alerts[max(0, placed - len(cut)) :])
-            )
-            break
-    count = min(MAX_MESSAGES - 1, -(-len(sections) // _SECTIONS_PER_REPLY))
-    parts = []
-    for number in range(count):
-        last = None if number == count - 1 else (number + 1) * _SECTIONS_PER_REPLY
-        position = f"{number + 2}/{count + 1}"
-        texts = sections[number * _SECTIONS_PER_REPLY : last]
-        texts[0] = f"*{position}*\n{texts[0]}"
-        blocks = [block for text in texts for block in _section(text)]
-        parts.append({"text": f"Continued: {position}", "blocks": blocks})
-    return parts
-
-
-def _placed(text: str, sections: list[str]) -> str:
-    """Add a text to the last section if it fits there whole, otherwise to new sections. Return what does not fit."""
-    if sections and len(sections[-1]) + 1 + len(text) <= _REPLY_SECTION_CHARS:
-        sections[-1] += "\n" + text
-        return ""
-    while text and len(sections) < (MAX_MESSAGES - 1) * _SECTIONS_PER_REPLY:
-        taken, text = MRKDWN.split(text, _REPLY_SECTION_CHARS)
-        if taken.strip():
-            sections.append(taken)
-    return text
-
-
-def _unshown(left: str, cut: Sequence[str], alerts: Sequence[AlertView]) -> str:
-    """Return the lines that count what the replies leave out.
-
-    :param left: the end of a text that was begun
-    :param cut: other texts
-    :param alerts: alerts, which are named as far as there is room
-    """
-    characters = len(left) + sum(map(len, cut))
-    counts = (
-        [f"… not shown because the message is full: {characters} characters of text"] if characters else []
-    )
-    return "\n".join([*counts, *MRKDWN.others(alerts, _UNSHOWN_CHARS)])
 
 
 def _more(rest: Sequence[AlertView]) -> list[str]:

@@ -111,6 +111,18 @@ def blocks_of(text: str) -> list[Element]:
     return [] if is_literal(text) else [block_of(text)]
 
 
+def markup_argument(message: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the argument ``mrkdwn`` of a message to post: no markup counts in its text if it has blocks.
+
+    Slack then shows the blocks, but notifications and screen readers have the text, in which the marks of an alert would
+    format. Without blocks the text itself is shown: its markup is that of a template, or a code block.
+
+    https://docs.slack.dev/reference/methods/chat.postMessage, and for incoming webhooks
+    https://api.slack.com/reference/messaging/payload
+    """
+    return {"mrkdwn": False} if message.get("blocks") else {}
+
+
 def plain_text(text: str) -> str:
     """Return what a reader sees of a text, without markup and entities; a link has its address."""
     return "\n".join(_plain(each) for each in _elements(text))

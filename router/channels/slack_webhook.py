@@ -18,7 +18,7 @@ from router.channels.base import ChannelSpec, StormOptions, destination_key, is_
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, HttpTransport, StatusTable
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.channels.slack import CHANNEL_RATE, SHARED_LIMITS, SlackSettings
-from router.channels.slack_mrkdwn import MRKDWN, fenced
+from router.channels.slack_mrkdwn import MRKDWN, fenced, markup_argument
 from router.channels.slack_plain import has_buttons, without_buttons
 from router.channels.slack_webhook_layout import STORM_ROOM, message_of, storm_message_of
 from router.model import (
@@ -143,7 +143,8 @@ class SlackWebhookChannel:
 
     async def _request(self, url: str, message: Mapping[str, Any], conversation: Conversation) -> Outcome:
         # https://docs.slack.dev/messaging/unfurling-links-in-messages
-        data = json.dumps({**message, "unfurl_links": False, "unfurl_media": False}).encode()
+        whole = {**message, **markup_argument(message), "unfurl_links": False, "unfurl_media": False}
+        data = json.dumps(whole).encode()
         headers = {"Content-Type": "application/json"}
         answer = await self._http.request("POST", url, data=data, headers=headers, body_matters=False)
         if answer.is_success:

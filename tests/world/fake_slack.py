@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.world.fake_server import CLOSE, HANG, LOST_ANSWER, FakeServer, Fault, differences, http
-from tests.world.slack_reader import read_block, read_mrkdwn
+from tests.world.slack_reader import read_block, read_text
 
 TOKEN = "xoxb-fake"  # not a token of anything
 _MENTION = re.compile(r"<[!@#][^>]*>")
@@ -36,6 +36,8 @@ class Posted:
     blocks: list[dict[str, Any]]
     attachments: list[dict[str, Any]]
     metadata: dict[str, Any] = field(default_factory=dict)
+    mrkdwn: bool = True
+    """Whether markup in ``text`` counts."""
     edits: int = 0
     thread: list["Posted"] = field(default_factory=list)
     broadcasts: int = 0
@@ -59,8 +61,13 @@ class Posted:
     def read(self) -> str:
         """What its readers see, with formats written out."""
         inner = [block for each in self.attachments for block in each.get("blocks", [])]
-        top = [] if self.blocks else [read_mrkdwn(self.text)]
+        top = [] if self.blocks else [self.notification]
         return "\n".join([*top, *map(read_block, [*self.blocks, *inner])])
+
+    @property
+    def notification(self) -> str:
+        """What a notification and a screen reader say, with formats written out."""
+        return read_text(self.text, mrkdwn=self.mrkdwn)
 
     @property
     def mentions(self) -> list[str]:
@@ -197,7 +204,10 @@ class FakeSlack(FakeServer):
 
     def _post(self, channel: str, ts: str, body: dict[str, Any]) -> Posted:
         text, metadata = body.get("text", "")[:40_000], body.get("metadata", {})
-        posted = Posted(channel, ts, text, body.get("blocks", []), body.get("attachments", []), metadata)
+        mrkdwn = body.get("mrkdwn", True)
+        posted = Posted(
+            channel, ts, text, body.get("blocks", []), body.get("attachments", []), metadata, mrkdwn
+        )
         if parent := body.get("thread_ts"):
             self.messages[channel, parent].thread.append(posted)
             self.messages[channel, parent].broadcasts += bool(body.get("reply_broadcast"))
@@ -206,7 +216,12 @@ class FakeSlack(FakeServer):
         return posted
 
     def _edit(self, posted: Posted, body: dict[str, Any]) -> None:
-        """What an edit leaves out stays, except that text alone takes the blocks away."""
+        """What an edit leaves out stays, except that text alone takes the blocks away.
+
+        An edit has no argument ``mrkdwn``, so the markup of its text counts:
+        https://docs.slack.dev/reference/methods/chat.update
+        """
+        posted.mrkdwn = posted.mrkdwn or "text" in body
         posted.text = body.get("text", posted.text)
         posted.blocks = body.get("blocks", [] if "text" in body else posted.blocks)
         posted.attachments = body.get("attachments", posted.attachments)

@@ -15,7 +15,7 @@ from tests.world.fake_slack import FakeSlack, Posted, Want
 
 SECRET = "webhook-of-nobody"
 _PATH = f"/services/T0/B0/{SECRET}"
-_KEYS = {"text", "blocks", "attachments", "channel", "unfurl_links", "unfurl_media"}
+_KEYS = {"text", "blocks", "attachments", "channel", "mrkdwn", "unfurl_links", "unfurl_media"}
 
 
 def refusal(code: str, status: int = 400) -> Fault:
@@ -73,6 +73,7 @@ class FakeSlackWebhook(FakeServer):
                 body["text"],
                 body["blocks"],
                 body["attachments"],
+                mrkdwn=body.get("mrkdwn", True),
             )
         )
         return web.Response(text="ok")

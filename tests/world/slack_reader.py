@@ -38,6 +38,15 @@ def read_mrkdwn(text: str) -> str:
     return re.sub("\x00(\\d+)\x01", lambda match: kept[int(match[1])], _INVISIBLE.sub("", _decoded(text)))
 
 
+def read_text(text: str, *, mrkdwn: bool) -> str:
+    """Return what a reader sees of the text of a message, where that is shown: in a notification, by a screen reader, and
+    in a message without blocks.
+
+    :param mrkdwn: the argument of chat.postMessage, https://docs.slack.dev/reference/methods/chat.postMessage
+    """
+    return read_mrkdwn(text) if mrkdwn else _decoded(text)
+
+
 def read_block(block: Mapping[str, Any]) -> str:
     """Return what a reader sees of a block of a message."""
     return "\n".join(_lines(block))

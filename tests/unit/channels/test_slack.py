@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from router.channels import REGISTRY
 from router.channels.drawing import SentMessage
 from router.channels.slack import SlackChannel, SlackOptions, SlackSettings
+from router.channels.slack_drawing import notification
 from router.channels.slack_errors import (
     AMBIGUOUS,
     DESTINATION_BROKEN,
@@ -426,6 +427,56 @@ async def test_news_and_their_text_are_literal(server: FakeSlack, channel: Slack
     server.expect(Want("C0CRITICAL", replies=("new: *b* :fire:",)))
 
 
+_FORMATTED = "*x*_y_~z~ :fire: `c`"
+
+
+@pytest.mark.parametrize("name", [_FORMATTED, "a <!here> & *b*", "> quoted :+1:"])
+async def test_a_notification_is_literal(server: FakeSlack, channel: SlackChannel, name: str) -> None:
+    state = await remote(channel, conversation(shown_alert(alertname=name), group_labels={"alertname": name}))
+    assert name in server.only.notification
+    late = shown_alert(name, alertname=name)
+    await remote(channel, conversation(late, group_labels={"alertname": name}, remote=state, version=2))
+    (reply,) = server.only.thread
+    assert name in reply.notification
+    assert name in server.only.read
+
+
+def test_the_preview_of_a_notification_is_literal() -> None:
+    body = render(conversation(shown_alert(alertname=_FORMATTED))).body
+    assert _FORMATTED in notification(body)
+
+
+async def test_numbered_replies_say_that_their_text_has_no_markup(
+    server: FakeSlack, channel: SlackChannel
+) -> None:
+    long = noted(shown_alert(_FORMATTED), summary=f"{_FORMATTED} " * 400)
+    await remote(channel, conversation(long))
+    assert server.only.thread
+    assert not any(each.mrkdwn for each in server.only.thread)
+
+
+async def test_the_text_of_a_template_keeps_its_markup(tmp_path: Path, server: FakeSlack) -> None:
+    """A text that has no blocks is shown itself."""
+    shipped = (ROOT / "templates" / "slack.j2").read_text()
+    start = "{% block text %}"
+    assert start in shipped
+    (tmp_path / "slack.j2").write_text(shipped.replace(start, f"{start}*Team A* ", 1))
+    own = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
+    channel = connect(server.url)
+    talk = conversation(shown_alert())
+    await channel.send(CRITICAL, talk, channel.render(CRITICAL, talk, own))
+    await channel.close()
+    assert server.only.notification.startswith("[bold:Team A] ")
+
+
+async def test_an_edit_has_no_argument_that_disables_markup(server: FakeSlack, channel: SlackChannel) -> None:
+    state = await remote(channel, conversation(shown_alert(alertname=_FORMATTED)))
+    ended = shown_alert(alertname=_FORMATTED, firing=False)
+    await remote(channel, conversation(ended, remote=state, version=2))
+    assert ["mrkdwn" in body for method, body in server.calls if method == "chat.update"] == [False]
+    assert _FORMATTED in server.only.read
+
+
 # The course of a conversation
 
 
@@ -757,6 +808,7 @@ async def test_plain_text_is_literal_as_well(server: FakeSlack, channel: SlackCh
     server.fail(*[error("invalid_blocks")] * 2)
     await remote(channel, conversation(noted(shown_alert(), summary="run `rm *` in *prod* & ```x``` <now>")))
     assert "run `rm *` in *prod* & ```x``` <now>" in server.only.read
+    assert server.only.mrkdwn  # the code block is markup
 
 
 async def test_an_edit_that_slack_refuses_becomes_text_too(server: FakeSlack, channel: SlackChannel) -> None:

@@ -80,9 +80,20 @@ def split(number: int, **fields: Any) -> Conversation:
 
 
 def unshown(message: Message) -> str:
-    """The lines that count what even the replies don't hold."""
+    """The last lines, which count and name what even the replies don't hold; a list that goes on in another section is
+    whole again.
+    """
     lines = [line for part in message.body["parts"] for text in sections(part) for line in text.splitlines()]
-    return "\n".join(line for line in lines if line.startswith(("… not shown", "… and ")))
+    first = next(
+        (number for number, line in enumerate(lines) if line.startswith(("… not shown", "… and "))), None
+    )
+    if first is None:
+        return ""
+    return (
+        "\n".join(re.sub(r"^\*\d+/\d+\*$", "", line) for line in lines[first:])
+        .replace(",\n\n", ", ")
+        .replace(",\n", ", ")
+    )
 
 
 # Nothing is lost
@@ -105,6 +116,52 @@ def test_what_stands_in_the_thread_is_counted_in_the_message() -> None:
     assert total == firing + resolved
     assert "\n".join(sections_).count("service=") + total == 500
     assert sum(text.count("service=") for part in message.body["parts"] for text in sections(part)) == total
+
+
+@pytest.mark.parametrize(
+    ("number", "length"), [(60, 3_000), (82, 3_000), (400, 3_000), (1_000, 900), (1_500, 3_000)]
+)
+def test_alerts_without_a_row_are_named_in_the_last_replies(number: int, length: int) -> None:
+    alerts = [
+        noted(shown_alert(f"{index:05}"), description=f"{index} " + "x" * length) for index in range(number)
+    ]
+    message = render(conversation(*alerts))
+    left = unshown(message)
+    shown = whole(message)
+    rows = set(re.findall(r"service=`(\d{5})`", shown))
+    assert without_row(left) == number - len(rows)
+    assert rows | set(re.findall(r"\b\d{5}\b", left)) == {f"{index:05}" for index in range(number)}
+    assert "not named here" not in left
+
+
+def test_names_take_a_third_of_the_replies_at_most() -> None:
+    alerts = [
+        noted(shown_alert(f"{index:05}" + "y" * 50), description=f"{index} " + "x" * 1_000)
+        for index in range(2_000)
+    ]
+    message = render(conversation(*alerts))
+    left = unshown(message)
+    rows = len(set(re.findall(r"service=`(\d{5})", whole(message))))
+    assert rows > 100
+    named = len(re.findall(r"\b\d{5}y", left))
+    assert named > 800
+    not_named = re.search(r"and (\d+) not named here \((\d+) HighErrorRate\)$", left)
+    assert not_named is not None
+    assert rows + named + int(not_named[1]) == 2_000
+    assert len(message.body["parts"]) == 19
+
+
+def test_all_rows_are_shown_where_they_fit_without_room_for_names() -> None:
+    """The room for names is kept only if it is needed."""
+    most = max(number for number in range(30, 60) if not unshown(render(_described(number))))
+    assert re.search(r"… and (\d+) more", unshown(render(_described(most + 1)))) is not None
+    assert len(render(_described(most)).body["parts"]) == 19
+
+
+def _described(number: int) -> Conversation:
+    return conversation(
+        *(noted(shown_alert(f"{i:05}"), description=f"{i} " + "x" * 3_000) for i in range(number))
+    )
 
 
 @pytest.mark.parametrize("others", [0, 49])
@@ -169,7 +226,7 @@ def test_more_than_twenty_messages_are_never_needed() -> None:
     message = render(conversation(*alerts, group_labels={}))
     assert len(message.body["parts"]) == 19
     left = unshown(message)
-    assert sections(message.body["parts"][-1])[-1].endswith(left)
+    assert left.endswith(sections(message.body["parts"][-1])[-1])
     shown = len(re.findall(r"service=`\d{5}", whole(message)))
     assert without_row(left) == 9_007 - shown
     assert left.endswith("4 other names)")

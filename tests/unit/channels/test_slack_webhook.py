@@ -148,6 +148,20 @@ def test_text_is_literal_here_too() -> None:
     assert "run `rm *` :fire: *now* <!here>" in text
 
 
+async def test_a_notification_is_literal_here_too(
+    slack: FakeSlackWebhook, channel: SlackWebhookChannel
+) -> None:
+    name = "*x*_y_~z~ :fire: `c`"
+    talk = conversation(shown_alert(alertname=name), group_labels={"alertname": name})
+    await notify(channel, slack, talk)
+    assert name in slack.messages[0].notification
+    slack.fail(*[refusal("invalid_attachments")] * 2)
+    await notify(channel, slack, talk)
+    assert slack.messages[1].attachments == []
+    assert name in slack.messages[1].read
+    assert slack.messages[1].mrkdwn  # the code block is markup
+
+
 def test_a_broken_template_sends_the_plain_facts(tmp_path: Path) -> None:
     (tmp_path / "slack.j2").write_text("{% block text %}{{ nonsense.x }}{% endblock %}")
     broken = Templates(levels=TEMPLATES.levels, timezone="UTC", directory=tmp_path)
