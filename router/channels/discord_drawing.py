@@ -10,8 +10,8 @@ from router.channels.drawing import SentMessage, barred, joined, link, replaced,
 
 # https://support.discord.com/hc/en-us/articles/210298617
 _MARKDOWN = re.compile(
-    r"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \[(?P<label>(?:\\.|[^\[\]\\\n])++)\]\(<(?P<url>https?:[^<>\s]++)>\)
-    | (?P<address>https?://[^\s<]+) | \*\*(?P<bold>(?:\\.|[^*\\\n])++)\*\*""",
+    r"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \[(?P<label>(?:\\.|[^\[\]\\\n])+)\]\(<(?P<url>https?:[^<>\s]+)>\)
+    | (?P<address>https?://[^\s<]+) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\*""",
     re.VERBOSE,
 )
 

@@ -13,7 +13,7 @@ _SPACED = {"fields", "links", "text", "thread"}
 _BAR = "┃ "
 _RULE = "-" * 40
 # The search begins only at the first of several spaces, so that many of them take no more than one look each.
-_LINE_END = re.compile(r"(?<![ \t])[ \t]++(?=\n)")
+_LINE_END = re.compile(r"(?<![ \t])[ \t]+(?=\n)")
 
 
 def text_of(drawing: str) -> str:

@@ -43,12 +43,12 @@ _COLORS = {style: HEX_COLORS[color] for color, style in _STYLES.items()}
 _MARKUP = re.compile(r"[\\*_~`#<>\[\]()]")
 # An escaped character comes first, so that an escaped bracket begins no link. No part of a link matches the beginning of
 # another one, and repetition is possessive: a search takes time in proportion to the text.
-_LINK_MARKUP = r"\[(?P<label>(?:\\.|[^\[\]\\\n])++)\]\((?P<url>https?:[^()\s]++)\)"
+_LINK_MARKUP = r"\[(?P<label>(?:\\.|[^\[\]\\\n])+)\]\((?P<url>https?:[^()\s]+)\)"
 _LINK = re.compile(rf"\\.|{_LINK_MARKUP}")
 # These characters would end the address of a linked text or mark it up, so they are percent-encoded.
 _LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\*~`"}
 _SHOWN = re.compile(
-    rf"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])++)\*\* | {_LINK_MARKUP}""",
+    rf"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\* | {_LINK_MARKUP}""",
     re.VERBOSE,
 )
 

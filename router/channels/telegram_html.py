@@ -24,7 +24,8 @@ _TAG = re.compile(r"</?[a-z-][^<>]*>")
 _MENTION = re.compile(r"(?P<url>(?<!\w)https?://[^\s<]+)|(?<!\w)@(?=\w)")
 _NO_MENTION = "@\N{WORD JOINER}"
 # The text of an element ends before another element of its name, so that unclosed elements cost no search to the end each.
-_DRAWN = re.compile(rf"{_LINK.pattern} | <(?P<tag>[bisu]|code|pre)>(?P<inner>(?:(?!</?(?P=tag)>).)*+)</(?P=tag)>".replace("<a h", r"<a\ h"), re.VERBOSE | re.DOTALL)  # fmt: skip
+# No possessive quantifiers: Python before 3.11.5 loses groups with them (https://github.com/python/cpython/issues/106052).
+_DRAWN = re.compile(rf"{_LINK.pattern} | <(?P<tag>[bisu]|code|pre)>(?P<inner>(?:(?!</?(?P=tag)>).)*)</(?P=tag)>".replace("<a h", r"<a\ h"), re.VERBOSE | re.DOTALL)  # fmt: skip
 _DRAWN_AS = {"b": "strong", "i": "em", "u": "strong"}
 
 
