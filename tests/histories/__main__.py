@@ -2,6 +2,7 @@
 
 python -m tests.histories record --seed N --count N   invents COUNT histories, starting with SEED, and replaces the data
 python -m tests.histories replay [SEED …]             replays all, or these, and shows where the store differs;
+                                                      --every N: one history in N
                                                       --postgresql: on a server that the command starts
 """
 
@@ -36,13 +37,14 @@ def main() -> int:
     recording.add_argument("--to", type=Path, default=FOLDER, metavar="FOLDER")
     replaying = commands.add_parser("replay")
     replaying.add_argument("seeds", type=int, nargs="*", metavar="SEED")
+    replaying.add_argument("--every", type=int, default=1, metavar="N")
     replaying.add_argument("--postgresql", action="store_true")
     given = parser.parse_args()
     if given.command == "record":
         save(asyncio.run(_record(given.seed, given.count)), given.to)
         return 0
     with server() if given.postgresql else nullcontext() as started:
-        return asyncio.run(_replay(set(given.seeds), started))
+        return asyncio.run(_replay(set(given.seeds), given.every, started))
 
 
 async def _record(seed: int, count: int) -> list[Recorded]:
@@ -50,9 +52,11 @@ async def _record(seed: int, count: int) -> list[Recorded]:
     return [{**each, "results": results} async for each, results in play_each(invented)]
 
 
-async def _replay(seeds: set[int], on: Server | None) -> int:
+async def _replay(seeds: set[int], every: int, on: Server | None) -> int:
     found: list[Comparison] = []
-    async for _, comparison in replay((each for each in load() if not seeds or each["seed"] in seeds), on):
+    async for _, comparison in replay(
+        (each for each in load(every=every) if not seeds or each["seed"] in seeds), on
+    ):
         found.append(comparison)
     problems = [each.problem for each in found if each.problem]
     needed = Counter(what for each in found for what in each.needed)

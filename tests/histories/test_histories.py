@@ -16,8 +16,8 @@ from tests.histories.replay import replay
 from tests.postgresql import Server
 
 _PARTS = 4
-# The suite plays one history of 80, which takes some seconds, and one for each intended difference; `.ci/run` and
-# `make hunt` play all.
+# The suite plays one history of 80, which takes some seconds, and one for each intended difference; `.ci/run`
+# plays one in ten, `make hunt` all.
 _EVERY = 1 if os.environ.get("CHAOS_SEED") else 80
 _SHOWN_PROBLEMS = 2
 
