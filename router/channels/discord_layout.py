@@ -31,7 +31,7 @@ _TOO_LONG_CHARS = 120
 # first and stay as they are, because Discord applies no markup within them, and a backslash would break them.
 _MARKUP = re.compile(r"((?<!\w)https?://[^\s<]+)|[\\*_~`|<>\[\]#@]", re.IGNORECASE)
 # An escaped character comes first, so that an escaped bracket begins no link. No part of a link matches the beginning of
-# another one, and repetition is possessive: a search takes time in proportion to the text.
+# another one: a search takes time in proportion to the text.
 _LINK = re.compile(r"\\.|\[(?P<label>(?:\\.|[^\[\]\\\n])+)\]\(<(?P<url>https?:[^<>\s]+)>\)")
 # These characters would end the address of a linked text, so they are percent-encoded.
 _LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\"}

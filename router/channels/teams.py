@@ -20,10 +20,10 @@ from router.channels.teams_card import (
     MAX_BODY_BYTES,
     STORM_ROOM,
     card_of,
-    draw,
     encoded,
     plain_card,
 )
+from router.channels.teams_drawing import draw
 from router.model import (
     MINUTE,
     Broken,

@@ -9,10 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from markupsafe import Markup
-
-from router.channels.drawing import SentMessage, barred, joined, link, links, replaced, tag
-from router.channels.layout import FEW_ALERTS, HEX_COLORS, MAX_TITLE_UNITS, TextFormat
+from router.channels.layout import FEW_ALERTS, MAX_TITLE_UNITS, TextFormat
 from router.render import Words
 from router.render.view import AlertView
 from router.render.words import clean, line
@@ -36,21 +33,16 @@ _NAMES_BYTES = 3_000
 _FRAME_BYTES = 250
 # Usual size of the JSON around the words of an alert, and of its facts.
 _FRAME_AND_FACTS_BYTES = 500
-_STYLES = {"red": "Attention", "yellow": "Warning", "orange": "Warning", "blue": "Accent", "green": "Good"}
-_COLORS = {style: HEX_COLORS[color] for color, style in _STYLES.items()}
+STYLES = {"red": "Attention", "yellow": "Warning", "orange": "Warning", "blue": "Accent", "green": "Good"}
 
 # https://learn.microsoft.com/en-us/microsoftteams/platform/task-modules-and-cards/cards/cards-format#markdown-support
 _MARKUP = re.compile(r"[\\*_~`#<>\[\]()]")
 # An escaped character comes first, so that an escaped bracket begins no link. No part of a link matches the beginning of
-# another one, and repetition is possessive: a search takes time in proportion to the text.
-_LINK_MARKUP = r"\[(?P<label>(?:\\.|[^\[\]\\\n])+)\]\((?P<url>https?:[^()\s]+)\)"
-_LINK = re.compile(rf"\\.|{_LINK_MARKUP}")
+# another one: a search takes time in proportion to the text.
+LINK_MARKUP = r"\[(?P<label>(?:\\.|[^\[\]\\\n])+)\]\((?P<url>https?:[^()\s]+)\)"
+_LINK = re.compile(rf"\\.|{LINK_MARKUP}")
 # These characters would end the address of a linked text or mark it up, so they are percent-encoded.
 _LINKED = {ord(char): f"%{ord(char):02X}" for char in "()<>[]\\*~`"}
-_SHOWN = re.compile(
-    rf"""\\(?P<escaped>[^a-zA-Z0-9\s]) | \*\*(?P<bold>(?:\\.|[^*\\\n])+)\*\* | {_LINK_MARKUP}""",
-    re.VERBOSE,
-)
 
 Element = dict[str, Any]
 
@@ -155,39 +147,6 @@ def plain_card(card: Mapping[str, Any]) -> Element:
     return _card([_plain(MARKDOWN.clip("\n".join(rows), room, "the message"))], [])
 
 
-def draw(message: SentMessage) -> Markup:
-    """Draw the card for the preview."""
-    card = message.body["card"]
-    title, *body = card["body"]
-    parts = [tag("h2", _markdown(title["text"])), *map(_drawn, body)]
-    actions = [(each["title"], each["url"]) for each in card.get("actions", ())]
-    row = [links(actions)] if actions else []
-    return barred(_COLORS.get(title.get("color", ""), ""), joined([*parts, *row]))
-
-
-def _drawn(element: Mapping[str, Any]) -> Markup:
-    match element["type"]:
-        case "Container":
-            return tag("div", *map(_drawn, element["items"]), class_="text")
-        case "FactSet":
-            facts = ((each["title"], each["value"]) for each in element["facts"])
-            rows = (
-                tag("div", tag("strong", _markdown(name)), ": ", _markdown(value)) for name, value in facts
-            )
-            return tag("div", *rows, class_="fields")
-    return tag("p", _markdown(element["text"]), class_="quiet" if element.get("isSubtle") else "text")
-
-
-def _markdown(text: str) -> Markup:
-    return replaced(text, _SHOWN, _marked)
-
-
-def _marked(match: re.Match[str]) -> str:
-    if match["url"]:
-        return link(_markdown(match["label"]), match["url"])
-    return match["escaped"] or tag("strong", _markdown(match["bold"]))
-
-
 def _card(body: Sequence[Element], actions: Sequence[Element]) -> Element:
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -209,7 +168,7 @@ def _quiet(text: str) -> Element:
 
 def _heading(text: str, color: str) -> Element:
     title = _plain(MARKDOWN.clip(line(text), MAX_TITLE_UNITS, "the title"))
-    return {**title, "style": "heading", "weight": "Bolder", "size": "Medium", "color": _STYLES[color]}
+    return {**title, "style": "heading", "weight": "Bolder", "size": "Medium", "color": STYLES[color]}
 
 
 def _paragraphs(text: str, what: str, most: int = _MAX_TEXT_BYTES) -> list[Element]:
