@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, Self
+from urllib.parse import SplitResult, urlsplit
 
 from markupsafe import Markup
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, SecretStr
 
 from router.channels.drawing import SentMessage, draw_json
 from router.channels.importing import ChannelImport
@@ -27,6 +28,7 @@ from router.model import (
     SharedLimits,
 )
 from router.render import Templates
+from router.render.words import web_address
 
 _UNITS_MS: dict[str, Millis] = {
     "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
@@ -147,6 +149,21 @@ class StormOptions(DestinationOptions):
     """The options of a destination whose messages are merged in a storm."""
 
     storm_above: StormAbove = None
+
+
+def secret_address(secret: SecretStr, problem: str) -> SplitResult | None:
+    """Return the parts of a web address that is a secret, such as a webhook URL; None: it is a placeholder.
+
+    :param problem: what is wrong with any other text, and where to find the right one
+    :raises ValueError: the secret is no web address, or has a user name
+    """
+    text = secret.get_secret_value()
+    if is_placeholder(text):
+        return None
+    parts = urlsplit(web_address(text))
+    if not parts.hostname or parts.username is not None:
+        raise ValueError(problem)
+    return parts
 
 
 def destination_key(channel: str, name: str | None, sha256: str) -> str:

@@ -9,12 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from router.channels import slack_drawing
-from router.channels.base import ChannelSpec, StormOptions, destination_key, is_placeholder
+from router.channels.base import ChannelSpec, StormOptions, destination_key, secret_address
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, HttpTransport, StatusTable
 from router.channels.provider_words import masked_outcome, secret_parts
 from router.channels.slack import CHANNEL_RATE, SHARED_LIMITS, SlackSettings
@@ -35,7 +34,6 @@ from router.model import (
 )
 from router.network import DIRECT, Network
 from router.render import Templates
-from router.render.words import web_address
 
 # What all incoming webhooks have in common.
 _CAUSE = "slack webhooks"
@@ -67,19 +65,14 @@ _WEBHOOK_BROKEN = frozenset({
 
 
 def _incoming_webhook(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if is_placeholder(text):
-        return secret
-    try:
-        parts = urlsplit(web_address(text))
-        usable = bool(parts.hostname) and parts.port != 0 and parts.username is None
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(
-            "is no web address; copy it from Incoming Webhooks of your app at api.slack.com/apps"
-        )
-    if (parts.hostname or "").endswith("slack.com") and parts.path.startswith(_OTHER_WEBHOOKS):
+    parts = secret_address(
+        secret, "is no web address; copy it from Incoming Webhooks of your app at api.slack.com/apps"
+    )
+    if (
+        parts is not None
+        and (parts.hostname or "").endswith("slack.com")
+        and parts.path.startswith(_OTHER_WEBHOOKS)
+    ):
         raise ValueError("belongs to a workflow, which takes no messages; make an incoming webhook")
     return secret
 

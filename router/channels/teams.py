@@ -7,11 +7,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from router.channels.base import ChannelSpec, StormOptions, StormSettings, destination_key, is_placeholder
+from router.channels.base import ChannelSpec, StormOptions, StormSettings, destination_key, secret_address
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpTransport, StatusTable
 from router.channels.importing import CORRECT_IT, ChannelImport, Node
 from router.channels.provider_words import masked_outcome, secret_parts
@@ -40,7 +39,6 @@ from router.model import (
 from router.network import DIRECT, Network
 from router.render import Templates, Words
 from router.render.facts import plain_facts
-from router.render.words import web_address
 
 # What all workflows have in common.
 _CAUSE = "teams"
@@ -70,17 +68,8 @@ _WORKFLOW_OFF = "WorkflowTriggerIsNotEnabled"
 
 
 def _workflow(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if is_placeholder(text):
-        return secret
-    try:
-        parts = urlsplit(web_address(text))
-        usable = bool(parts.hostname) and parts.port != 0 and parts.username is None
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("is no web address; copy it from the workflow's webhook trigger in Teams")
-    if (parts.hostname or "").endswith(_RETIRED_HOSTS):
+    parts = secret_address(secret, "is no web address; copy it from the workflow's webhook trigger in Teams")
+    if parts is not None and (parts.hostname or "").endswith(_RETIRED_HOSTS):
         raise ValueError("is a connector that Microsoft retired; make a workflow in Teams, and copy its URL")
     return secret
 
