@@ -13,8 +13,9 @@ from itertools import accumulate
 from typing import Any
 
 from router.model import SECOND, Conversation, Labels, Millis, ShownAlert, Status
+from router.render.annotations import annotations_of
 from router.render.formatter import common
-from router.render.view import AlertView, annotations_of
+from router.render.view import AlertView
 from router.render.words import clip, counted, listed_labels, web_address
 
 _MAX_ROW_CHARS = 500

@@ -6,12 +6,12 @@ from datetime import datetime
 from itertools import islice
 
 from router.model import Alert, DigestLine, Labels, Millis, Status
+from router.render.annotations import summary_of
 from router.render.digest_groups import DigestGroup
 from router.render.digest_summary import NEVER_NOTIFIED
 from router.render.formatter import Formatter, common
 from router.render.identities import identity_text, in_natural_order, labels_apart
 from router.render.links import Links, links_of, silence_of
-from router.render.view import summary_of
 from router.render.words import clip, duration, line, moment, when
 
 _MAX_SUMMARY_CHARS, _MAX_NOTE_CHARS = 200, 200

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from router.model import DigestLine, DigestView, Status
+from router.render.annotations import summary_of
 from router.render.digest_groups import name_of
 from router.render.formatter import Formatter
-from router.render.view import summary_of
 from router.render.words import clip, duration, line, listed_labels, moment, when
 
 SECTION_TITLES = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from router.model import Labels
-from router.render.titles import WHERE_LABELS
+from router.render.titles import WHERE_LABELS, enough, preference
 from router.render.words import clip, line
 
 # Labels that contain others: they stand first wherever they differ. The widest first.
@@ -21,13 +21,13 @@ def labels_apart(alerts: Sequence[Labels], hidden: frozenset[str]) -> tuple[str,
     :param alerts: the labels of each; at least one
     :param hidden: names of labels that never say where, such as ``alertname``
     """
-    names = sorted({name for each in alerts for name in each} - hidden, key=_preference)
+    names = sorted({name for each in alerts for name in each} - hidden, key=preference)
     if len(alerts) == 1:
         return tuple(name for name in names if name in WHERE_LABELS and alerts[0][name])[:1]
     counts = {name: len({each.get(name, "") for each in alerts}) for name in names}
     differing = [name for name in names if counts[name] > 1]
     chosen = [name for name in differing if name in WHERE_LABELS and counts[name] == len(alerts)][:1]
-    chosen = chosen or _enough(alerts, differing)
+    chosen = chosen or [*enough(alerts, differing, _MAX_LABELS)]
     # Others say where several of the alerts are. A label that has another value for each alert only repeats the first.
     others = [name for name in differing if name in WHERE_LABELS and counts[name] < len(alerts)]
     scopes = [name for name in _SCOPE_LABELS if name in differing]
@@ -47,15 +47,3 @@ def in_natural_order(text: str) -> tuple[str | int, ...]:
     """Return a key that sorts ``n2`` before ``n10``."""
     parts = _DIGITS.split(text)
     return tuple(int(part) if number % 2 else part for number, part in enumerate(parts))
-
-
-def _enough(alerts: Sequence[Labels], names: Sequence[str]) -> list[str]:
-    """Return the first of these labels that tell all alerts apart together."""
-    for count in range(1, min(len(names), _MAX_LABELS)):
-        if len({tuple(each.get(name, "") for name in names[:count]) for each in alerts}) == len(alerts):
-            return list(names[:count])
-    return list(names[:_MAX_LABELS])
-
-
-def _preference(name: str) -> tuple[int, str]:
-    return (WHERE_LABELS.index(name) if name in WHERE_LABELS else len(WHERE_LABELS), name)

@@ -96,8 +96,8 @@ def _many(what: str, labels: Sequence[Labels]) -> tuple[str, frozenset[str]]:
     shared = dict(set.intersection(*(set(each.items()) for each in labels)))
     machine = next((each for each in _MACHINE_LABELS if each in shared), None)
     differing = [{name: value for name, value in each.items() if name not in shared} for each in labels]
-    names = sorted({name for each in differing for name in each}, key=_preference)
-    chosen = _enough(differing, names)
+    names = sorted({name for each in differing for name in each}, key=preference)
+    chosen = enough(differing, names, _MAX_WHERE_LABELS)
     found = ("/".join(each[name] for name in chosen if name in each) for each in differing)
     apart = [each for each in dict.fromkeys(found) if each]
     what += f" on {shared[machine]}" if machine is not None else ""
@@ -129,15 +129,16 @@ def _split(
     return lead, [each for each in several if id(each) not in chosen]
 
 
-def _enough(labels: Sequence[Labels], names: Sequence[str]) -> Sequence[str]:
-    """Return the first labels that tell all alerts apart, at most :data:`_MAX_WHERE_LABELS`."""
-    for count in range(1, _MAX_WHERE_LABELS):
-        if len({tuple(each.get(name) for name in names[:count]) for each in labels}) == len(labels):
+def enough(labels: Sequence[Labels], names: Sequence[str], most: int) -> Sequence[str]:
+    """Return the first of these labels that tell all alerts apart together, at most ``most``."""
+    for count in range(1, most):
+        if len({tuple(each.get(name, "") for name in names[:count]) for each in labels}) == len(labels):
             return names[:count]
-    return names[:_MAX_WHERE_LABELS]
+    return names[:most]
 
 
-def _preference(name: str) -> tuple[int, str]:
+def preference(name: str) -> tuple[int, str]:
+    """Return a key that sorts labels by how well they say where an alert fires."""
     return (WHERE_LABELS.index(name) if name in WHERE_LABELS else len(WHERE_LABELS), name)
 
 

@@ -7,13 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from router.model import Alert, Conversation, Labels, Millis, ShownAlert, Status
+from router.render.annotations import annotations_of, description_of, notes_of, summary_of, whole_description
 from router.render.formatter import EMOJI, Formatter, common
 from router.render.identities import identity_text, labels_apart
 from router.render.links import (
-    DASHBOARD_ANNOTATIONS,
-    RUNBOOK_ANNOTATIONS,
     Links,
-    linked_note,
     links_of,
     silence_of,
 )
@@ -22,7 +20,6 @@ from router.render.words import duration, moment, web_address, when
 
 _MAX_NEWS = 10
 """Alerts of each kind that the news name; the others are counted."""
-_DESCRIPTIONS = ("description", "message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,47 +126,6 @@ def group_values(conversation: Conversation, formatter: Formatter) -> dict[str, 
             "news": _news(values)}  # fmt: skip
 
 
-def summary_of(annotations: Labels) -> str:
-    """Return the summary; without one, the first line of the description."""
-    return annotations.get("summary", "").strip() or _description(annotations).partition("\n")[0]
-
-
-def description_of(annotations: Labels) -> str:
-    """Return the description without what :func:`summary_of` says already."""
-    summary, description = annotations.get("summary", "").strip(), _description(annotations)
-    if not summary:
-        return description.partition("\n")[2].strip()
-    return "" if summary == description else description
-
-
-def annotations_of(alert: Alert) -> Labels:
-    """Return the annotations of an alert, and as notes the values that Grafana measured and a source that is no address."""
-    notes = dict(alert.annotations)
-    source = alert.generator_url.strip()
-    more = {"value": alert.values, "source": "" if web_address(source) else source}
-    for name, text in more.items():
-        if text:
-            while name in notes:
-                name += " (Grafana)" if text == alert.values else " (sender)"  # noqa: PLW2901  (until it is free)
-            notes[name] = text
-    return notes
-
-
-def notes_of(annotations: Labels) -> Labels:
-    """Return the annotations beside summary, description and links. Names in ``__`` are Grafana's own."""
-    used = {"summary", next((name for name in _DESCRIPTIONS if annotations.get(name)), "")}
-    used |= {linked_note(annotations, names) for names in (RUNBOOK_ANNOTATIONS, DASHBOARD_ANNOTATIONS)}
-    return {
-        name: value
-        for name, value in annotations.items()
-        if value.strip() and name not in used and not name.startswith("__")
-    }
-
-
-def _description(annotations: Labels) -> str:
-    return next((value for name in _DESCRIPTIONS if (value := annotations.get(name, "").strip())), "")
-
-
 def where(group: Labels, hidden: frozenset[str], source: str = "") -> str:
     """Return the group labels that say where, and the source, if one is named: ``cluster=eu-1, from eu-prod``.
 
@@ -193,7 +149,7 @@ class _AlertViews:
         """
         self._conversation, self._formatter, self._shared = conversation, formatter, shared
         self._summary, self._description = summary_of(annotations), description_of(annotations)
-        self._whole_description = _description(annotations)
+        self._whole_description = whole_description(annotations)
         self._annotations, self._links = annotations, set(links)
         listed = conversation.listed
         self._levels_differ = len({each.level for each in listed}) > 1
@@ -212,7 +168,9 @@ class _AlertViews:
         annotations = annotations_of(alert)
         summary, description = summary_of(annotations), description_of(annotations)
         # Without a common summary, the message shows the first line of a common description as its summary.
-        is_repeated = description == self._description or _description(annotations) == self._whole_description
+        is_repeated = (
+            description == self._description or whole_description(annotations) == self._whole_description
+        )
         notes = {
             name: value
             for name, value in notes_of(annotations).items()
