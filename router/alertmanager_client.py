@@ -63,7 +63,7 @@ class PeerAnswers:
     peers: frozenset[str]
     """The URLs of those that answered."""
     unanswered: Mapping[str, str]
-    """Why each of the other peers gave no answer, by URL."""
+    """The peers that gave no answer: the reason of each, by its URL."""
 
 
 class AlertmanagerClient:

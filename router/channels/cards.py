@@ -17,7 +17,7 @@ def card(entry: Entry, zone: ZoneInfo, frame_address: str = "", *, lead: str = "
     """Return the card of an entry.
 
     :param zone: times are shown in it
-    :param frame_address: the address of the message's own HTML, if it has any; empty: the card contains the HTML
+    :param frame_address: where a page loads the message's own HTML from; if it is empty, the card contains that HTML
     :param lead: text before everything else
     """
     spec = REGISTRY[entry.channel]

@@ -177,7 +177,7 @@ def work_about(
     policy: Policy,
     now: Millis,
 ) -> ClaimedDelivery:
-    """Return the attempt to send a conversation with these members.
+    """Return what is claimed: the delivery of a conversation with these members.
 
     :param known: all members of the conversation, with their alerts
     :param before: what the destination was notified of before, by id of the members that have news

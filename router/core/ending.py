@@ -138,7 +138,7 @@ class EndTransition(MemberTransition):
         if member.notified != UNKNOWN or conversation.delivery_id is None:
             settle_ends(self._state, [member], self._now)
         elif member.status == FIRING:
-            # The outcome of the attempt settles it. After a restart, the next claim does.
+            # The outcome of the attempt decides what was notified. After a restart there is no outcome: the next claim decides.
             self._put(member, status=RESOLVED, at=self._now)
         return self._unsent
 

@@ -36,7 +36,7 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, slots=True)
 class RowIndex:
-    """An index of a table. The rows of one key are a set, which is loaded completely."""
+    """An index of a table. For each key, all of its rows are loaded together, never a part of them."""
 
     name: str
     columns: tuple[str, ...]

@@ -67,7 +67,7 @@ class Claiming:
     async def _claim_large(
         self, id_: int, destination: Destination, policy: Policy, now: Millis
     ) -> ClaimedDelivery | None:
-        """Begin the delivery of a large conversation; None: it has nothing to send after all."""
+        """Begin the delivery of a large conversation. Return None if it has nothing to send any more."""
         before = await self._mark_members(id_, policy, now)
         begun = await self._database.do(jobs.StartLarge(id_, now, before))
         if begun is None:
@@ -160,7 +160,7 @@ class Claiming:
     async def _fill_storm(
         self, storm: ClaimedDelivery, limits: Limits, destination: Destination, policy: Policy, now: Millis
     ) -> ClaimedDelivery | None:
-        """Return the work of a storm with all conversations that its message absorbs; None: it has nothing to send after all.
+        """Return the work of a storm with all conversations that its message absorbs; None: nothing is left to send.
         It takes many batches, so that webhooks come in between.
         """
         parts: list[ClaimedDelivery] = []

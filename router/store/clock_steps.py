@@ -138,7 +138,7 @@ def _move_alert_times(
 
 
 def _move_member_times(connection: sa.Connection, these: sa.ColumnElement[bool], now: Millis) -> None:
-    """Make those members due now that wait for a time of the old clock."""
+    """Make the members due now that wait for a time that was computed with the old clock."""
     connection.execute(
         sa.update(members)
         .where(
