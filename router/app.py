@@ -29,7 +29,7 @@ from router.store import Store
 from router.threads import Threads
 from router.undecided import Undecided
 from router.web import AppContext, make_app, make_runner
-from router.web.pages import add_pages
+from router.web.lists import add_lists
 from router.web.preview_pages import add_preview
 
 log = structlog.get_logger(__name__)
@@ -168,12 +168,12 @@ async def _build(
     clock_watch.after_steps(lanes.restart)
 
     app = make_app(AppContext(
-        store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake_lanes=lanes.wake,
-        store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
+        store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
+        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
-    add_pages(app, home="status.html" if outbox is None else "preview.html")
+    add_lists(app, home="status.html" if outbox is None else "preview.html")
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active).context)
     return Service(

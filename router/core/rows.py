@@ -10,6 +10,9 @@ from router.model import Fate, Millis
 OPEN_FATES = (Fate.PENDING, Fate.HELD, Fate.INHIBITED, Fate.DIGEST)
 """The fates of changes that may still be sent to the destination."""
 
+FAILED_OUTCOMES = ("retry", "rejected", "broken", "interrupted")
+"""The outcomes of deliveries that did not succeed; ``interrupted``: the process ended before the answer."""
+
 NOTHING, UNKNOWN, FIRING, RESOLVED = "nothing", "unknown", "firing", "resolved"
 """What a destination was notified of; ``unknown``: an attempt is under way, or its answer was lost."""
 

@@ -37,7 +37,7 @@ from router.model.outcome import (
     Rejected,
     Retry,
 )
-from router.model.settings import Alertmanager, Configuration, Retention, Source
+from router.model.settings import Alertmanager, Configuration, Retention, Role, Source
 
 __all__ = [
     "DAY",
@@ -73,6 +73,7 @@ __all__ = [
     "Rejected",
     "Retention",
     "Retry",
+    "Role",
     "SharedLimits",
     "ShownAlert",
     "Source",

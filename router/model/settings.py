@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from router.model.millis import DAY, MINUTE, Millis
 
@@ -33,6 +34,22 @@ class Source:
     password: str | None = field(default=None, repr=False)
     alertmanager: Alertmanager | None = None
     """None: no Alertmanager is asked about its alerts."""
+
+
+class Role(IntEnum):
+    """What somebody may do. Each role may do all that the one before it may."""
+
+    VIEW = 1
+    """Read everything."""
+    OPERATE = 2
+    """Retry, discard, resume, pause, test, and settle quarantined bodies."""
+    ADMIN = 3
+    """Load the rules again."""
+
+    @property
+    def word(self) -> str:
+        """Its name in routes.yaml and on pages: ``view``, ``operate`` or ``admin``."""
+        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from router.model import (
     Webhook,
 )
 from router.store import jobs, prune_rules, retention, starts, troubles
+from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
 from router.store.health import RETRY_AFTER_FAILED_WRITE, StoreUnavailable
@@ -40,7 +41,7 @@ from router.store.search import Found, Search
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
 from router.store.story import Story
 from router.store.timekeeping import Timekeeping
-from router.store.totals import ROWS_OF_LISTS
+from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
 from router.store.undecided_webhooks import UndecidedWebhooks
 from router.store.writer import BatchObserver, Database
@@ -56,6 +57,7 @@ class Store:
     - :attr:`rules`: puts rules in force, and judges alerts by them
     - :attr:`timekeeping`: records that the router runs, and handles steps of the clock
     - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
+    - :attr:`audit`: writes the log of actions
     - :attr:`undecided`: decides webhooks that are too large for one batch
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
@@ -69,6 +71,7 @@ class Store:
         self._recording = Recording(database)
         self._claiming = Claiming(database, self._recording)
         self.pages = PageQueries(database)
+        self.audit = Audit(database)
         self.rules = RuleChanges(database, self._recording)
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
@@ -275,6 +278,11 @@ class Store:
         return None if error is None else str(error)
 
     @property
+    def commits(self) -> int:
+        """How many batches this process has committed. While it stays the same, pages have nothing new to read."""
+        return self.database.commits
+
+    @property
     def location(self) -> str:
         """Where the database is, for people, without secrets."""
         return self.database.name
@@ -286,6 +294,7 @@ __all__ = [
     "ROWS_OF_LISTS",
     "Adoption",
     "Answer",
+    "AuditLine",
     "Balance",
     "Claimed",
     "ClaimedDelivery",
@@ -307,6 +316,7 @@ __all__ = [
     "StoreUnavailable",
     "Story",
     "Timekeeping",
+    "Total",
     "Trouble",
     "read_ledger",
     "read_snapshot",

@@ -4,8 +4,10 @@ from typing import Any
 
 from router.model import Millis
 from router.store import ledger, story, totals
+from router.store.audit import AuditLine, audit_lines
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
 from router.store.story import Story
+from router.store.totals import Total
 from router.store.writer import Database
 
 
@@ -34,7 +36,7 @@ class PageQueries:
         """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`."""
         return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
 
-    async def total(self, name: str) -> str:
+    async def total(self, name: str) -> Total:
         """Return how many rows a list has, see :func:`router.store.totals.total`."""
         return await self._database.read(lambda c: totals.total(c, name))
 
@@ -87,3 +89,9 @@ class PageQueries:
     async def quarantined_body(self, number: int) -> bytes | None:
         """Return a quarantined body, whole and as it was received; None: no body of this id is in quarantine."""
         return await self._database.read(lambda c: ledger.quarantined_body(c, number))
+
+    async def actions(self, before: int | None, limit: int) -> tuple[list[AuditLine], Total]:
+        """Return the newest actions with a smaller id than ``before`` (None: the newest of all), and how many there are."""
+        return await self._database.read(
+            lambda c: (audit_lines(c, before, limit), totals.total(c, "actions"))
+        )

@@ -8,7 +8,7 @@ not recognize the same condition with a parameter in place of the text.
 
 import sqlalchemy as sa
 
-from router.core.rows import OPEN_FATES
+from router.core.rows import FAILED_OUTCOMES, OPEN_FATES
 from router.store.columns import (
     blob,
     id_column,
@@ -127,6 +127,8 @@ partial_index("ix_alerts_doubt", alerts, "doubt_until", where=alerts.c.doubt_unt
 sa.Index("ix_alerts_group", alerts.c.group_id)
 IS_FIRING = alerts.c.status == sa.literal_column("'firing'")
 partial_index("ix_alerts_firing", alerts, "id", where=IS_FIRING)
+# For lists that begin with the most urgent level.
+partial_index("ix_alerts_firing_level", alerts, "level", "id", where=IS_FIRING)
 partial_index("ix_alerts_firing_source", alerts, "source", "id", where=IS_FIRING)
 partial_index("ix_alerts_doubted", alerts, "source", "id", where=alerts.c.doubt_until.is_not(None))
 # Self-alerts.
@@ -388,7 +390,10 @@ deliveries = sa.Table(
     text("reason", ""),
     text("words", ""),  # the provider's answer, for people
     sa.Index("ix_deliveries_conversation", "conversation_id"),
+    sa.Index("ix_deliveries_destination", "destination", "id"),
 )
+HAS_FAILED = deliveries.c.outcome.in_([sa.literal_column(f"'{each}'") for each in FAILED_OUTCOMES])
+partial_index("ix_deliveries_failed", deliveries, "id", where=HAS_FAILED)
 partial_index("ix_deliveries_under_way", deliveries, "id", where=deliveries.c.outcome.is_(None))
 
 # How many rows there are, including pruned ones. A counter changes in the same transaction as the rows. See counters.py.
@@ -453,4 +458,41 @@ day_sums = sa.Table(
     # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of these changes
     text_key("what"),
     number("count"),
+)
+
+# How many deliveries ended in each hour. An hour is stored as its first moment (epoch ms).
+delivery_hours = sa.Table(
+    "delivery_hours",
+    metadata,
+    number_key("hour"),
+    text_key("destination"),
+    text_key("outcome"),
+    number("count"),
+)
+
+# The log of actions: who did what, on a page, with a command or through the API.
+actions = sa.Table(
+    "actions",
+    metadata,
+    id_column(),
+    time("at"),
+    text("actor"),
+    text("via"),  # how the actor was recognized
+    text("action"),
+    text("target"),  # what it acted on; empty: nothing in particular
+    optional_text("outcome"),  # done | refused | failed; null: it has not ended, or its end was not recorded
+    text("reason", ""),
+    optional_time("ended_at"),
+)
+
+# The history of routes.yaml: each load that put other files in force, and each that failed for another reason than the one before.
+loads = sa.Table(
+    "loads",
+    metadata,
+    id_column(),
+    time("at"),
+    text("actor"),  # who asked for it: a user, a signal, a changed file, or the start
+    text("sha256"),  # of the files; empty: they could not be read
+    text("error", ""),  # empty: they came into force
+    blob("files"),  # packed JSON: the text of each file by name, its secrets masked; of a failed load empty
 )

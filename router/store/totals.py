@@ -1,5 +1,6 @@
 """Counts rows on an index, up to a bound."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from router.store.counters import CounterKind
 from router.store.schema import (
     IS_UNSETTLED,
     WAITS,
+    actions,
     dead_letters,
     deliveries,
     fates,
@@ -27,22 +29,40 @@ ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] =
     "decisions": (fates.c.id, sa.true()),
     "deliveries": (deliveries.c.id, sa.true()),
     "dead-letters": (dead_letters.c.id, IS_UNSETTLED),
+    "actions": (actions.c.id, sa.true()),
     "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
 }
 """The id column and the condition of the rows of each list, by the name of the list."""
 
 
-def total(connection: sa.Connection, name: str) -> str:
-    """Return how many rows a list has: exact up to :data:`MAX_COUNTED`, and ``10000+`` beyond.
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many rows a list has."""
+
+    count: int
+    is_exact: bool = True
+    """False: there are more rows than that."""
+
+    def __str__(self) -> str:
+        return f"{self.count}" if self.is_exact else f"{self.count}+"
+
+
+def total(connection: sa.Connection, name: str) -> Total:
+    """Return how many rows a list has: exact up to :data:`MAX_COUNTED`.
 
     :param name: a key of :data:`ROWS_OF_LISTS`
     """
     key, which = ROWS_OF_LISTS[name]
-    some = sa.select(key).where(which).order_by(key).limit(sa.bindparam("most"))
+    return count_rows(connection, sa.select(key).where(which).order_by(key))
+
+
+def count_rows(connection: sa.Connection, rows: sa.Select[Any]) -> Total:
+    """Return how many rows a query has: exact up to :data:`MAX_COUNTED`."""
+    some = rows.limit(sa.bindparam("most"))
     count = connection.execute(
         sa.select(sa.func.count()).select_from(some.subquery()), {"most": MAX_COUNTED + 1}
     ).scalar_one()
-    return str(count) if count <= MAX_COUNTED else f"{MAX_COUNTED}+"
+    return Total(min(count, MAX_COUNTED), count <= MAX_COUNTED)
 
 
 def lanes(connection: sa.Connection, now: Millis) -> dict[str, dict[str, Any]]:

@@ -69,6 +69,8 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
         self._closed = False
+        self.commits = 0
+        """How many batches this process has committed."""
 
     def open(self) -> None:
         """Check the database, and bring its tables up to date.
@@ -299,6 +301,7 @@ class Database:
     def _answer_callers(self, batch: list[_QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
+        self.commits += 1
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
         for fault in faults:

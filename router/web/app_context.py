@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from router.clock import Clock
+from router.config import Config
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
@@ -30,6 +31,8 @@ class AppContext:
     """Returns the sources in force, with their credentials."""
     policy: Callable[[], Policy]
     """Returns the rules in force."""
+    config: Callable[[], Config]
+    """Returns the configuration in force."""
     wake_lanes: Callable[[Iterable[str]], None]
     """Makes the lanes of these destinations (by key) look for due deliveries."""
     store_large_webhook: Callable[[Webhook, str, bytes], Awaitable[None]]

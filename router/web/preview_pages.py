@@ -82,7 +82,7 @@ async def _state(request: web.Request) -> web.Response:
             ],
             "waiting": await context.store.pages.waiting(),
             "decisions": await context.store.pages.decisions(),
-            "totals": {name: await context.store.pages.total(name) for name in ("waiting", "decisions")},
+            "totals": {name: str(await context.store.pages.total(name)) for name in ("waiting", "decisions")},
             "jumps": [{"label": label, "at": at} for label, at in jumps],
         }
     )

@@ -30,7 +30,7 @@ async def _newest(request: web.Request) -> web.Response:
     except StoreUnavailable as error:
         return store_unreadable(error)
     shown = [{**row, **_shown(row["body"], row["size"])} for row in rows]
-    return web.json_response(shown, headers={TOTAL_HEADER: total})
+    return web.json_response(shown, headers={TOTAL_HEADER: str(total)})
 
 
 async def _whole(request: web.Request) -> web.Response:

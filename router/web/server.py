@@ -14,12 +14,15 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.load_status import ReloadError
 from router.metrics import package_version
-from router.model import MINUTE, Millis
+from router.model import MINUTE, Millis, Role
 from router.store import Integrity, StoreUnavailable
+from router.web.access import PRINCIPAL, Principal
 from router.web.actions import add_actions
+from router.web.api import add_api
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
 from router.web.auth import Unauthorized, authenticate
 from router.web.json_answers import refusal
+from router.web.pages import add_pages
 from router.web.quarantine import add_quarantine
 from router.web.receiving import add_webhook
 
@@ -37,7 +40,8 @@ def make_app(context: AppContext) -> web.Application:
     caller adds the pages.
     """
     app = web.Application(
-        client_max_size=context.max_body, middlewares=[_count_request] if context.metrics.enabled else []
+        client_max_size=context.max_body,
+        middlewares=[*([_count_request] if context.metrics.enabled else []), _identify],
     )
     app[APP_CONTEXT] = context
     app[_STARTED] = time.monotonic()
@@ -52,6 +56,8 @@ def make_app(context: AppContext) -> web.Application:
             *([web.get("/metrics", _metrics)] if context.metrics.enabled else []),
         ]
     )
+    add_api(app)
+    add_pages(app)
     add_quarantine(app)
     add_actions(app)
     add_webhook(app, context)
@@ -101,6 +107,12 @@ async def _count_request(request: web.Request, handler: Handler) -> web.StreamRe
         path = "other" if resource is None else resource.canonical
         method = request.method if request.method in {"GET", "HEAD", "POST"} else "other"
         request.app[APP_CONTEXT].metrics.request(method, path, code, time.perf_counter() - started)
+
+
+@web.middleware
+async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request[PRINCIPAL] = Principal("this machine", Role.ADMIN, "loopback")
+    return await handler(request)
 
 
 async def _healthy(_request: web.Request) -> web.Response:

@@ -30,7 +30,7 @@ async def shown(url: str, now: int) -> dict[str, Any]:
     try:
         newest, integrity = await store.pages.decisions(), await store.integrity(now)
         assert integrity.miscounted.first == ()
-        found = {
+        found: dict[str, Any] = {
             "status": await store.pages.status(),
             "lanes": await store.pages.lanes(now),
             "waiting": await store.pages.waiting(),

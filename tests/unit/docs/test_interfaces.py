@@ -13,7 +13,7 @@ from router.cli import main
 from router.metrics import Metrics
 from router.store import Store
 from router.web import make_app
-from router.web.pages import add_pages
+from router.web.lists import add_lists
 from router.web.preview_pages import PreviewContext, add_preview
 from tests.unit.docs.pages import first_names, headings, names, rows, section, text
 from tests.unit.test_metrics import exposed, used
@@ -59,13 +59,13 @@ def without_names(endpoint: str) -> str:
 async def test_the_tables_of_endpoints_have_every_route(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     app = make_app(WebHarness(store).parts())
-    add_pages(app, home="status.html")
+    add_lists(app, home="status.html")
 
     async def nothing() -> list[Any]:
         return []
 
     add_preview(app, PreviewContext(Outbox(), lambda: "UTC", nothing, nothing))
-    documented = first_names(section("README.md", "HTTP endpoints"), "endpoint")
+    documented = first_names(text("docs/http.md"), "endpoint")
     assert sorted(map(without_names, documented)) == sorted(map(without_names, registered(app)))
     await store.close()
 

@@ -8,9 +8,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from router.clock import SystemClock
+from router.config import Config
 from router.decide import Policy, Route, Severity
 from router.metrics import Metrics
-from router.model import Destination, Source
+from router.model import Destination, Retention, Source
 from router.store import Store
 from router.undecided import Undecided
 from router.web import AppContext
@@ -55,6 +56,9 @@ class WebHarness:
             }
         ]
 
+    def config(self) -> Config:
+        return Config(self.policy(), self.sources, {}, "Europe/Berlin", None, "0" * 64, Retention())
+
     async def reload(self) -> None:
         self.reloads += 1
 
@@ -76,7 +80,7 @@ class WebHarness:
     def parts(self) -> AppContext:
         return AppContext(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
-            policy=self.policy, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
+            policy=self.policy, config=self.config, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},

@@ -22,7 +22,7 @@ _CONTENT_SECURITY_POLICY = (
 )
 
 
-def add_pages(app: web.Application, *, home: str) -> None:
+def add_lists(app: web.Application, *, home: str) -> None:
     """Add the pages and the lists. :param home: the file that ``/`` shows"""
 
     async def page(_request: web.Request) -> web.FileResponse:
@@ -83,7 +83,7 @@ def _list_handler(
         store = request.app[APP_CONTEXT].store
         try:
             rows, total = await ask(store.pages), await store.pages.total(name)
-            return web.json_response(rows, headers={TOTAL_HEADER: total})
+            return web.json_response(rows, headers={TOTAL_HEADER: str(total)})
         except StoreUnavailable as error:
             return store_unreadable(error)
 

@@ -1,0 +1,79 @@
+"""What operators look at: deliveries by hour and by destination, the log of actions, the history of routes.yaml."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+_HAS_FAILED = sa.text("outcome IN ('retry', 'rejected', 'broken', 'interrupted')")
+_IS_FIRING = sa.text("status = 'firing'")
+_HOUR = 60 * 60 * 1_000
+
+
+def upgrade() -> None:
+    op.create_index("ix_deliveries_destination", "deliveries", ["destination", "id"])
+    op.create_index(
+        "ix_deliveries_failed", "deliveries", ["id"], sqlite_where=_HAS_FAILED, postgresql_where=_HAS_FAILED
+    )
+    op.create_index(
+        "ix_alerts_firing_level",
+        "alerts",
+        ["level", "id"],
+        sqlite_where=_IS_FIRING,
+        postgresql_where=_IS_FIRING,
+    )
+    op.create_table(
+        "delivery_hours",
+        sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("destination", _text(), nullable=False),
+        sa.Column("outcome", _text(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", "destination", "outcome", name=op.f("pk_delivery_hours")),
+    )
+    op.execute(
+        "INSERT INTO delivery_hours (hour, destination, outcome, count)"  # noqa: S608  (constants)
+        f" SELECT finished_at - finished_at % {_HOUR}, destination, outcome, count(*) FROM deliveries"
+        " WHERE outcome IS NOT NULL AND finished_at IS NOT NULL"
+        f" GROUP BY finished_at - finished_at % {_HOUR}, destination, outcome"
+    )
+    op.create_table(
+        "actions",
+        _id(),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        *(sa.Column(name, _text(), nullable=False) for name in ("actor", "via", "action", "target")),
+        sa.Column("outcome", _text(), nullable=True),
+        sa.Column("reason", _text(), server_default="", nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_actions")),
+    )
+    op.create_table(
+        "loads",
+        _id(),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", _text(), nullable=False),
+        sa.Column("sha256", _text(), nullable=False),
+        sa.Column("error", _text(), server_default="", nullable=False),
+        sa.Column("files", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_loads")),
+    )
+
+
+def downgrade() -> None:
+    for table in ("loads", "actions", "delivery_hours"):
+        op.drop_table(table)
+    op.drop_index("ix_alerts_firing_level", "alerts")
+    op.drop_index("ix_deliveries_failed", "deliveries")
+    op.drop_index("ix_deliveries_destination", "deliveries")
+
+
+def _text() -> sa.types.TypeEngine[str]:
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column(
+        "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+    )

@@ -1,0 +1,48 @@
+"""Who makes a request, and the role that a handler needs."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from router.model import Role
+
+Handler = TypeVar("Handler", bound=Callable[[web.Request], Awaitable[web.StreamResponse]])
+_ROLE_ATTRIBUTE = "needed_role"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request."""
+
+    name: str
+    """The user's name; ``this machine`` for a request without credentials from a loopback address."""
+    role: Role
+    via: str
+    """How it was recognized: ``loopback``, ``password``, ``token`` or ``proxy``."""
+
+    def may(self, role: Role) -> bool:
+        """Return whether it has this role, or a higher one."""
+        return self.role >= role
+
+
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
+"""Set by the access middleware for each request, except for those of open handlers."""
+
+
+def needs(role: Role | None) -> Callable[[Handler], Handler]:
+    """Declare the role that a handler needs; None: the handler is open to everybody, or checks credentials itself."""
+
+    def declare(handler: Handler) -> Handler:
+        setattr(handler, _ROLE_ATTRIBUTE, role)
+        return handler
+
+    return declare
+
+
+def role_needed(handler: Any, method: str) -> Role | None:
+    """Return the role that a handler needs. A handler that declares none needs view for reading, and admin otherwise."""
+    default = Role.VIEW if method in {"GET", "HEAD"} else Role.ADMIN
+    declared: Role | None = getattr(handler, _ROLE_ATTRIBUTE, default)
+    return declared

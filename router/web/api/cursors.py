@@ -1,0 +1,75 @@
+"""Lists in pages: the parameters of a page, and the cursor that the next page begins after."""
+
+import base64
+import binascii
+import json
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.web.api.problems import ApiError, FieldProblem
+
+Row = TypeVar("Row")
+MAX_ROWS_PER_PAGE = 500
+_MAX_CURSOR_CHARS = 400
+Cursor = tuple[int | str, ...]
+"""The values of the last row of a page by which the list is ordered."""
+
+
+class Query(BaseModel):
+    """The parameters of an operation. A parameter that is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class PageQuery(Query):
+    """The parameters of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_ROWS_PER_PAGE, description="The most rows of the answer.")] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=_MAX_CURSOR_CHARS, description="``next`` of the page before.")
+    ] = None
+
+    def after(self, *types: type) -> Cursor | None:
+        """Return the values of the cursor; None: this is the first page.
+
+        :param types: the type of each value: int or str
+        :raises ApiError: the cursor is none of this list
+        """
+        return None if self.cursor is None else _decode(self.cursor, types)
+
+
+class Page(BaseModel, Generic[Row]):
+    """A page of a list."""
+
+    items: list[Row]
+    total: int = Field(description="How many rows the whole list has with these filters.")
+    total_is_exact: bool = Field(default=True, description="False: there are more rows than ``total`` says.")
+    next: str | None = Field(
+        default=None, description="The cursor of the next page; null: this is the last one."
+    )
+
+
+def encode_cursor(values: Cursor | None) -> str | None:
+    """Return a cursor as text for addresses; None: there is no next page."""
+    if values is None:
+        return None
+    return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def _decode(text: str, types: tuple[type, ...]) -> Cursor:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        values = None
+    fits = (
+        isinstance(values, list)
+        and len(values) == len(types)
+        and all(type(value) is kind for value, kind in zip(values, types, strict=True))
+        and all(not isinstance(value, int) or abs(value) < 2**63 for value in values)
+        and all(not isinstance(value, str) or "\0" not in value for value in values)
+    )
+    if not fits:
+        wrong = FieldProblem(parameter="cursor", problem="it is no cursor of this list; begin without one")
+        raise ApiError(400, f"{wrong.parameter}: {wrong.problem}", (wrong,))
+    return tuple(values)

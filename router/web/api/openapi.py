@@ -1,0 +1,112 @@
+"""The OpenAPI 3.1 document of the API, made from the models of its operations.
+
+https://spec.openapis.org/oas/v3.1.0
+"""
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from router.web.api.endpoint import Download, Endpoint
+from router.web.api.problems import PROBLEM_TYPE, Problem
+
+_REF = "#/components/schemas/{model}"
+# What any operation may answer.
+_COMMON_PROBLEMS = {
+    400: "A parameter is wrong or unknown.", 401: "Credentials are missing or wrong.", 403: "The role does not suffice.",
+    421: "The Host header is not allowed.", 503: "The store can't be read or written, or there is too much to do.",
+}  # fmt: skip
+# What an operation with a body may answer.
+_BODY_PROBLEMS = {413: "The body is too large.", 415: "The body is not application/json."}
+
+
+def openapi_document(endpoints: tuple[Endpoint[Any, Any], ...], version: str) -> dict[str, Any]:
+    """Return the document."""
+    models: list[tuple[Any, Any]] = [(Problem, "serialization")]
+    for each in endpoints:
+        models.append((each.query, "validation"))
+        if each.answer is not Download:
+            models.append((each.answer, "serialization"))
+    names, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template=_REF)
+    schemas = dict(definitions.get("$defs", {}))
+    paths: dict[str, dict[str, Any]] = {}
+    for each in endpoints:
+        reference = names[(each.query, "validation")]
+        query = schemas[reference["$ref"].rpartition("/")[2]] if "$ref" in reference else reference
+        answer = None if each.answer is Download else names[(each.answer, "serialization")]
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, query, answer)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Alert router", "version": version,
+            "description": "Everything that the pages show and do. Times are milliseconds since the epoch, unless said otherwise.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"}, "password": {"type": "http", "scheme": "basic"},
+            },
+        },
+        "security": [{"token": []}, {"password": []}],
+    }  # fmt: skip
+
+
+def _operation(
+    endpoint: Endpoint[Any, Any], query: dict[str, Any], answer: dict[str, Any] | None
+) -> dict[str, Any]:
+    properties = query.get("properties", {})
+    in_path = {name for name in properties if f"{{{name}}}" in endpoint.path}
+    required = set(query.get("required", ()))
+    in_body = {} if endpoint.method == "GET" else {k: v for k, v in properties.items() if k not in in_path}
+    problems = (
+        _COMMON_PROBLEMS | (_BODY_PROBLEMS if endpoint.method != "GET" else {}) | dict(endpoint.problems)
+    )
+    operation: dict[str, Any] = {
+        "operationId": endpoint.run.__name__,
+        "summary": endpoint.summary,
+        "description": f"Needs the role {endpoint.role.word}.",
+        "parameters": [
+            _parameter(
+                name, schema, "path" if name in in_path else "query", is_required=name in required | in_path
+            )
+            for name, schema in properties.items()
+            if name not in in_body
+        ],
+        "responses": {
+            "200": _answer("The answer.", answer),
+            **{str(status): _problem(words) for status, words in sorted(problems.items())},
+        },
+    }
+    if in_body:
+        schema = {
+            "type": "object", "properties": in_body, "additionalProperties": False,
+            "required": sorted(required & set(in_body)),
+        }  # fmt: skip
+        operation["requestBody"] = {
+            "required": bool(schema["required"]), "content": {"application/json": {"schema": schema}},
+        }  # fmt: skip
+    return operation
+
+
+def _parameter(name: str, schema: dict[str, Any], where: str, *, is_required: bool) -> dict[str, Any]:
+    words = {"description": schema["description"]} if "description" in schema else {}
+    return {"name": name, "in": where, "required": is_required, "schema": schema, **words}
+
+
+def _answer(words: str, answer: dict[str, Any] | None) -> dict[str, Any]:
+    if answer is None:
+        binary = {
+            "application/octet-stream": {
+                "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
+            }
+        }
+        return {"description": words, "content": binary}
+    return {"description": words, "content": {"application/json": {"schema": answer}}}
+
+
+def _problem(words: str) -> dict[str, Any]:
+    return {
+        "description": words,
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+    }

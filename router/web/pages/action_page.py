@@ -1,0 +1,15 @@
+"""The page of the log of actions."""
+
+from aiohttp import web
+
+from router.web.api.action_log import LIST_ACTIONS
+from router.web.pages.page import ask, page
+from router.web.pages.rendering import render
+
+
+async def _actions(request: web.Request) -> web.Response:
+    answer = await ask(request, LIST_ACTIONS)
+    return await render(request, "actions.html", {"actions": answer}, active="actions")
+
+
+ROUTES = (page("/actions", _actions),)

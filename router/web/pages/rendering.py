@@ -1,0 +1,120 @@
+"""Fills the templates of the pages.
+
+Every value is escaped. Texts from outside also lose control characters and direction overrides, which can make a text look
+like another one.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+from markupsafe import Markup
+
+from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from router.render.words import clean, web_address
+from router.web.access import PRINCIPAL
+from router.web.app_context import APP_CONTEXT
+from router.web.pages.navigation import NAVIGATION, Trouble, find_trouble
+
+FOLDER = Path(__file__).parent
+_HEADERS = {
+    # Only scripts of the router itself run, and no style is inline. A message with its own HTML is shown in a frame that
+    # may run nothing.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
+
+
+def set_up_templates(app: web.Application) -> None:
+    """Compile the templates of the pages for an application."""
+    environment = aiohttp_jinja2.setup(
+        app, loader=jinja2.FileSystemLoader(FOLDER / "templates"), undefined=jinja2.StrictUndefined, finalize=_shown,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip
+    environment.filters |= {
+        "web_address": web_address,
+        "moment": _moment,
+        "iso": _iso,
+        "ago": _ago,
+        "lasting": lasting,
+        "number": _number,
+    }
+    environment.globals["address"] = address
+
+
+async def render(
+    request: web.Request, template: str, values: Mapping[str, Any], *, active: str = "", status: int = 200
+) -> web.Response:
+    """Return a page.
+
+    :param template: a file of the folder ``templates``
+    :param active: the entry of the navigation that it belongs to
+    """
+    context = request.app[APP_CONTEXT]
+    trouble: Trouble = await find_trouble(context)
+    zone = ZoneInfo(context.config().timezone)
+    shown = {
+        **values, "principal": request.get(PRINCIPAL), "navigation": NAVIGATION, "active": active, "trouble": trouble,
+        "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
+    }  # fmt: skip
+    response = aiohttp_jinja2.render_template(template, request, shown, status=status)
+    response.headers.update(_HEADERS)
+    return response
+
+
+async def render_error(request: web.Request, status: int, detail: str) -> web.Response:
+    """Return the page that says why a page or an action was refused."""
+    values = {"title": HTTPStatus(status).phrase, "detail": detail}
+    return await render(request, "error.html", values, status=status)
+
+
+def address(path: str, **parameters: Any) -> str:
+    """Return an address of a page. Parameters that are None or empty are left out; a list gives a parameter several times."""
+    given = [(name, value) for name, value in parameters.items() if value not in (None, "", (), [])]
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _shown(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _moment(at: Millis, zone: ZoneInfo) -> str:
+    """Return a moment for people: ``Fri 20 Nov 22:41:05``, with the year if it is another one."""
+    local = datetime.fromtimestamp(at / SECOND, zone)
+    return f"{local:%a} {local.day} {local:%b %Y %H:%M:%S}"
+
+
+def _iso(at: Millis) -> str:
+    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ago(at: Millis, now: Millis) -> str:
+    """Return when something was or will be: ``5 min ago``, ``in 2 h``, ``now``."""
+    if abs(now - at) < SECOND:
+        return "now"
+    return f"{lasting(now - at)} ago" if at < now else f"in {lasting(at - now)}"
+
+
+def lasting(duration: Millis) -> str:
+    """Return a duration (ms) in its largest units: ``45 s``, ``5 min``, ``2 h 10 min``, ``3 d 4 h``."""
+    if duration < MINUTE:
+        return f"{duration // SECOND} s"
+    if duration < HOUR:
+        return f"{duration // MINUTE} min"
+    large, small, names = (DAY, HOUR, ("d", "h")) if duration >= DAY else (HOUR, MINUTE, ("h", "min"))
+    count, rest = divmod(duration, large)
+    return f"{count} {names[0]}" + (f" {rest // small} {names[1]}" if rest >= small else "")
+
+
+def _number(value: int, is_exact: bool = True) -> str:  # noqa: FBT001, FBT002  (a filter of templates has positional arguments)
+    return f"{value:,}" + ("" if is_exact else "+")
