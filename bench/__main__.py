@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import cost, disk, end_to_end, group, ingest, passed, profile, report
+from bench import cost, disk, end_to_end, group, ingest, pages, passed, profile, report
 from bench.machine import LOAD_CORE, ROOT
 from bench.run import QUICK, Bench, Scale, say
 
@@ -27,6 +27,7 @@ ROWS = {
     "size": cost.size,
     "routes": cost.routes,
     "ledger": cost.long_ledger,
+    "pages": pages.pages,
     "group": group.big_group,
     "disk": disk.disk,
     "passed": passed.passed,

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 WEBHOOKS = 25
@@ -13,20 +14,26 @@ TABLES = ("changes", "fates")
 
 async def multiply(database: Path, rows: int) -> int:
     """Copy the rows of the ledger until there are ``rows``. :returns: the number of rows"""
-    return await asyncio.to_thread(_multiply, database, rows)
+    return await asyncio.to_thread(_multiply, database, lambda there: rows // sum(there.values()), TABLES)
 
 
-def _multiply(database: Path, rows: int) -> int:
+async def multiply_changes(database: Path, changes: int, more: tuple[str, ...] = ()) -> int:
+    """Copy the rows of the ledger, and of other tables, until there are so many changes. :returns: their number"""
+    tables = (*TABLES, *more)
+    await asyncio.to_thread(_multiply, database, lambda there: changes // there["changes"], tables)
+    return changes
+
+
+def _multiply(database: Path, wanted: Callable[[dict[str, int]], int], tables: tuple[str, ...]) -> int:
     connection = sqlite3.connect(database, isolation_level=None)
     connection.execute("PRAGMA journal_mode=OFF")  # the file is deleted after the run, so it needs no journal
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA cache_size=-200000")
     connection.execute("BEGIN IMMEDIATE")
-    there = {table: _count(connection, table) for table in TABLES}
-    copies = max(0, rows // sum(there.values()) - 1)
-    for table in TABLES:
+    copies = max(0, wanted({table: _count(connection, table) for table in tables}) - 1)
+    for table in tables:
         _copy(connection, table, copies)
-    total = sum(_count(connection, table) for table in TABLES)
+    total = sum(_count(connection, table) for table in tables)
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()

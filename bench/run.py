@@ -34,6 +34,7 @@ class Scale:
     seed_limit: float = 240
     routes: tuple[int, int] = (10, 1_000)
     ledger: int = 10_000_000
+    changes: int = 1_000_000
     groups: tuple[tuple[int, int], ...] = ((50_000, 300), (20_000, 800))
     group_limit: float = 180
     on_disk: int = 3_000
@@ -42,7 +43,7 @@ class Scale:
 
 QUICK = Scale(
     rounds=2, burst=500, burst_limit=5, steady_seconds=2, ingest=1_000, ingest_limit=4, active=(500, 2_000),
-    seed_limit=10, ledger=200_000, groups=((3_000, 300),), group_limit=15, on_disk=500, row_limit=120,
+    seed_limit=10, ledger=200_000, changes=50_000, groups=((3_000, 300),), group_limit=15, on_disk=500, row_limit=120,
 )  # fmt: skip
 
 
