@@ -71,8 +71,8 @@ class Undecided:
             self._add_count(alerts)
             self._enqueue(_Arrival(number, alerts, None))
 
-    async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
-        """Keep a webhook. Return when it is durable.
+    async def keep(self, webhook: Webhook, source: str, body: bytes) -> int:
+        """Keep a webhook. Return its id when it is durable.
 
         :raises StoreUnavailable: it could not be stored, or too many alerts wait to be decided
         """
@@ -85,6 +85,7 @@ class Undecided:
             self._add_count(-len(webhook.alerts))
             raise
         self._enqueue(_Arrival(number, len(webhook.alerts), webhook, source))
+        return number
 
     async def serve(self) -> None:
         """Decide webhooks as they come. Also judge again the alerts that an ended inhibitor muted, where they are too many
