@@ -74,8 +74,8 @@ class Undecided:
             self._add_count(alerts)
             self._enqueue(_Arrival(number, alerts, None))
 
-    async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
-        """Keep a webhook. Return when it is durable.
+    async def keep(self, webhook: Webhook, source: str, body: bytes) -> int:
+        """Keep a webhook. Return its id when it is durable.
 
         :raises StoreUnavailable: it could not be stored, or too many alerts wait to be decided
         """
@@ -90,6 +90,7 @@ class Undecided:
         # If only this one waits, its turn is now.
         is_kept_parsed = self.alerts <= max(_MAX_PARSED_ALERTS, len(webhook.alerts))
         self._enqueue(_Arrival(number, len(webhook.alerts), webhook if is_kept_parsed else None, source))
+        return number
 
     async def serve(self) -> None:
         """Decide webhooks as they come. Also judge again the alerts that an ended inhibitor muted, where they are too many
