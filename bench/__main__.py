@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import cost, disk, end_to_end, group, ingest, pages, passed, profile, report
+from bench import bounds, cost, disk, end_to_end, group, ingest, pages, passed, profile, report
 from bench.machine import LOAD_CORE, ROOT
 from bench.run import QUICK, Bench, Scale, say
 
@@ -30,6 +30,7 @@ ROWS = {
     "pages": pages.pages,
     "group": group.big_group,
     "disk": disk.disk,
+    "bounds": bounds.under_load,
     "passed": passed.passed,
     "profile": profile.profile,
 }

@@ -28,7 +28,19 @@ from router.shutdown import Shutdown
 from router.store import Store
 from router.threads import Threads
 from router.undecided import Undecided
-from router.web import AppContext, make_app, make_runner
+from router.web import (
+    BACKLOG,
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_ADDRESS,
+    AppContext,
+    BoundedRunner,
+    Certificates,
+    ConnectionBounds,
+    TlsFiles,
+    descriptor_limit,
+    make_app,
+    make_runner,
+)
 from router.web.lists import add_lists
 from router.web.preview_pages import add_preview
 
@@ -59,13 +71,18 @@ class ServeOptions:
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False
     """Reload when routes.yaml or a file that it names changes."""
+    max_connections: int = MAX_CONNECTIONS
+    """Less if the process may open fewer files."""
+    max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS
+    tls: TlsFiles | None = None
+    """None: the service speaks plain HTTP."""
 
 
 @dataclass(frozen=True)
 class Service:
     """One running router. :meth:`open` makes one that accepts webhooks; it sends notifications from :meth:`start` on."""
 
-    runner: web.AppRunner
+    runner: BoundedRunner
     clock: Clock
     metrics: Metrics
     store: Store
@@ -77,6 +94,8 @@ class Service:
     reloader: Reloader
     outbox: Outbox | None
     """The messages of a preview."""
+    certificates: Certificates | None
+    """None: the service speaks plain HTTP."""
     shutdown: Shutdown
 
     @classmethod
@@ -87,6 +106,7 @@ class Service:
 
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used
+        :raises TlsError: the files of TLS can't be used
         :raises StoreUnavailable: the database can't be opened
         :raises OSError: the address is taken
         """
@@ -109,6 +129,8 @@ class Service:
             await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
             run("maintenance", self.maintenance.run())
             run("watch secrets", self.reloader.watch_secrets())
+            if self.certificates is not None:
+                run("watch TLS files", self.certificates.watch())
             if watch:
                 run("watch files", self.reloader.watch_files())
         except BaseException:
@@ -119,7 +141,8 @@ class Service:
     def url(self) -> str:
         """The address that it listens on."""
         host, port = self.runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self.certificates is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def reload(self) -> None:
         """Load routes.yaml again. :raises ReloadError: it can't be used, and the last good one stays in force"""
@@ -136,6 +159,7 @@ async def _build(
     closing = shutdown.stack
     asyncio.get_running_loop().set_default_executor(Threads("names", _NAME_THREADS))
     metrics = Metrics(enabled=options.metrics)
+    certificates = await _certificates(options.tls, clock, metrics, shutdown)
     default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
     store = await Store.open(options.database or default, metrics.batch)
     closing.push_async_callback(shutdown.close_store, store)
@@ -176,10 +200,27 @@ async def _build(
     add_lists(app, home="status.html" if outbox is None else "preview.html")
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active).context)
+    bounds = ConnectionBounds.within_descriptors(
+        options.max_connections, options.max_connections_per_address, descriptor_limit()
+    )
+    runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
-        make_runner(app), clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader,
-        outbox, shutdown,
+        runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader, outbox,
+        certificates, shutdown,
     )  # fmt: skip
+
+
+async def _certificates(
+    files: TlsFiles | None, clock: Clock, metrics: Metrics, shutdown: Shutdown
+) -> Certificates | None:
+    """Load the files of TLS. Return None if there are none. :raises TlsError: they can't be used"""
+    metrics.tls_loaded(is_good=True)
+    if files is None:
+        return None
+    certificates = Certificates(files, clock, metrics)
+    shutdown.stack.callback(certificates.close)
+    await certificates.load()
+    return certificates
 
 
 async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
@@ -192,7 +233,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     await service.undecided.load()
     run("undecided", service.undecided.serve())
     await service.runner.setup()
-    await web.TCPSite(service.runner, *options.listen).start()
+    await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())
     log.info(
         "serving", address=service.url, config=str(options.config), database=service.store.location,

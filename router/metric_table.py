@@ -35,6 +35,11 @@ WEBHOOKS_TOTAL = Definition(
 QUARANTINED_TOTAL = Definition(
     Counter, "alert_router_quarantined", "Webhooks kept in quarantine because a part of them can't be used."
 )
+QUARANTINE_DROPPED_TOTAL = Definition(
+    Counter,
+    "alert_router_quarantine_dropped",
+    "Quarantined bodies that were deleted early, because the quarantine reached its limit of rows or bytes.",
+)
 UNDECIDED = Definition(
     Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
 )
@@ -153,6 +158,18 @@ MISCOUNTED = Definition(
     Gauge,
     "alert_router_miscounted_counters",
     "Counters of the store that differ from the sum of their rows. More than zero is a bug.",
+)
+CONNECTIONS = Definition(Gauge, "alert_router_connections", "Accepted connections that are open.")
+CONNECTIONS_CLOSED_TOTAL = Definition(
+    Counter,
+    "alert_router_connections_closed",
+    "Connections that the router closed because of a limit, by reason.",
+    ("reason",),
+)
+TLS_LOAD_SUCCESSFUL = Definition(
+    Gauge,
+    "alert_router_tls_last_load_successful",
+    "1 if the last load of the TLS files succeeded, or there are none. If not, the files before are in force.",
 )
 HTTP_REQUESTS_TOTAL = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
 ACCEPT_TO_DELIVERED = Definition(

@@ -179,6 +179,21 @@ class Metrics:
         self._count(table.HTTP_REQUESTS_TOTAL, method, path, code)
         self._observe(table.HTTP_SECONDS, seconds, method, path)
 
+    def connections(self, count: int) -> None:
+        """Show how many accepted connections are open."""
+        self._set(table.CONNECTIONS, count)
+
+    def connection_closed(self, reason: str) -> None:
+        """Count a connection that the router closed. :param reason: of :class:`router.web.connections.CloseReason`"""
+        self._count(table.CONNECTIONS_CLOSED_TOTAL, reason)
+
+    def tls_loaded(self, *, is_good: bool) -> None:
+        """Show whether the last load of the TLS files succeeded. It did if there are none."""
+        self._set(table.TLS_LOAD_SUCCESSFUL, is_good)
+
+    def quarantine_dropped(self, count: int) -> None:
+        self._count(table.QUARANTINE_DROPPED_TOTAL, by=count)
+
     # What Prometheus scrapes.
 
     def expose(self, lanes: Iterable[Mapping[str, Any]] | None, now: Millis) -> bytes:

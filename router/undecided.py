@@ -26,6 +26,9 @@ milliseconds.
 """
 # Four webhooks of the largest size.
 _MAX_UNDECIDED_ALERTS = 200_000
+# A parsed alert takes some kilobytes, and the garbage collector visits its objects again and again. So the other webhooks
+# that wait are only in the store, and are parsed again when their turn comes.
+_MAX_PARSED_ALERTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class _Arrival:
     """Webhooks are numbered in the order of their arrival."""
     alerts: int
     webhook: Webhook | None
-    """None: an earlier process kept it. It is read from the store when its turn comes."""
+    """None: it is read from the store when its turn comes, because an earlier process kept it, or too many alerts wait."""
     source: str = ""
 
 
@@ -71,8 +74,8 @@ class Undecided:
             self._add_count(alerts)
             self._enqueue(_Arrival(number, alerts, None))
 
-    async def keep(self, webhook: Webhook, source: str, body: bytes) -> None:
-        """Keep a webhook. Return when it is durable.
+    async def keep(self, webhook: Webhook, source: str, body: bytes) -> int:
+        """Keep a webhook. Return its id when it is durable.
 
         :raises StoreUnavailable: it could not be stored, or too many alerts wait to be decided
         """
@@ -84,7 +87,10 @@ class Undecided:
         except BaseException:
             self._add_count(-len(webhook.alerts))
             raise
-        self._enqueue(_Arrival(number, len(webhook.alerts), webhook, source))
+        # If only this one waits, its turn is now.
+        is_kept_parsed = self.alerts <= max(_MAX_PARSED_ALERTS, len(webhook.alerts))
+        self._enqueue(_Arrival(number, len(webhook.alerts), webhook if is_kept_parsed else None, source))
+        return number
 
     async def serve(self) -> None:
         """Decide webhooks as they come. Also judge again the alerts that an ended inhibitor muted, where they are too many

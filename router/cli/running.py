@@ -74,6 +74,41 @@ class Listen(click.ParamType[tuple[str, int]]):
     help="The largest webhook, in bytes, decompressed.",
 )
 @click.option(
+    "--max-connections",
+    type=click.IntRange(min=1),
+    default=4_096,
+    show_default=True,
+    envvar="ALERT_ROUTER_MAX_CONNECTIONS",
+    help="The most connections in all. Beyond it, the one that has been idle longest is closed. "
+    "Fewer if the process may open too few files.",
+)
+@click.option(
+    "--max-connections-per-address",
+    type=click.IntRange(min=1),
+    default=1_024,
+    show_default=True,
+    envvar="ALERT_ROUTER_MAX_CONNECTIONS_PER_ADDRESS",
+    help="The most connections of one client address. Beyond it, its connection that has been idle longest is closed.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    envvar="ALERT_ROUTER_TLS_CERT",
+    help="Serve HTTPS with this certificate (PEM, with intermediate ones). It is read again when it changes.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    envvar="ALERT_ROUTER_TLS_KEY",
+    help="The private key of --tls-cert (PEM, not encrypted).",
+)
+@click.option(
+    "--tls-client-ca",
+    type=click.Path(path_type=Path),
+    envvar="ALERT_ROUTER_TLS_CLIENT_CA",
+    help="Require a certificate of each client, issued by an authority in this file (PEM).",
+)
+@click.option(
     "--drain",
     type=click.FloatRange(min=0),
     default=8.0,
@@ -106,7 +141,8 @@ class Listen(click.ParamType[tuple[str, int]]):
 )
 def serve(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
-    max_body: int, drain: float, watch: bool, log_form: str, log_level: str,
+    max_body: int, max_connections: int, max_connections_per_address: int, tls_cert: Path | None, tls_key: Path | None,
+    tls_client_ca: Path | None, drain: float, watch: bool, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
     """Take webhooks and notify the destinations that the rules name.
 
@@ -116,20 +152,34 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
         raise click.BadParameter(f"{drain} is not a number of seconds", param_hint="--drain")
     if sample and not preview:
         raise click.UsageError("--sample needs --preview: otherwise it would page people")
+    _check_tls(tls_cert, tls_key, tls_client_ca, sample=sample)
     from router import logs
     from router.app import ServeOptions
     from router.cli.serving import serve_until_stopped
+    from router.web import TlsFiles
 
     level = "warning" if preview and log_level == "info" else log_level
     logs.configure(log_form, level, colors=has_colors(sys.stderr))
     options = ServeOptions(
         config=config, listen=listen, database=database, preview=preview, sample=sample, metrics=metrics,
-        max_body=max_body, drain=round(drain * 1_000), watch=watch,
+        max_body=max_body, drain=round(drain * 1_000), watch=watch, max_connections=max_connections,
+        max_connections_per_address=max_connections_per_address,
+        tls=TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert is not None and tls_key is not None else None,
     )  # fmt: skip
     try:
         serve_until_stopped(options)
     finally:
         logs.flush_streams()
+
+
+def _check_tls(cert: Path | None, key: Path | None, client_ca: Path | None, *, sample: bool) -> None:
+    """:raises UsageError: the options don't fit together"""
+    if (cert is None) != (key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together: give both, or none")
+    if client_ca is not None and cert is None:
+        raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+    if sample and cert is not None:
+        raise click.UsageError("--sample posts over plain HTTP: leave out --tls-cert and --tls-key")
 
 
 COMMANDS = (serve,)

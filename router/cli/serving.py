@@ -16,6 +16,7 @@ from router.load_status import ReloadError
 from router.loop import new_loop
 from router.render import TemplateError
 from router.store import StoreUnavailable
+from router.web import TlsError, raise_descriptor_limit
 
 # Thresholds of the garbage collector. A batch makes thousands of objects that live until it is saved, and a group of
 # 50,000 alerts keeps a million objects for seconds. With Python's defaults (700, 10, 10) the collector visits all of them again
@@ -26,6 +27,7 @@ _GC_THRESHOLDS = (10_000, 20, 50)
 
 def serve_until_stopped(options: ServeOptions) -> None:
     """Serve until a signal stops it. :raises Failure: it can't start"""
+    raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_serve(options))
@@ -33,6 +35,8 @@ def serve_until_stopped(options: ServeOptions) -> None:
         raise Failure(error.shown) from None
     except TemplateError as error:
         raise Failure(f"The templates can't be used: {error}") from None
+    except TlsError as error:
+        raise Failure(f"TLS can't be used: {error}") from None
     except StoreUnavailable as error:
         raise Failure(f"The store can't be opened: {error}") from None
     except OSError as error:

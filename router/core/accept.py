@@ -31,6 +31,8 @@ class Receipt:
     """The keys of destinations that may have something to send."""
     unreleased: bool = False
     """Many alerts are no longer muted; they are judged in pieces, see :func:`router.core.release.release_some`."""
+    webhook: int = 0
+    """The id of the webhook; 0: it has none, as a decision without a webhook."""
 
 
 def merged(*receipts: Receipt) -> Receipt:
@@ -146,7 +148,7 @@ def accept_webhook(
     receipt = decide_all(accepting)
     woken = complete_group(state, group, policy, now) if webhook.truncated == 0 else set()
     close_empty(state, accepting.ended_in)
-    return replace(receipt, wake=receipt.wake | woken)
+    return replace(receipt, wake=receipt.wake | woken, webhook=arrival)
 
 
 def decide_all(accepting: Accepting) -> Receipt:

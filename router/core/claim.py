@@ -199,7 +199,9 @@ def work_about(
                 if ended > _ENDED_KEPT:
                     continue
         else:
-            notices.append(Notice(member.id, member.status, notified, member.held_since is not None))
+            notices.append(
+                Notice(member.id, member.status, notified, member.held_since is not None, member.rule)
+            )
         present = replace(alert_of(alert), status=Status(member.status))
         again = member.status == notified == FIRING
         shown.append(ShownAlert(present, alert.level, news, member.held_since if news else None, again))
@@ -260,7 +262,7 @@ def report(state: State, id_: int, policy: Policy, now: Millis, scope: DigestSco
     row = state.conversations[id_]
     view = digests.digest_view(state, row, policy, now, scope)
     notices = tuple(
-        Notice(member.id, member.status, member.notified, held=True)
+        Notice(member.id, member.status, member.notified, held=True, rule=member.rule)
         for member in state.members.of("conversation", id_)
         if member.decision == rows.DIGEST
     )

@@ -17,6 +17,8 @@ class Notice:
     notified_before: str
     held: bool
     """The alert was held on purpose, so the delay of the delivery is not measured."""
+    rule: str = ""
+    """The name of the rule that decided to send it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ import structlog
 from router.channels.base import Channel
 from router.clock import wait_elapsed
 from router.deliver.attempt import send_once
+from router.deliver.delivery_log import is_unfinished, log_delivery, status_of
 from router.deliver.give_up import final_outcome
 from router.deliver.kept_message import packed_message
 from router.deliver.lane import Lane, conclude
 from router.deliver.lane_context import LaneContext
 from router.deliver.retry_schedule import next_attempt
 from router.model import SECOND, Broken, Call, Delivered, Millis, Outcome, Rejected, Retry
-from router.render.words import counted
 from router.store import RETRY_AFTER_FAILED_WRITE, ClaimedDelivery, Idle, Recorded, StoreUnavailable
 
 P = ParamSpec("P")
@@ -27,8 +27,6 @@ log = structlog.get_logger(__name__)
 
 # A message about this many alerts or more is rendered and packed in a thread.
 _LARGE_MESSAGE_ALERTS = 100
-# The refused recipients that a log line names. The others are counted.
-_MAX_LOGGED_RECIPIENTS = 10
 
 
 class Delivery:
@@ -45,6 +43,8 @@ class Delivery:
         self._channel = lane.destination.channel
         self._sender: Channel | None = None
         """The channel that sends it."""
+        self._duration: Millis | None = None
+        """How long sending took (ms); None: nothing was sent."""
         self._log_fields = {"destination": lane.destination.key, "delivery": work.delivery}
         self._trial = lane.delivery_began(self)
 
@@ -90,10 +90,11 @@ class Delivery:
             # There is no await between here and the first call's rates.
             self._lane.first_call_counted()
         message_to_send = replace(message, paid=await self._wait_for_rate(calls))
-        self.has_begun = True
+        self.has_begun, began = True, self._clock.elapsed()
         outcome = await send_once(
             channel, self.destination, self.work, message_to_send, self._context.send_seconds
         )
+        self._duration = self._clock.elapsed() - began
         for call in outcome.unpaid:
             self._count_call(call)
         return outcome, await self._in_thread_if_large(
@@ -148,8 +149,7 @@ class Delivery:
         to_record = outcome
         if self.work.is_storm and isinstance(outcome, Rejected):
             to_record = Retry(f"a storm's message was refused: {outcome.reason}", words=outcome.words)
-        is_unfinished = isinstance(to_record, Retry) and to_record.unfinished
-        if give_up_after and isinstance(to_record, Retry | Broken) and not is_unfinished:
+        if give_up_after and isinstance(to_record, Retry | Broken) and not is_unfinished(to_record):
             final = final_outcome(give_up_after, to_record)
             if self.work.is_storm:
                 await self._drop_overdue_parts(final, give_up_after, now)
@@ -266,22 +266,11 @@ class Delivery:
     def _count(self, work: ClaimedDelivery, outcome: Outcome, recorded: Recorded, now: Millis) -> None:
         """Update the metrics, and log the outcome."""
         key, channel, metrics = self.destination.key, self._channel, self._context.metrics
-        is_unfinished = isinstance(outcome, Retry) and outcome.unfinished
-        name = "unfinished" if is_unfinished else type(outcome).__name__.lower()
-        failure = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason, "words": outcome.words}
-        metrics.delivery(channel, key, name, "" if is_unfinished else failure.get("reason", ""))
+        reason = "" if isinstance(outcome, Delivered) or is_unfinished(outcome) else outcome.reason
+        metrics.delivery(channel, key, status_of(outcome), reason)
         if isinstance(outcome, Delivered) and work.may_have_arrived and not self._lane.spec.dedupes:
             metrics.possible_duplicate(channel, key)
         for at in recorded.accepted:
             metrics.delivered_after(channel, key, max(0, now - at) / SECOND)
-        level = log.info if isinstance(outcome, Delivered) or is_unfinished else log.warning
-        level(
-            name, destination=key, delivery=work.delivery, conversation=work.conversation.token[:8],
-            version=work.conversation.version, attempt=work.conversation.attempt,
-            **{field: text for field, text in failure.items() if text},
-        )  # fmt: skip
-        if isinstance(outcome, Delivered | Retry) and outcome.refused:
-            refused = [f"{each.recipient}: {each.shown}" for each in outcome.refused]
-            log.warning(
-                "recipients refused", destination=key, refused=counted(refused, _MAX_LOGGED_RECIPIENTS, "; ")
-            )
+        duration = self._duration if work.delivery == self.work.delivery else None
+        log_delivery(self.destination, work, outcome, recorded, now, duration)

@@ -28,7 +28,7 @@ from router.store import jobs, prune_rules, retention, starts, troubles
 from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
-from router.store.health import RETRY_AFTER_FAILED_WRITE, StoreUnavailable
+from router.store.health import RETRY_AFTER_FAILED_WRITE, StoreBusy, StoreUnavailable
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.ledger import KeptWebhook
@@ -313,6 +313,7 @@ __all__ = [
     "Search",
     "Snapshot",
     "Store",
+    "StoreBusy",
     "StoreUnavailable",
     "Story",
     "Timekeeping",

@@ -25,6 +25,10 @@ class StoreUnavailable(Exception):  # noqa: N818  (it names a state of the store
         self.damaged = damaged
 
 
+class StoreBusy(Exception):  # noqa: N818  (as StoreUnavailable)
+    """Others are asking for the same expensive work already. The message says what to do."""
+
+
 class Health:
     """Logs once that the store can't be written, and once that it is writable again. Call it in the event loop's thread.
 

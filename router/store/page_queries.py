@@ -12,6 +12,7 @@ from router.store.destination_history import (
     unsent_ends,
     used_destinations,
 )
+from router.store.health import StoreBusy
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
 from router.store.stored_trouble import StoredTrouble, read_stored_trouble
 from router.store.story import Story
@@ -27,6 +28,8 @@ class PageQueries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._counting = False
+        """The ledger of a period is being counted."""
 
     async def status(self) -> dict[str, Any]:
         """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
@@ -59,8 +62,18 @@ class PageQueries:
         return await self._database.read(read_stored_trouble)
 
     async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
-        """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`."""
-        return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
+        """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`. It reads all changes of the period,
+        so only one is counted at a time.
+
+        :raises StoreBusy: another one is being counted
+        """
+        if self._counting:
+            raise StoreBusy("the ledger of a period is being counted already; try again in a moment")
+        self._counting = True
+        try:
+            return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
+        finally:
+            self._counting = False
 
     async def total(self, name: str) -> Total:
         """Return how many rows a list has, see :func:`router.store.totals.total`."""

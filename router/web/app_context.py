@@ -35,8 +35,8 @@ class AppContext:
     """Returns the configuration in force."""
     wake_lanes: Callable[[Iterable[str]], None]
     """Makes the lanes of these destinations (by key) look for due deliveries."""
-    store_large_webhook: Callable[[Webhook, str, bytes], Awaitable[None]]
-    """Stores a large webhook (arguments: webhook, source, body). It is decided later, in pieces.
+    store_large_webhook: Callable[[Webhook, str, bytes], Awaitable[int]]
+    """Stores a large webhook (arguments: webhook, source, body), and returns its id. It is decided later, in pieces.
 
     :raises StoreUnavailable: the store is not writable
     """

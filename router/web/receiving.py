@@ -7,7 +7,9 @@ stored, the answer is 503.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -22,6 +24,7 @@ from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
 from router.web.body import SUPPORTED_ENCODINGS, Body, Intake, TooManyBytes, UnknownEncoding
 from router.web.json_answers import refusal
+from router.web.receiving_log import accepted_fields
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +54,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
     contacted here.
     """
     context, intake = request.app[APP_CONTEXT], request.app[_INTAKE]
-    source, body = "unknown", Body()
+    source, body, started = "unknown", Body(), time.perf_counter()
     try:
         source = authenticate(request, context.sources(), request.match_info.get("source")).name
         if context.stopping():
@@ -59,12 +62,13 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         await intake.read(request, body)
         try:
             webhook = await intake.parse(body, context.clock.now(), request.remote or "")
-            await _in_time(context, intake, body, _accept(context, webhook, source, body.plain))
+            number = await _in_time(context, intake, body, _accept(context, webhook, source, body.plain))
         except (ParseError, Undecidable) as error:
             return await _quarantined(context, intake, source, body, str(error))
         if webhook.oddities:
             await _quarantine(context, intake, source, body, "; ".join(webhook.oddities))
         context.metrics.webhook(source, "accepted")
+        log.info("webhook accepted", fields=partial(accepted_fields, webhook, source, number, started))
         return web.Response(
             body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON_HEADERS
         )
@@ -102,8 +106,8 @@ class Undecidable(Exception):  # noqa: N818  (names the condition)
     """A webhook can't be decided. It would fail again each time it is sent."""
 
 
-async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> None:
-    """Decide and store a webhook.
+async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> int:
+    """Decide and store a webhook. Return its id.
 
     :raises Undecidable: nothing of it was stored
     :raises StoreUnavailable: the store failed; the cause is not the webhook
@@ -111,8 +115,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
     policy, now = context.policy(), context.clock.now()
     try:
         if len(webhook.alerts) > MAX_PIECE_ALERTS:
-            await context.store_large_webhook(webhook, source, body)
-            return
+            return await context.store_large_webhook(webhook, source, body)
         receipt = await context.store.accept(webhook, source, body, policy, now)
     except (StoreUnavailable, MemoryError):
         raise
@@ -121,6 +124,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
     context.wake_lanes(receipt.wake)
+    return receipt.webhook
 
 
 async def _in_time(context: AppContext, intake: Intake, body: Body, work: Coroutine[Any, Any, T]) -> T:

@@ -20,8 +20,9 @@ from router.web.access import PRINCIPAL, Principal
 from router.web.actions import add_actions
 from router.web.api import add_api
 from router.web.api.destination_words import empty_at
-from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
+from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
+from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
 from router.web.quarantine import add_quarantine
@@ -29,6 +30,7 @@ from router.web.receiving import add_webhook
 
 log = structlog.get_logger(__name__)
 
+_DEFAULT_BOUNDS = ConnectionBounds()
 _MAX_LOGGED_CHARS = 200
 _READY_WHILE_APPLYING = "ready: webhooks are accepted; notifications may wait until the new rules are applied to all firing alerts\n"
 _NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
@@ -65,15 +67,18 @@ def make_app(context: AppContext) -> web.Application:
     return app
 
 
-def make_runner(app: web.Application) -> web.AppRunner:
+def make_runner(
+    app: web.Application, bounds: ConnectionBounds = _DEFAULT_BOUNDS, tls: MakeContext | None = None
+) -> BoundedRunner:
     """Return a server for the application. A handler runs to its end even if the sender closes the connection (commit,
     then answer), and bodies stay compressed.
+
+    :param tls: None: connections are not encrypted
     """
     server_logger.addFilter(_shorten_http_errors)
-    return web.AppRunner(
-        app, handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
-        handler_cancellation=False, shutdown_timeout=1.0, auto_decompress=False,
-    )  # fmt: skip
+    return BoundedRunner(
+        app, bounds, app[APP_CONTEXT].metrics, tls, handle_signals=False, shutdown_timeout=1.0
+    )
 
 
 def _shorten_http_errors(record: logging.LogRecord) -> bool:

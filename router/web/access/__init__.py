@@ -1,5 +1,5 @@
 """Who asks, and what it may do."""
 
-from router.web.access.principal import PRINCIPAL, Principal, needs, role_needed
+from router.web.access.principal import PRINCIPAL, Principal, acting, actor, needs, role_needed
 
-__all__ = ["PRINCIPAL", "Principal", "needs", "role_needed"]
+__all__ = ["PRINCIPAL", "Principal", "acting", "actor", "needs", "role_needed"]

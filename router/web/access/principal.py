@@ -1,6 +1,8 @@
 """Who makes a request, and the role that a handler needs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -46,3 +48,22 @@ def role_needed(handler: Any, method: str) -> Role | None:
     default = Role.VIEW if method in {"GET", "HEAD"} else Role.ADMIN
     declared: Role | None = getattr(handler, _ROLE_ATTRIBUTE, default)
     return declared
+
+
+_ACTOR: ContextVar[Principal | None] = ContextVar("actor", default=None)
+
+
+@contextmanager
+def acting(principal: Principal) -> Iterator[None]:
+    """Name the one in whose name the block runs, see :func:`actor`."""
+    before = _ACTOR.set(principal)
+    try:
+        yield
+    finally:
+        _ACTOR.reset(before)
+
+
+def actor() -> str:
+    """Return the name of the one in whose name an operation runs; empty: in nobody's."""
+    principal = _ACTOR.get()
+    return principal.name if principal is not None else ""

@@ -3,9 +3,9 @@
 import base64
 import binascii
 import json
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router.web.api.problems import ApiError, FieldProblem
 
@@ -20,6 +20,28 @@ class Query(BaseModel):
     """The parameters of an operation. A parameter that is not named here is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _fits_the_database(self) -> Self:
+        for name in type(self).model_fields:
+            _check(getattr(self, name))
+        return self
+
+
+def _check(value: object) -> None:
+    """:raises ValueError: no database can take the value as a parameter"""
+    if isinstance(value, str):
+        if not _is_storable(value):
+            raise ValueError("a text has the character NUL, or half of a character")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number is too large")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check(each)
+
+
+def _is_storable(text: str) -> bool:
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 
 class PageQuery(Query):
@@ -67,7 +89,7 @@ def _decode(text: str, types: tuple[type, ...]) -> Cursor:
         and len(values) == len(types)
         and all(type(value) is kind for value, kind in zip(values, types, strict=True))
         and all(not isinstance(value, int) or abs(value) < 2**63 for value in values)
-        and all(not isinstance(value, str) or "\0" not in value for value in values)
+        and all(not isinstance(value, str) or _is_storable(value) for value in values)
     )
     if not fits:
         wrong = FieldProblem(parameter="cursor", problem="it is no cursor of this list; begin without one")

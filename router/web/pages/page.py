@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from router.model import Role
 from router.web.access import PRINCIPAL, needs
 from router.web.api.cursors import Query
-from router.web.api.endpoint import Download, Endpoint, parameters_of, perform, read_query
+from router.web.api.endpoint import Download, Endpoint, parameters_of, perform, read_query, with_path
 from router.web.api.problems import ApiError
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.rendering import address, render_error
@@ -27,8 +27,9 @@ async def ask(request: web.Request, endpoint: Endpoint[Q, A], given: Mapping[str
     :raises ApiError: it can't be answered
     """
     if given is None:
-        given = {**request.match_info, **_filled(parameters_of(endpoint.query, request))}
+        given = _filled(parameters_of(endpoint.query, request))
         given.pop("done", None)  # the notice of a form that was carried out
+        given = with_path(request, given)
     return await perform(
         endpoint, request.app[APP_CONTEXT], read_query(endpoint.query, given), request[PRINCIPAL]
     )

@@ -1,0 +1,116 @@
+"""Every operation of the OpenAPI document answers as the document says, whatever is asked. An operation that is added later
+is asked, too.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.generation import GenerationMode
+from schemathesis.generation.case import Case
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from yarl import URL
+
+from tests.examples import examples
+from tests.world.asking import until_delivered
+from tests.world.conftest import World
+
+_CHECKS = [
+    not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
+    response_headers_conformance, negative_data_rejection,
+]  # fmt: skip
+_EXAMPLES = 8
+"""Of each operation, and of each kind: what the document allows, and what it forbids."""
+
+
+def _ask_everything(address: str, document: dict[str, Any], headers: dict[str, str]) -> Counter[int]:
+    """Ask each operation with generated requests. Return how often each status was answered."""
+    statuses: Counter[int] = Counter()
+    schema = schemathesis.openapi.from_dict(document)
+    with requests.Session() as session:
+        for found in schema.get_all_operations():
+            assert isinstance(found, Ok), found
+            operation = found.ok()
+            for mode in GenerationMode:
+
+                @given(case=operation.as_strategy(generation_mode=mode))
+                @examples(_EXAMPLES, *HealthCheck)
+                def ask(case: Case[Any]) -> None:
+                    answer = case.call(base_url=address, session=session, headers=headers)
+                    statuses[answer.status_code] += 1
+                    case.validate_response(answer, checks=_CHECKS)
+
+                ask()
+    return statuses
+
+
+async def _filled(world: World) -> dict[str, Any]:
+    """Start a service with something in each list, and return its document."""
+    await world.start()
+    assert world.service is not None
+    for number in range(3):
+        await world.post(f"Down{number}", "critical")
+        await world.post(f"Slow{number}", "info")
+    await until_delivered(world, 9)
+    async with aiohttp.ClientSession() as session:
+        for body in (b"no JSON", b"\x1f\x8b\0", b"{}", b"<script>alert(1)</script>"):
+            async with session.post(f"{world.service.url}/webhook", data=body) as answer:
+                assert answer.status == 202
+    document: dict[str, Any] = await world.get("/api/v1/openapi.json")
+    return document
+
+
+async def test_every_operation_answers_as_the_document_says(world: World) -> None:
+    document = await _filled(world)
+    assert world.service is not None
+    statuses = await asyncio.to_thread(_ask_everything, world.service.url, document, {})
+    assert statuses[200]
+    assert statuses[400]
+    assert not [status for status in statuses if status >= 500]
+
+
+async def test_a_wrong_address_or_method_is_answered_with_a_problem(world: World) -> None:
+    await world.start()
+    assert world.service is not None
+    async with aiohttp.ClientSession() as session:
+        for method, path, status in (
+            ("GET", "/api/v1/nothing", 404), ("GET", "/api/", 404), ("PUT", "/api/v1/actions", 405),
+            ("DELETE", "/api/v1/openapi.json", 405), ("GET", "/api/v1/%ff/%00", 404), ("POST", "/api/v1/actions", 405),
+        ):  # fmt: skip
+            async with session.request(method, URL(f"{world.service.url}{path}", encoded=True)) as answer:
+                assert (answer.status, answer.content_type) == (status, "application/problem+json"), path
+                problem = await answer.json()
+                assert problem["status"] == status
+                assert problem["detail"]
+                assert ("Allow" in answer.headers) == (status == 405)
+
+
+def _strange() -> Iterator[str]:
+    for value in ("%00", "%ff", "9" * 30, "-1", "1.5", "x" * 5_000, "%F0%9F%99%82", "", "1%00"):
+        yield f"/api/v1/actions?limit={value}"
+        yield f"/api/v1/actions?cursor={value}"
+    yield "/api/v1/actions?%00=1"
+    yield "/api/v1/actions?limit=1&limit=2"
+
+
+async def test_strange_parameters_are_refused_in_words(world: World) -> None:
+    await world.start()
+    assert world.service is not None
+    async with aiohttp.ClientSession() as session:
+        for path in _strange():
+            async with session.get(URL(f"{world.service.url}{path}", encoded=True)) as answer:
+                assert (answer.status, answer.content_type) == (400, "application/problem+json"), path
+                assert (await answer.json())["errors"], path
