@@ -22,7 +22,7 @@ _UNFINISHED = "more % follow"
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class EndedAttempt:
     """An attempt that ended."""
 
     delivery: int
@@ -38,9 +38,9 @@ class Attempt:
 class DestinationHistory:
     """What is known about one destination."""
 
-    last_success: Attempt | None = None
+    last_success: EndedAttempt | None = None
     """None: none of its last attempts succeeded."""
-    last_failure: Attempt | None = None
+    last_failure: EndedAttempt | None = None
     """None: none of its last attempts failed."""
     next_at: Millis | None = None
     """When the first conversation that has news may be tried; None: no conversation waits, or it is being sent."""
@@ -106,10 +106,10 @@ def unsent_ends(connection: sa.Connection, destinations: Sequence[str]) -> dict[
     return {destination: int(count) for destination, count in rows}
 
 
-def _attempts(connection: sa.Connection, ids: Collection[int]) -> dict[int | None, Attempt]:
+def _attempts(connection: sa.Connection, ids: Collection[int]) -> dict[int | None, EndedAttempt]:
     columns = (deliveries.c[name] for name in ("id", "finished_at", "outcome", "reason", "words"))
     rows = connection.execute(sa.select(*columns).where(deliveries.c.id.in_(ids)))
-    return {row[0]: Attempt(*row) for row in rows}
+    return {row[0]: EndedAttempt(*row) for row in rows}
 
 
 def _last_attempt(which: str) -> str:

@@ -2,7 +2,7 @@
 
 from router.model import MINUTE, SECOND, Delivered, Retry, Status
 from router.store import Idle, Store
-from router.store.destination_history import Attempt
+from router.store.destination_history import EndedAttempt
 from tests.unit.core.world import NIGHT, PAGER, POLICY, SLACK, TEAM, alert, webhook
 
 
@@ -27,8 +27,8 @@ async def test_the_last_attempts_and_the_next_try_are_found(store: Store) -> Non
     for keys in ([SLACK.key], [SLACK.key, PAGER.key, TEAM.key, "slack:NOWHERE"]):
         found = await store.pages.destination_histories(keys)
         history = found[SLACK.key]
-        assert history.last_success == Attempt(success, NIGHT, "delivered", "", "")
-        assert history.last_failure == Attempt(failure, NIGHT + MINUTE, "retry", "timeout", "no answer")
+        assert history.last_success == EndedAttempt(success, NIGHT, "delivered", "", "")
+        assert history.last_failure == EndedAttempt(failure, NIGHT + MINUTE, "retry", "timeout", "no answer")
         assert history.next_at == NIGHT + MINUTE + 10 * SECOND
         assert "slack:NOWHERE" not in found
     assert await store.pages.destination_histories([]) == {}

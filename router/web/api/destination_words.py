@@ -34,7 +34,7 @@ _RANKS = {state: rank for rank, state in enumerate(StateName)}
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DestinationFacts:
     """What is known about a destination. Times are epoch milliseconds."""
 
     key: str
@@ -119,7 +119,7 @@ def empty_at(begins: Millis, count: int, a_minute: float | None) -> Millis:
     return begins if a_minute is None else begins + int(count * MINUTE / a_minute)
 
 
-def describe(facts: Facts, now: Millis, zone: ZoneInfo) -> str:
+def describe(facts: DestinationFacts, now: Millis, zone: ZoneInfo) -> str:
     """Return how a destination is, for people: ``failing since 22:41 (12 min); Slack: "timeout"; …``."""
 
     def time(at: Millis) -> str:
@@ -141,7 +141,7 @@ def describe(facts: Facts, now: Millis, zone: ZoneInfo) -> str:
     return "; ".join(filter(None, parts()))
 
 
-def advice(facts: Facts) -> str | None:
+def advice(facts: DestinationFacts) -> str | None:
     """Return what an operator can do about the state; None: nothing has to be done."""
     match facts.state:
         case StateName.BROKEN if not facts.is_alive:
@@ -155,7 +155,7 @@ def advice(facts: Facts) -> str | None:
     return None
 
 
-def _state_words(facts: Facts, now: Millis, time: _Time) -> str:
+def _state_words(facts: DestinationFacts, now: Millis, time: _Time) -> str:
     if not facts.is_alive:
         return "broken: deliveries have ended"
     if facts.paused_by is not None:
@@ -186,13 +186,13 @@ def _since(at: Millis, now: Millis, time: _Time) -> str:
     return f"{time(at)} ({duration(now - at)})"
 
 
-def _last_success(facts: Facts, time: _Time) -> str:
+def _last_success(facts: DestinationFacts, time: _Time) -> str:
     if facts.last_success is not None:
         return f"last success {time(facts.last_success)}"
     return "no success among its last attempts" if facts.is_used else "no success yet"
 
 
-def _backlog(facts: Facts, now: Millis, time: _Time) -> str:
+def _backlog(facts: DestinationFacts, now: Millis, time: _Time) -> str:
     if not facts.backlog:
         return ""
     wait = "waits" if facts.backlog == 1 and facts.backlog_is_exact else "wait"
@@ -205,7 +205,7 @@ def _backlog(facts: Facts, now: Millis, time: _Time) -> str:
     return f"{words}, all sent by {time(end)}" if end > now + MINUTE else words
 
 
-def _retirement(facts: Facts) -> str:
+def _retirement(facts: DestinationFacts) -> str:
     if facts.is_named:
         return ""
     if facts.unsent_ends:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.channels import REGISTRY
 from router.decide import Policy
 from router.model import Millis
-from router.store.destination_history import Attempt, DestinationHistory
+from router.store.destination_history import DestinationHistory, EndedAttempt
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
-from router.web.api.destination_words import Facts, StateName, advice, describe
+from router.web.api.destination_words import DestinationFacts, StateName, advice, describe
 from router.web.api.endpoint import Endpoint
 from router.web.api.problems import ApiError
 from router.web.app_context import AppContext
@@ -36,7 +36,7 @@ class LastAttempt(BaseModel):
     words: str = Field(description="The provider's answer.")
 
 
-class DestinationState(BaseModel):
+class DestinationReport(BaseModel):
     """How a destination is."""
 
     key: str = Field(description=_KEY_DESCRIPTION)
@@ -80,7 +80,7 @@ class DestinationState(BaseModel):
     storm_above: int | None = Field(description="A storm begins when more messages than this wait.")  # fmt: skip
 
 
-class DestinationPage(Page[DestinationState]):
+class DestinationPage(Page[DestinationReport]):
     """A page of destinations."""
 
     states: dict[StateName, int] = Field(
@@ -118,7 +118,7 @@ class _Known:
 
     lane: Mapping[str, Any]
     """See :meth:`router.deliver.Lanes.describe`."""
-    facts: Facts
+    facts: DestinationFacts
     name: str
     receivers: tuple[str, ...]
 
@@ -152,7 +152,7 @@ async def list_destinations(context: AppContext, query: DestinationsQuery) -> De
     )  # fmt: skip
 
 
-async def read_destination(context: AppContext, query: DestinationQuery) -> DestinationState:
+async def read_destination(context: AppContext, query: DestinationQuery) -> DestinationReport:
     now = context.clock.now()
     found = await _known_destinations(context, now, query.key)
     if not found:
@@ -196,7 +196,7 @@ def _known(
 ) -> _Known:  # fmt: skip
     key = lane["destination"]
     title = _title(lane["channel"])
-    facts = Facts(
+    facts = DestinationFacts(
         key=key, provider=title, is_named=bool(receivers), is_routed=not routed.isdisjoint(receivers), is_used=key in used,
         is_alive=lane["alive"], failing_since=lane["failing_since"], reason=lane["failing_reason"] or "",
         needs_repair=lane["needs_repair"], is_reported=lane["broken_since"] is not None,
@@ -214,7 +214,7 @@ def _title(channel: str) -> str:
     return (spec.title if spec is not None else "") or channel
 
 
-async def _with_history(context: AppContext, found: Sequence[_Known], now: Millis) -> list[DestinationState]:
+async def _with_history(context: AppContext, found: Sequence[_Known], now: Millis) -> list[DestinationReport]:
     pages, zone = context.store.pages, ZoneInfo(context.config().timezone)
     histories = await pages.destination_histories([each.facts.key for each in found])
     retired = [each.facts.key for each in found if not each.facts.is_named]
@@ -235,10 +235,10 @@ async def _with_history(context: AppContext, found: Sequence[_Known], now: Milli
 
 
 def _state(
-    known: _Known, facts: Facts, last_failure: Attempt | None, now: Millis, zone: ZoneInfo
-) -> DestinationState:
+    known: _Known, facts: DestinationFacts, last_failure: EndedAttempt | None, now: Millis, zone: ZoneInfo
+) -> DestinationReport:
     lane = known.lane
-    return DestinationState(
+    return DestinationReport(
         key=facts.key, name=known.name, channel=lane["channel"], receivers=list(known.receivers), is_in_rules=facts.is_named,
         state=facts.state, words=describe(facts, now, zone), advice=advice(facts), since=facts.since,
         reason=facts.reason or None, last_success=facts.last_success,
@@ -255,7 +255,7 @@ LIST_DESTINATIONS = Endpoint(
     "How each destination is, in words; the most urgent first.",
 )  # fmt: skip
 READ_DESTINATION = Endpoint(
-    "GET", "/api/v1/destinations/{key}", read_destination, DestinationQuery, DestinationState,
+    "GET", "/api/v1/destinations/{key}", read_destination, DestinationQuery, DestinationReport,
     "How one destination is, in words.", problems={404: "There is no such destination."},
 )  # fmt: skip
 ENDPOINTS = (LIST_DESTINATIONS, READ_DESTINATION)
