@@ -128,6 +128,7 @@ class Service:
         try:
             await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
             run("maintenance", self.maintenance.run())
+            run("quarantine", self.maintenance.watch_quarantine())
             run("watch secrets", self.reloader.watch_secrets())
             if self.certificates is not None:
                 run("watch TLS files", self.certificates.watch())

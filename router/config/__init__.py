@@ -157,7 +157,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
         network=network,
-        retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
+        retention=Retention(**file.retention.model_dump()),
         secret_files=dict(sorted(secret_files.items())),
         text=text,
     )  # fmt: skip

@@ -35,6 +35,7 @@ from router.store.ledger import KeptWebhook
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
 from router.store.presence_updates import PresenceUpdates
+from router.store.quarantine_limits import QuarantineLimits
 from router.store.recording import Recording
 from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
@@ -59,6 +60,7 @@ class Store:
     - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
     - :attr:`audit`: writes the log of actions
     - :attr:`undecided`: decides webhooks that are too large for one batch
+    - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
     nothing; work that takes many batches can be repeated.
@@ -76,6 +78,7 @@ class Store:
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
+        self.quarantine_limits = QuarantineLimits(database)
 
     @classmethod
     async def open(cls, url: str, observe: BatchObserver = lambda _seconds, _jobs: None) -> "Store":
@@ -146,7 +149,9 @@ class Store:
 
         :param encoding: its Content-Encoding; None: it is not compressed
         """
-        return await self.database.do(jobs.Quarantine(body, source, reason, now, encoding))
+        kept = await self.database.do(jobs.Quarantine(body, source, reason, now, encoding))
+        self.quarantine_limits.added(len(body))
+        return kept
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """Return what a digest would report if its next slot were now. Nothing is changed."""

@@ -192,6 +192,7 @@ async def service_status(context: AppContext, started: float) -> dict[str, Any]:
         "lanes": _lanes(context, due, now),
         "ledger": ledger,
         "undecided_alerts": context.undecided(),
+        "quarantine": context.store.quarantine_limits.describe(),
         "integrity": _integrity(context.integrity()),
     }
 
