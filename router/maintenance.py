@@ -61,7 +61,7 @@ class Maintenance:
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()
             except StoreUnavailable as error:
-                log.warning("maintenance is not possible now", error=str(error))
+                log.warning("maintenance is not possible now", reason=str(error))
             except Exception:  # the task must go on: it tries again
                 log.exception("maintenance failed unexpectedly")
             await self._clock.wait(never, self._clock.now() + MINUTE)
@@ -105,7 +105,9 @@ class Maintenance:
         for name, meaning in _FAULTS.items():
             faults = getattr(found, name)
             if faults.count and (before is None or getattr(before, name) != faults):
-                log.error(meaning, count=faults.count, first=list(faults.first))
+                log.error(
+                    "the store is inconsistent", fault=meaning, count=faults.count, first=list(faults.first)
+                )
         self.integrity = found
         self._metrics.integrity(found.contradicted.count, found.empty.count, found.miscounted.count)
 

@@ -32,6 +32,7 @@ class WebHarness:
     policy: Callable[[], Policy] = lambda: POLICY
     stopping: bool = False
     lane_alive: bool = True
+    applied: bool = True
     max_body: int = 2**20
     read_seconds: float = 30.0
     keep_seconds: float = 8.0
@@ -83,7 +84,7 @@ class WebHarness:
             policy=self.policy, config=self.config, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
-            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},
+            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
             reload=self.reload, resume=self.resume,
         )  # fmt: skip
 
