@@ -138,8 +138,13 @@ class Lanes:
         return {"status": "still broken", "reason": outcome.shown}
 
     def describe(self) -> list[dict[str, object]]:
-        """Return what ``/status`` shows of each lane. Times are epoch milliseconds."""
-        now = self._clock.now()
+        """Return the state of each lane, for ``/status`` and pages. Times are epoch milliseconds.
+
+        ``failing_since`` is the first failed attempt without a success after it. ``broken_since`` is the same, once the
+        destination is reported. ``needs_repair``: the provider's answer means that only a person can repair it.
+        ``succeeded_at`` is the last success of this process.
+        """
+        now, known = self._clock.now(), self._self_alerts
         return [
             {
                 "destination": key,
@@ -147,13 +152,19 @@ class Lanes:
                 "alive": self._dispatcher.is_alive,
                 "paused_until": now + lane.paused_for if lane.paused_for else None,
                 "pause_reason": lane.pause_reason if lane.paused_for else None,
-                "broken_since": self._self_alerts.broken_since(key),
-                "broken_reason": self._self_alerts.broken_reason(key),
+                "is_rate_limited": bool(lane.paused_for) and lane.is_rate_limited,
+                "failing_since": None if trouble is None else trouble.since,
+                "failing_reason": None if trouble is None else trouble.reason,
+                "needs_repair": trouble is not None and trouble.broken,
+                "broken_since": known.broken_since(key),
+                "broken_reason": known.broken_reason(key),
+                "succeeded_at": known.succeeded_at(key),
                 **lane.describe_limits(),
             }
             for lane in self._table
             if not lane.is_closing
             for key in [lane.destination.key]
+            for trouble in [known.trouble(key)]
         ]
 
     async def stop(self, within: Millis) -> None:

@@ -57,6 +57,8 @@ class Lane:
         self.look_at: Millis | None = None
         """When to look at it although nothing happens; None: never."""
         self.pause_reason = ""
+        self.is_rate_limited = False
+        """Whether the provider asked for the last pause, because it takes no more at the moment."""
         self.may_be_repaired = False
         """The channel or its options have changed since the conversations' backoff began, so they are to be tried immediately."""
         self._channel: Channel | None = None
@@ -168,9 +170,14 @@ class Lane:
         self._shared.remove(self)
         self.closed.set()
 
-    def pause(self, span: Millis, reason: str) -> None:
-        """Send nothing for this long. :param reason: for people"""
+    def pause(self, span: Millis, reason: str, *, is_rate_limit: bool = False) -> None:
+        """Send nothing for this long.
+
+        :param reason: for people
+        :param is_rate_limit: the provider asked for the pause, because it takes no more at the moment
+        """
         self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
+        self.is_rate_limited = is_rate_limit
 
     def resume(self) -> None:
         """End a pause. Call it when the destination has possibly been repaired."""
@@ -318,7 +325,7 @@ class Lane:
                 self._probes = 0
                 self._bucket.accepted()
                 if outcome.rest:
-                    self.pause(outcome.rest, "the provider takes no more at the moment")
+                    self.pause(outcome.rest, "the provider takes no more at the moment", is_rate_limit=True)
                 if (storm := work.conversation.storm) is not None:
                     every = self.spec.storm_every or 0
                     return now + (min(every, _NEXT_STORM_MESSAGE) if storm.more else every)
@@ -334,11 +341,12 @@ class Lane:
         attempts = 1 if outcome.further else attempt
         not_before = next_attempt(attempts, now, random.random(), outcome.after)  # noqa: S311
         if outcome.pause:
-            self.pause(not_before - now, outcome.shown)
+            # Only a channel that routes.yaml no longer has makes a lane wait without a provider that asks for it.
+            self.pause(not_before - now, outcome.shown, is_rate_limit=self._channel is not None)
             self._bucket.refused(self._paused_until)
         if outcome.everywhere:
             for lane in self._shared.lanes:
-                lane.pause(max(not_before - now, lane.paused_for), outcome.shown)
+                lane.pause(max(not_before - now, lane.paused_for), outcome.shown, is_rate_limit=True)
         return not_before
 
 

@@ -98,6 +98,7 @@ class SelfAlerts:
                     await self._post(replace(alert, status=Status.RESOLVED, ends_at=self._clock.now()))
         for key in self._troubles.keys() - set(destinations):
             await self.delivery_succeeded(key)
+            self._succeeded_at.pop(key, None)
 
     def restart(self) -> None:
         """Count the time of unreported troubles from now on. Call it after a step of the clock."""
@@ -128,6 +129,10 @@ class SelfAlerts:
         """Return the last failure of a destination that is reported, in the provider's words."""
         trouble = self.trouble(destination)
         return None if trouble is None or trouble.reported is None else trouble.reason
+
+    def succeeded_at(self, destination: str) -> Millis | None:
+        """Return when a delivery last succeeded at a destination (epoch ms); None: none has since this process began."""
+        return self._succeeded_at.get(destination)
 
     def report_at(self, destination: str, alert_after: Millis) -> Millis | None:
         """Return when to report a destination if nothing succeeds before (epoch ms); None: it is reported already, or never."""

@@ -1,12 +1,20 @@
 """The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from router.model import Millis
 from router.store import ledger, story, totals
 from router.store.audit import AuditLine, audit_lines
+from router.store.destination_history import (
+    DestinationHistory,
+    destination_histories,
+    unsent_ends,
+    used_destinations,
+)
 from router.store.health import StoreBusy
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
+from router.store.stored_trouble import StoredTrouble, read_stored_trouble
 from router.store.story import Story
 from router.store.totals import Total
 from router.store.writer import Database
@@ -34,6 +42,24 @@ class PageQueries:
     async def status_and_lanes(self, now: Millis) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Return :meth:`status` and :meth:`lanes` as they were at the same moment."""
         return await self._database.read(lambda c: (ledger.read_status(c), totals.lanes(c, now)))
+
+    async def lanes_and_used_destinations(
+        self, now: Millis
+    ) -> tuple[dict[str, dict[str, Any]], frozenset[str]]:
+        """Return :meth:`lanes`, and :func:`router.store.destination_history.used_destinations`."""
+        return await self._database.read(lambda c: (totals.lanes(c, now), used_destinations(c)))
+
+    async def destination_histories(self, destinations: Sequence[str]) -> dict[str, DestinationHistory]:
+        """Return how deliveries went lately, see :func:`router.store.destination_history.destination_histories`."""
+        return await self._database.read(lambda c: destination_histories(c, destinations))
+
+    async def unsent_ends(self, destinations: Sequence[str]) -> dict[str, int]:
+        """Return how many ends destinations wait for, see :func:`router.store.destination_history.unsent_ends`."""
+        return await self._database.read(lambda c: unsent_ends(c, destinations))
+
+    async def troubles(self) -> StoredTrouble:
+        """Return what the database knows that is wrong, see :func:`router.store.stored_trouble.read_stored_trouble`."""
+        return await self._database.read(read_stored_trouble)
 
     async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
         """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`. It reads all changes of the period,

@@ -13,11 +13,12 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.load_status import ReloadError
 from router.metrics import package_version
-from router.model import MINUTE, Millis, Role
+from router.model import Millis, Role
 from router.store import Integrity, StoreUnavailable
 from router.web.access import PRINCIPAL, Principal
 from router.web.actions import add_actions
 from router.web.api import add_api
+from router.web.api.destination_words import empty_at
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.auth import Unauthorized, authenticate
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
@@ -169,13 +170,9 @@ def _lanes(context: AppContext, due: Mapping[str, Mapping[str, Any]], now: Milli
     for lane in context.lanes():
         found = due.get(lane["destination"], _NOTHING_DUE)
         begins, count = max(now, lane["paused_until"] or 0), found["backlog"]
-        empty_at = _empty_at(begins, count, lane["a_minute"]) if count else None
-        rows.append({**lane, **found, "empty_at": empty_at})
+        empty = empty_at(begins, count, lane["a_minute"]) if count else None
+        rows.append({**lane, **found, "empty_at": empty})
     return rows
-
-
-def _empty_at(begins: Millis, count: int, a_minute: float | None) -> Millis:
-    return begins if a_minute is None else begins + int(count * MINUTE / a_minute)
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import ROWS_OF_LISTS, Limits, Permit, Store, totals
+from router.store import ROWS_OF_LISTS, Limits, Permit, Store, destination_history, totals
 from router.store.backend import open_backend
 from router.store.queries import QUERIES
 from tests.conformance.work import counted
@@ -18,11 +18,17 @@ MOST = 100
 FEW, MANY = 70, 200
 """Groups of each kind: enough to fill each list, and many more."""
 NOW = NIGHT + MINUTE
+KEYS = [each.key for each in (SLACK, PAGER, PER_ALERT, TEAM)]
 STORM = Limits(above=60, every=5 * SECOND)
 Reading = Callable[[Store], Awaitable[object]]
 READINGS: dict[str, Reading] = {
     "status": lambda store: store.pages.status(),
     "lanes": lambda store: store.pages.lanes(NOW),
+    "lanes, and destinations with an attempt": lambda store: store.pages.lanes_and_used_destinations(NOW),
+    "the last attempts of destinations": lambda store: store.pages.destination_histories(KEYS),
+    "the last attempts of one destination": lambda store: store.pages.destination_histories(KEYS[:1]),
+    "ends that were not sent": lambda store: store.pages.unsent_ends(KEYS),
+    "trouble": lambda store: store.pages.troubles(),
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
     "waiting": lambda store: store.pages.waiting(),
     "ledger": lambda store: store.pages.decisions(),
@@ -79,6 +85,9 @@ async def analyzed(url: str) -> None:
 @pytest.fixture
 def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(totals, "MAX_COUNTED", MOST)
+    monkeypatch.setattr(destination_history, "MAX_COUNTED", FEW // 2)
+    for window in ("SECOND_WINDOW", "LARGE_WINDOW"):
+        monkeypatch.setattr(destination_history, window, FEW // 2)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
-"""What every page shows around its own content: the navigation, and what is wrong now."""
+"""The navigation of the pages, and addresses of pages about one thing."""
 
 from dataclasses import dataclass
-
-from router.store import StoreUnavailable
-from router.web.app_context import AppContext
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +15,7 @@ class Entry:
 
 NAVIGATION = (
     Entry("now", "Now", "/"),
+    Entry("destinations", "Destinations", "/destinations"),
     Entry("deliveries", "Deliveries", "/deliveries"),
     Entry("dead-letters", "Dead letters", "/dead-letters"),
     Entry("digests", "Digests", "/digests"),
@@ -29,32 +28,6 @@ NAVIGATION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What is wrong now. The most urgent is first, and stands in the title of every page."""
-
-    words: tuple[tuple[str, str], ...] = ()
-    """Each with the address of the page that says more."""
-
-
-async def find_trouble(context: AppContext) -> Trouble:
-    """Return what is wrong now. It reads only counters and the state in memory."""
-    found = []
-    if context.store.trouble:
-        found.append((f"The database can't be written: {context.store.trouble}", "/ledger"))
-    rules = context.rules_status()
-    if rules.get("error"):
-        found.append(("routes.yaml can't be used; the last good one stays in force", "/configuration"))
-    broken = [each["destination"] for each in context.lanes() if each.get("broken_since")]
-    if broken:
-        found.append(
-            (f"{len(broken)} broken: {', '.join(broken[:3])}" + (" …" if len(broken) > 3 else ""), "/")
-        )
-    try:
-        lanes = await context.store.pages.lanes(context.clock.now())
-    except StoreUnavailable as error:
-        return Trouble((*found, (f"The database can't be read: {error}", "/ledger")))
-    dead = sum(each["dead"] for each in lanes.values())
-    if dead:
-        found.append((f"{dead} dead letter{'s' if dead > 1 else ''}", "/dead-letters"))
-    return Trouble(tuple(found))
+def destination_address(key: str) -> str:
+    """Return the address of the page of a destination. A key may have any characters, also slashes."""
+    return f"/destinations/{quote(key, safe='')}"

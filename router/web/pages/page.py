@@ -27,12 +27,20 @@ async def ask(request: web.Request, endpoint: Endpoint[Q, A], given: Mapping[str
     :raises ApiError: it can't be answered
     """
     if given is None:
-        given = parameters_of(endpoint.query, request)
+        given = _filled(parameters_of(endpoint.query, request))
         given.pop("done", None)  # the notice of a form that was carried out
         given = with_path(request, given)
     return await perform(
         endpoint, request.app[APP_CONTEXT], read_query(endpoint.query, given), request[PRINCIPAL]
     )
+
+
+def _filled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out empty parameters: a form sends the fields that nobody filled in, too."""
+    lists = {
+        name: [each for each in value if each] for name, value in given.items() if isinstance(value, list)
+    }
+    return {name: value for name, value in {**given, **lists}.items() if value not in ("", [])}
 
 
 def page(path: str, handler: Handler) -> web.RouteDef:

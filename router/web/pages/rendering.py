@@ -21,7 +21,8 @@ from router.model import DAY, HOUR, MINUTE, SECOND, Millis
 from router.render.words import clean, web_address
 from router.web.access import PRINCIPAL
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.navigation import NAVIGATION, Trouble, find_trouble
+from router.web.pages.navigation import NAVIGATION, destination_address
+from router.web.pages.trouble import TROUBLE_FINDER
 
 FOLDER = Path(__file__).parent
 _HEADERS = {
@@ -48,8 +49,9 @@ def set_up_templates(app: web.Application) -> None:
         "ago": _ago,
         "lasting": lasting,
         "number": _number,
+        "clipped": _clipped,
     }
-    environment.globals["address"] = address
+    environment.globals |= {"address": address, "destination_address": destination_address}
 
 
 async def render(
@@ -61,7 +63,7 @@ async def render(
     :param active: the entry of the navigation that it belongs to
     """
     context = request.app[APP_CONTEXT]
-    trouble: Trouble = await find_trouble(context)
+    trouble = await request.app[TROUBLE_FINDER].find()
     zone = ZoneInfo(context.config().timezone)
     shown = {
         **values, "principal": request.get(PRINCIPAL), "navigation": NAVIGATION, "active": active, "trouble": trouble,
@@ -114,6 +116,11 @@ def lasting(duration: Millis) -> str:
     large, small, names = (DAY, HOUR, ("d", "h")) if duration >= DAY else (HOUR, MINUTE, ("h", "min"))
     count, rest = divmod(duration, large)
     return f"{count} {names[0]}" + (f" {rest // small} {names[1]}" if rest >= small else "")
+
+
+def _clipped(text: str, limit: int) -> str:
+    """Return at most so many characters, and how many more there are."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 def _number(value: int, is_exact: bool = True) -> str:  # noqa: FBT001, FBT002  (a filter of templates has positional arguments)

@@ -1,0 +1,146 @@
+"""What is wrong now: every page begins with it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from router.model import MINUTE, SECOND, Millis
+from router.render.words import clip, counted, duration, line
+from router.store import StoreUnavailable
+from router.store.stored_trouble import NO_TROUBLE, StoredTrouble
+from router.web.app_context import AppContext
+from router.web.pages.navigation import destination_address
+
+_MAX_NAMES = 3
+"""The destinations that a line names. The others are counted."""
+_MAX_REASON_CHARS = 120
+_MIN_FAILING: Millis = MINUTE
+"""A destination that fails for a shorter time is no trouble yet: most failures end with the next attempt."""
+_MAX_AGE: Millis = SECOND
+Line = tuple[str, str]
+"""What is wrong, and the address of the page that says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentTrouble:
+    """What is wrong now. The most urgent is first, and stands in the title of every page."""
+
+    words: tuple[Line, ...] = ()
+
+
+class TroubleFinder:
+    """Finds what is wrong now. All requests share what it reads in the store."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._reading = asyncio.Lock()
+        self._stored: StoredTrouble | None = None
+        self._read_at: Millis = 0
+        self._read_commits = 0
+
+    async def find(self) -> CurrentTrouble:
+        """Return what is wrong now, the most urgent first."""
+        context = self._context
+        found: list[Line] = []
+        if context.store.trouble:
+            words = "The database can't be written: webhooks are refused, and nothing is sent"
+            found.append((f"{words}: {_short(context.store.trouble)}", "/configuration"))
+        stored = NO_TROUBLE
+        try:
+            stored = await self._read_stored()
+        except StoreUnavailable as error:
+            found.append((f"The database can't be read: {_short(str(error))}", "/configuration"))
+        lanes = context.lanes()
+        found += _of_destinations(lanes, context.clock.now())
+        found += _of_alerts(context, stored)
+        found += _of_rules(context.rules_status())
+        found += _less_urgent(context, lanes, stored)
+        return CurrentTrouble(tuple(found))
+
+    async def _read_stored(self) -> StoredTrouble:
+        """Read the store, unless it is unchanged since it was read less than a second ago."""
+        async with self._reading:
+            commits, now = self._context.store.commits, self._context.clock.elapsed()
+            is_new = commits == self._read_commits and now - self._read_at < _MAX_AGE
+            if self._stored is None or not is_new:
+                self._stored = await self._context.store.pages.troubles()
+                self._read_at, self._read_commits = now, commits
+            return self._stored
+
+
+TROUBLE_FINDER: web.AppKey[TroubleFinder] = web.AppKey("trouble_finder", TroubleFinder)
+
+
+def _of_destinations(lanes: list[dict[str, Any]], now: Millis) -> Iterator[Line]:
+    if lanes and not all(lane["alive"] for lane in lanes):
+        yield "Nothing is sent: deliveries have ended. Restart the router; the log says why", "/destinations"
+    active = [lane for lane in lanes if not lane.get("paused_by")]
+    broken = [lane for lane in active if lane.get("broken_since") or lane.get("needs_repair")]
+    failing = [
+        lane
+        for lane in active
+        if lane not in broken
+        and (since := lane.get("failing_since")) is not None
+        and now - since >= _MIN_FAILING
+        and not lane["is_rate_limited"]
+    ]
+    for state, several in (("broken", broken), ("failing", failing)):
+        if len(several) == 1:
+            (lane,) = several
+            since = lane.get("failing_since") or lane.get("broken_since") or now
+            reason = _short(lane.get("failing_reason") or "")
+            words = f"{lane['destination']} has been {state} for {duration(now - since)}: {reason}"
+            yield words, destination_address(lane["destination"])
+        elif several:
+            names = counted([lane["destination"] for lane in several], _MAX_NAMES)
+            yield f"{len(several)} destinations are {state}: {names}", f"/destinations?state={state}"
+
+
+def _of_alerts(context: AppContext, stored: StoredTrouble) -> Iterator[Line]:
+    if dead := stored.dead_letters:
+        yield (
+            f"{dead:,} dead letter{_s(dead)}: retry or discard {'it' if dead == 1 else 'them'}",
+            "/dead-letters",
+        )
+    if stored.imbalance:
+        yield (
+            f"The ledger does not balance, it is off by {abs(stored.imbalance):,}: please report this",
+            "/ledger",
+        )
+    if (checked := context.integrity()) is not None:
+        faults = checked.contradicted.count + checked.empty.count + checked.miscounted.count
+        if faults:
+            yield f"The integrity check found {faults:,} fault{_s(faults)}: please report this", "/ledger"
+
+
+def _of_rules(rules: dict[str, Any]) -> Iterator[Line]:
+    if rules.get("error"):
+        yield "routes.yaml can't be used; the last good one stays in force", "/configuration"
+    broken = [each["name"] for each in rules.get("fragments", ()) if each["problems"]]
+    if broken:
+        several = len(broken) > 1
+        what = f"{len(broken)} included files are" if several else "An included file is"
+        yield f"{what} broken: {counted(broken, _MAX_NAMES)}", "/configuration"
+
+
+def _less_urgent(context: AppContext, lanes: list[dict[str, Any]], stored: StoredTrouble) -> Iterator[Line]:
+    paused = [lane["destination"] for lane in lanes if lane.get("paused_by")]
+    if paused:
+        are = "1 destination is" if len(paused) == 1 else f"{len(paused)} destinations are"
+        yield f"{are} paused by operators: {counted(paused, _MAX_NAMES)}", "/destinations?state=paused"
+    if (bodies := stored.quarantined).count:
+        are = "body is" if bodies.count == 1 else "bodies are"
+        yield f"{bodies.count:,}{'' if bodies.is_exact else '+'} {are} in quarantine", "/quarantine"
+    if undecided := context.undecided():
+        yield f"{undecided:,} alert{_s(undecided)} of large webhooks wait to be decided", "/"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _short(text: str) -> str:
+    return clip(line(text), _MAX_REASON_CHARS)
