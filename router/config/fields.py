@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
-from router.channels.base import Duration, Section, parse_duration
+from router.channels.base import Duration, Section
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
 from router.model import SECOND, Millis
+from router.model.durations import parse_duration
 
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (

@@ -295,6 +295,8 @@ class DeadLetterRow(NamedTuple):
     settled_at: Millis | None
     notices: str
     recipient: str
+    urgency: int = 0
+    """The rank of the most urgent alert of its conversation; 0: critical. Lists begin with the most urgent ones."""
 
 
 class MetaRow(NamedTuple):

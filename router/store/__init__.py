@@ -24,7 +24,7 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import jobs, prune_rules, retention, starts, troubles
+from router.store import delivery_hours, jobs, prune_rules, retention, starts, troubles
 from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
@@ -275,6 +275,9 @@ class Store:
             while found := await self.database.read(partial(rule.find, bounds=bounds, after=after)):
                 yield await self.database.write(partial(rule.remove, bounds=bounds, found=found))
                 after = found[-1]
+        old_hours = partial(delivery_hours.merge_old_hours, before=now - delivery_hours.KEPT)
+        while merged := await self.database.write(old_hours):
+            yield merged
 
     @property
     def trouble(self) -> str | None:
