@@ -21,7 +21,6 @@ from router.web.app_context import APP_CONTEXT, AppContext
 
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
-_MAX_REQUEST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,8 @@ class Endpoint(Generic[Q, A]):
     """What it does, for the log of actions (``retry dead letter``); None: it changes nothing."""
     target: Callable[[Q], str] = lambda _query: ""
     """What an action acts on, for the log of actions."""
+    max_bytes: int = 64 * 1024
+    """The largest JSON body, in bytes."""
 
 
 async def perform(endpoint: Endpoint[Q, A], context: AppContext, query: Q, principal: Principal) -> A:
@@ -123,7 +124,11 @@ def _handler(endpoint: Endpoint[Q, A]) -> Callable[[web.Request], Awaitable[web.
 
 async def _read_query(endpoint: Endpoint[Q, A], request: web.Request) -> Q:
     given: dict[str, Any] = dict(request.match_info)
-    given |= await _body(request) if endpoint.method == "POST" else parameters_of(endpoint.query, request)
+    given |= (
+        await _body(request, endpoint.max_bytes)
+        if endpoint.method == "POST"
+        else parameters_of(endpoint.query, request)
+    )
     return read_query(endpoint.query, given)
 
 
@@ -152,7 +157,7 @@ def parameters_of(model: type[Query], request: web.Request) -> dict[str, Any]:
     return given
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def _body(request: web.Request, max_bytes: int) -> dict[str, Any]:
     if request.query:
         raise ApiError(400, "this operation takes no parameters in its address; send them as JSON")
     if request.content_length == 0 or not request.can_read_body:
@@ -162,8 +167,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
     raw = b""
     async for chunk in request.content.iter_any():
         raw += chunk
-        if len(raw) > _MAX_REQUEST_BYTES:
-            raise ApiError(413, f"the body is over the limit of {_MAX_REQUEST_BYTES} bytes")
+        if len(raw) > max_bytes:
+            raise ApiError(413, f"the body is over the limit of {max_bytes} bytes")
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
