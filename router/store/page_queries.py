@@ -1,10 +1,10 @@
 """The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from router.model import Millis
-from router.store import ledger, story, totals
+from router.model import Labels, Millis
+from router.store import firing_sources, ledger, story, totals
 from router.store.audit import AuditLine, audit_lines
 from router.store.destination_history import (
     DestinationHistory,
@@ -12,8 +12,10 @@ from router.store.destination_history import (
     unsent_ends,
     used_destinations,
 )
+from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
+from router.store.snapshot import KnownAlert
 from router.store.stored_trouble import StoredTrouble, read_stored_trouble
 from router.store.story import Story
 from router.store.totals import Total
@@ -103,6 +105,14 @@ class PageQueries:
         :param before: the cursor that the previous page returned; None: the first page
         """
         return await self._database.read(lambda c: find_alerts(c, search, before, limit))
+
+    async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
+        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.firing_sources`."""
+        return await self._database.read(lambda c: firing_sources.firing_sources(c, keys)) if keys else {}
+
+    async def known_alerts(self, search: Search, limit: int) -> tuple[tuple[KnownAlert, ...], bool]:
+        """Return the newest alerts that a search finds, see :func:`router.store.firing_sources.known_alerts`."""
+        return await self._database.read(lambda c: firing_sources.known_alerts(c, search, limit))
 
     async def story(
         self, alert: int, before: int | None = None, limit: int = story.CHANGES_PER_PAGE

@@ -63,6 +63,9 @@ class WebHarness:
     async def reload(self) -> None:
         self.reloads += 1
 
+    async def files_differ(self) -> bool:
+        return False
+
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
         return {"status": "delivered", "reason": ""} if destination == SLACK.key else None
@@ -85,7 +88,7 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
-            reload=self.reload, resume=self.resume,
+            reload=self.reload, resume=self.resume, files_differ=self.files_differ,
         )  # fmt: skip
 
     async def accepted(self) -> int:
