@@ -23,7 +23,6 @@ from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
 from router.web.auth import Unauthorized, authenticate
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
-from router.web.quarantine import add_quarantine
 from router.web.receiving import add_webhook
 
 log = structlog.get_logger(__name__)
@@ -36,8 +35,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(context: AppContext) -> web.Application:
-    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, quarantine and actions. The
-    caller adds the pages.
+    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, API, pages and actions. The
+    caller adds the preview.
     """
     app = web.Application(
         client_max_size=context.max_body,
@@ -58,7 +57,6 @@ def make_app(context: AppContext) -> web.Application:
     )
     add_api(app)
     add_pages(app)
-    add_quarantine(app)
     add_actions(app)
     add_webhook(app, context)
     return app
