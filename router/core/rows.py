@@ -45,6 +45,8 @@ class WebhookRow(NamedTuple):
     """How many alerts it has, until all of them are decided; None: they are decided."""
     sender: str = ""
     """The address that posted it, until it is decided."""
+    settled_at: Millis | None = None
+    """When an operator settled a quarantined body; None: not yet."""
 
 
 class GroupRow(NamedTuple):

@@ -24,7 +24,7 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import delivery_hours, jobs, prune_rules, retention, starts, troubles
+from router.store import delivery_hours, jobs, prune_rules, quarantined_bodies, retention, starts, troubles
 from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
@@ -36,6 +36,7 @@ from router.store.packing import Packer
 from router.store.page_queries import PageQueries
 from router.store.presence_updates import PresenceUpdates
 from router.store.quarantine_limits import QuarantineLimits
+from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.recording import Recording
 from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
@@ -152,6 +153,21 @@ class Store:
         kept = await self.database.do(jobs.Quarantine(body, source, reason, now, encoding))
         self.quarantine_limits.added(len(body))
         return kept
+
+    async def settle_body(self, number: int, now: Millis) -> bool:
+        """Settle a quarantined body: it leaves the list. Return False if no body of this id was quarantined."""
+        return await self.database.write(partial(quarantined_bodies.settle, number=number, now=now))
+
+    async def settle_bodies(self, source: str, until: int, now: Millis) -> int:
+        """Settle the quarantined bodies of a source, in many batches. Return how many these were.
+
+        :param until: the largest id that is settled
+        """
+        some = partial(quarantined_bodies.settle_some, source=source, until=until, now=now)
+        settled = 0
+        while found := await self.database.write(some):
+            settled += found
+        return settled
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """Return what a digest would report if its next slot were now. Nothing is changed."""
@@ -304,6 +320,7 @@ __all__ = [
     "Answer",
     "AuditLine",
     "Balance",
+    "BodyBegin",
     "Claimed",
     "ClaimedDelivery",
     "DeliveryUnderWay",
@@ -315,6 +332,7 @@ __all__ = [
     "Listening",
     "Permit",
     "Phase",
+    "QuarantinedBody",
     "Receipt",
     "Recorded",
     "Reported",

@@ -65,8 +65,13 @@ webhooks = sa.Table(
     # how many alerts it has, if it is decided in pieces and not finished; null: it is decided
     optional_number("undecided"),
     text("sender", ""),  # of an undecided webhook
+    optional_time("settled_at"),  # when an operator settled a quarantined body; null: it waits for that
 )
-partial_index("ix_webhooks_quarantined", webhooks, "id", where=webhooks.c.quarantined.is_not(None))
+IS_QUARANTINED = webhooks.c.quarantined.is_not(None)
+partial_index("ix_webhooks_quarantined", webhooks, "id", where=IS_QUARANTINED)
+WAITS_IN_QUARANTINE = sa.and_(IS_QUARANTINED, webhooks.c.settled_at.is_(None))
+partial_index("ix_webhooks_unsettled", webhooks, "id", where=WAITS_IN_QUARANTINE)
+partial_index("ix_webhooks_unsettled_source", webhooks, "source", "id", where=WAITS_IN_QUARANTINE)
 partial_index("ix_webhooks_undecided", webhooks, "id", where=webhooks.c.undecided.is_not(None))
 
 groups = sa.Table(

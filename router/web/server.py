@@ -25,7 +25,6 @@ from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
 from router.web.probes import STARTED, add_probes
-from router.web.quarantine import add_quarantine
 from router.web.receiving import add_webhook
 from router.web.request_log import observe_request
 
@@ -41,8 +40,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(context: AppContext) -> web.Application:
-    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, quarantine and actions. The
-    caller adds the pages.
+    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, API, pages and actions. The
+    caller adds the preview.
     """
     app = web.Application(client_max_size=context.max_body, middlewares=[observe_request, _identify])
     app[APP_CONTEXT] = context
@@ -57,7 +56,6 @@ def make_app(context: AppContext) -> web.Application:
     )
     add_api(app)
     add_pages(app)
-    add_quarantine(app)
     add_actions(app)
     add_webhook(app, context)
     return app

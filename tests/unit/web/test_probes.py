@@ -7,7 +7,7 @@ import pytest
 
 from router.metrics import Metrics
 from router.model import Source
-from router.store import Store, StoreUnavailable, totals
+from router.store import Store, StoreUnavailable
 from router.web.probes import prefers_text
 from tests.database import change
 from tests.unit.web.harness import SLACK, Serve, WebHarness
@@ -147,43 +147,6 @@ async def test_status_answers_while_the_store_does_not(
     store = (await response.json())["store"]
     assert store["available"] is False
     assert "no such table" in store["error"]
-
-
-async def test_what_is_quarantined_is_shown_newest_first(harness: WebHarness, serve: Serve) -> None:
-    client = await serve(harness)
-    for body in (b"one", b"two", b"three"):
-        assert (await client.post("/webhook", data=body)).status == 202
-    rows = await (await client.get("/api/v1/quarantine?limit=2")).json()
-    assert [row["body"] for row in rows] == ["three", "two"]
-    assert all(row["source"] == "default" and "not JSON" in row["reason"] for row in rows)
-
-
-async def test_a_list_says_how_many_rows_there_are_up_to_a_bound(
-    harness: WebHarness, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = await serve(harness)
-    monkeypatch.setattr(totals, "MAX_COUNTED", 3)
-    for total in ("1", "2", "3", "3+", "3+"):
-        await client.post("/webhook", data=b"no JSON")
-        answer = await client.get("/api/v1/quarantine?limit=1")
-        assert (len(await answer.json()), answer.headers["X-Total-Count"]) == (1, total)
-
-
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "9" * 5_000, "²"])
-async def test_a_limit_out_of_bounds_is_refused(limit: str, harness: WebHarness, serve: Serve) -> None:
-    client = await serve(harness)
-    assert (await client.get("/api/v1/quarantine", params={"limit": limit})).status == 400
-
-
-async def test_the_quarantine_says_when_the_store_can_not_be_read(
-    harness: WebHarness, serve: Serve, database: Path
-) -> None:
-    client = await serve(harness)
-    break_tables(database)
-    async with client.get("/api/v1/quarantine") as answer:
-        body = await answer.json()
-    assert (answer.status, body["status"]) == (503, "unavailable")
-    assert body["reason"].startswith("the store can't be read: ")
 
 
 async def test_metrics_count_requests_by_template_and_show_the_backlog(

@@ -11,6 +11,8 @@ depends_on = None
 _HAS_FAILED = sa.text("outcome IN ('retry', 'rejected', 'broken', 'interrupted')")
 _IS_FIRING = sa.text("status = 'firing'")
 _IS_UNSETTLED = sa.text("state = 'dead'")
+_WAITS_IN_QUARANTINE = sa.text("quarantined IS NOT NULL AND settled_at IS NULL")
+_UNSETTLED_INDEXES = {"ix_webhooks_unsettled": ["id"], "ix_webhooks_unsettled_source": ["source", "id"]}
 _HOUR = 60 * 60 * 1_000
 _ENDED = "coalesce(finished_at, started_at)"
 
@@ -71,9 +73,21 @@ def upgrade() -> None:
         sa.Column("files", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_loads")),
     )
+    op.add_column("webhooks", sa.Column("settled_at", sa.BigInteger(), nullable=True))
+    for name, columns in _UNSETTLED_INDEXES.items():
+        op.create_index(
+            name,
+            "webhooks",
+            columns,
+            sqlite_where=_WAITS_IN_QUARANTINE,
+            postgresql_where=_WAITS_IN_QUARANTINE,
+        )
 
 
 def downgrade() -> None:
+    for name in _UNSETTLED_INDEXES:
+        op.drop_index(name, "webhooks")
+    op.drop_column("webhooks", "settled_at")
     for table in ("loads", "actions", "delivery_hours"):
         op.drop_table(table)
     op.drop_index("ix_dead_letters_dead_destination", "dead_letters")
