@@ -128,6 +128,7 @@ class Service:
         try:
             await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
             run("maintenance", self.maintenance.run())
+            run("quarantine", self.maintenance.watch_quarantine())
             run("watch secrets", self.reloader.watch_secrets())
             if self.certificates is not None:
                 run("watch TLS files", self.certificates.watch())
@@ -195,7 +196,7 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, integrity=lambda: maintenance.integrity,
+        resume=lanes.resume, files_differ=lambda: files.differ_from(active.config), integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
     add_lists(app, home="status.html" if outbox is None else "preview.html")
     if outbox is not None:

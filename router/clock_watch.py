@@ -86,7 +86,7 @@ class ClockWatch:
         elif by < -STEP or max(by, unwritten) > _FORWARD_STEP:
             log.warning(
                 "the clock was stepped, or the database could not be written; all timers restart",
-                stepped_seconds=by / SECOND, unwritten_seconds=unwritten / SECOND,
+                steppedSeconds=by / SECOND, unwrittenSeconds=unwritten / SECOND,
             )  # fmt: skip
             self._counting_since = await self._timekeeping.step_clock(self._policy(), now, back=by < -STEP)
             self._note_step()

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.clock import Clock
-from router.config import Config, FileIdentity, has_changed, identify_file, load, load_secrets_again
+from router.config import (
+    Config,
+    ConfigError,
+    FileIdentity,
+    Fragment,
+    has_changed,
+    identify_file,
+    included_files,
+    load,
+    load_secrets_again,
+)
+from router.config.document import load_text
 from router.render import Templates
 from router.threads import Threads
 
@@ -63,6 +74,10 @@ class ConfigFiles:
         """Return whether a file of secrets has changed since it was read for a configuration."""
         return await self._threads.run(_any_changed, loaded.config.secret_files)
 
+    async def differ_from(self, config: Config) -> bool:
+        """Return whether the files of the rules say something else now than when a configuration was loaded from them."""
+        return await self._threads.run(_differ, self.path, config)
+
     def close(self) -> None:
         self._threads.shutdown()
 
@@ -90,3 +105,25 @@ def _signature(files: Iterable[Path]) -> Signature:
 
 def _any_changed(files: Mapping[Path, FileIdentity]) -> bool:
     return any(has_changed(path, before) for path, before in files.items())
+
+
+def _differ(path: Path, config: Config) -> bool:
+    included = {each.file: each for each in config.fragments if each.file != path}
+    if _text_of(path) != config.text or {*included_files(config.include, path.parent)} != included.keys():
+        return True
+    return any(map(_is_other, included.values()))
+
+
+def _is_other(fragment: Fragment) -> bool:
+    """Return whether an included file is not in force as it is on the disk."""
+    if fragment.read is None and fragment.loaded is None:  # it could not be used when it was loaded
+        return False
+    return fragment.stale or fragment.loaded is None or _text_of(fragment.file) != fragment.read
+
+
+def _text_of(path: Path) -> str | None:
+    """Return the text of a file; None: it can't be read."""
+    try:
+        return load_text(path.read_bytes(), str(path))
+    except (OSError, ConfigError):
+        return None

@@ -1,4 +1,4 @@
-"""The regular work in the background: checks and pruning.
+"""The regular work in the background: checks, pruning, and the limits of the quarantine.
 
 Every minute, the state and the new part of the ledger are checked. Every hour, expired rows are pruned and the whole ledger
 is checked. Checking a long history takes minutes; meanwhile, the other checks wait.
@@ -61,10 +61,29 @@ class Maintenance:
                 if self._clock.elapsed() >= self._prune_at:
                     await self._prune()
             except StoreUnavailable as error:
-                log.warning("maintenance is not possible now", error=str(error))
+                log.warning("maintenance is not possible now", reason=str(error))
             except Exception:  # the task must go on: it tries again
                 log.exception("maintenance failed unexpectedly")
             await self._clock.wait(never, self._clock.now() + MINUTE)
+
+    async def watch_quarantine(self) -> None:
+        """Keep the quarantine within its limits, without end: every minute, and as soon as a limit is exceeded."""
+        limits = self._store.quarantine_limits
+        while True:
+            try:
+                dropped = await limits.trim(self._retention())
+                if dropped:
+                    self._metrics.quarantine_dropped(dropped)
+                    log.warning(
+                        "the quarantine reached its limit; the oldest bodies were dropped",
+                        dropped=dropped,
+                        **limits.describe(),
+                    )
+            except StoreUnavailable as error:
+                log.warning("the quarantine can't be kept within its limits now", error=str(error))
+            except Exception:  # the task must go on: it tries again
+                log.exception("the quarantine can't be kept within its limits")
+            await self._clock.wait(limits.full, self._clock.now() + MINUTE)
 
     async def _check(self) -> None:
         """Check the part of the ledger that is new since the last check. Check all of it after a start, after pruning, and
@@ -86,7 +105,9 @@ class Maintenance:
         for name, meaning in _FAULTS.items():
             faults = getattr(found, name)
             if faults.count and (before is None or getattr(before, name) != faults):
-                log.error(meaning, count=faults.count, first=list(faults.first))
+                log.error(
+                    "the store is inconsistent", fault=meaning, count=faults.count, first=list(faults.first)
+                )
         self.integrity = found
         self._metrics.integrity(found.contradicted.count, found.empty.count, found.miscounted.count)
 

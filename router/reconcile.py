@@ -137,7 +137,7 @@ class Reconciler:
         answers = await self._client.ask(alertmanager, now)
         for url, reason in answers.unanswered.items():
             self._metrics.reconcile_failed(name)
-            log.warning("alertmanager does not answer", source=name, peer=urlsplit(url).netloc, reason=reason)
+            log.warning("alertmanager does not answer", tenant=name, peer=urlsplit(url).netloc, reason=reason)
         if not answers.peers:
             return
         if await self._counting_since() != counting:

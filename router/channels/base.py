@@ -16,9 +16,7 @@ from router.channels.importing import ChannelImport
 from router.channels.limits import Concurrency, RateSetting, StormAbove, rate_in_force
 from router.model import (
     DAY,
-    HOUR,
     MINUTE,
-    SECOND,
     Conversation,
     Destination,
     LaneLimits,
@@ -27,17 +25,13 @@ from router.model import (
     Outcome,
     SharedLimits,
 )
+from router.model.durations import parse_duration
 from router.render import Templates
 from router.render.words import web_address
 
-_UNITS_MS: dict[str, Millis] = {
-    "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
-}  # fmt: skip
 _UNLIMITED = SharedLimits()
-_MAX_DURATION_MS = 100 * _UNITS_MS["y"]
 # In a check and in the preview, a placeholder replaces a missing secret. No address has this form.
 _PLACEHOLDER_FORM = re.compile(r"[^\s:/]{32}")
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
 
 
 class Section(BaseModel):
@@ -54,22 +48,6 @@ def is_placeholder(secret: str) -> bool:
     :func:`router.config.document.placeholder` makes placeholders.
     """
     return _PLACEHOLDER_FORM.fullmatch(secret) is not None
-
-
-def parse_duration(value: Any) -> Millis:
-    """Read a duration as Prometheus writes it: https://github.com/prometheus/common/blob/main/model/time.go
-
-    :raises ValueError: the value is not a duration
-    """
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if text == "0":
-        return 0
-    if not isinstance(text, str) or not _DURATION.fullmatch(text):
-        raise ValueError("is not a duration; write it like 30s, 5m or 1h30m")
-    span = sum(int(count) * _UNITS_MS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
-    if span > _MAX_DURATION_MS:
-        raise ValueError("is longer than a hundred years")
-    return span
 
 
 Duration = Annotated[Millis, BeforeValidator(parse_duration)]

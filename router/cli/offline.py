@@ -1,19 +1,16 @@
-"""Commands about the rules that need no running service: check, explain, test, schedule, import."""
+"""Commands about the rules that need no running service: check, test, schedule, import."""
 
-import json
 import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from router.cli.shared import (
     Failure,
-    at_option,
     config_option,
-    database_option,
     json_option,
     mistakes_shown,
     now,
@@ -22,7 +19,6 @@ from router.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from router.rules.explain import Explained, Explainer
     from router.rules.units import Outcome
 
 
@@ -59,76 +55,6 @@ def _count(errors: int, warnings: int) -> str:
         if count
     ]
     return ", ".join(counts) or "good"
-
-
-@click.command()
-@config_option
-@click.argument("labels", nargs=-1)
-@click.option(
-    "--webhook", type=click.File("rb"), help="Explain every alert of a webhook's body; - is standard input."
-)
-@click.option("--alert", "fingerprint", help="Explain an alert of the database, by its fingerprint.")
-@database_option
-@at_option
-@click.option(
-    "--firing",
-    type=click.File("rb"),
-    help="What else fires: label maps, a webhook's body, or the answer of Alertmanager's /api/v2/alerts.",
-)
-@json_option
-@click.option(
-    "--jsonl",
-    is_flag=True,
-    help="Read a JSON object from each line of standard input, {labels, at, firing}, and print one line for each.",
-)
-def explain(  # noqa: PLR0913  (click passes each option as an argument)
-    *, config: Path, labels: tuple[str, ...], webhook: IO[bytes] | None, fingerprint: str | None, database: str,
-    at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool,
-) -> None:  # fmt: skip
-    """Explain which destinations are notified of an alert, when, and why.
-
-    Example: alert-router explain alertname=DiskFull severity=warning. Exit code 1 if an alert can't be explained, or
-    with --jsonl if a line can't.
-    """
-    if sum([bool(labels), webhook is not None, fingerprint is not None, jsonl]) != 1:
-        raise click.UsageError("give labels, or --webhook, or --alert, or --jsonl")
-    from router.rules.explain import Explainer
-
-    with mistakes_shown():
-        explainer = Explainer.of(config, os.environ, now(), at, firing.read() if firing is not None else None)
-        if jsonl:
-            _explain_lines(explainer)
-        elif fingerprint is not None:
-            _print_explained(_explain_known(explainer, database, fingerprint), as_json=as_json)
-        elif webhook is not None:
-            _print_explained(explainer.webhook(webhook.read()), as_json=as_json)
-        else:
-            _print_explained([explainer.labels(labels)], as_json=as_json)
-
-
-def _explain_lines(explainer: "Explainer") -> None:
-    failed = False
-    for line in sys.stdin:
-        answer = explainer.line(line)
-        failed |= "error" in answer
-        click.echo(json.dumps(answer))
-    sys.exit(1 if failed else 0)
-
-
-def _explain_known(explainer: "Explainer", database: str, fingerprint: str) -> list["Explained"]:
-    from router.store import StoreUnavailable, read_snapshot
-
-    try:
-        return explainer.known(read_snapshot(database, fingerprint), fingerprint)
-    except StoreUnavailable as error:
-        raise Failure(str(error)) from None
-
-
-def _print_explained(answers: list["Explained"], *, as_json: bool) -> None:
-    if as_json:
-        print_json([each.json for each in answers] if len(answers) != 1 else answers[0].json)
-    else:
-        click.echo("\n\n".join(each.text for each in answers))
 
 
 @click.command()
@@ -237,4 +163,4 @@ def import_(*, file: Path, output: Path | None, as_json: bool) -> None:
         click.echo(f"{output}: written; look at it, then: alert-router check --config {output}", err=True)
 
 
-COMMANDS = (check, explain, test, schedule, import_)
+COMMANDS = (check, test, schedule, import_)

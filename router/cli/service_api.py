@@ -1,6 +1,8 @@
-"""A client of the running service's API, for ``alert-router deliveries``."""
+"""A client of the running service's API, for ``alert-router deliveries`` and ``alert-router explain``."""
 
 import asyncio
+import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -9,10 +11,24 @@ import aiohttp
 from router.cli.shared import Failure
 
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
+_JSON_TYPES = ("application/json", "application/problem+json")
+
+
+class NoService(Failure):
+    """No alert-router answers at the address."""
+
+
+class Refused(Failure):
+    """The service has answered, and refuses the request. :attr:`detail` is its reason, ``status`` the HTTP status."""
+
+    def __init__(self, message: str, detail: str, status: int) -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.status = status
 
 
 class ServiceApi:
-    """Makes the requests of ``alert-router deliveries``, each on an event loop of its own."""
+    """Makes the requests of the commands, each on an event loop of its own."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self._url = url.rstrip("/")
@@ -36,22 +52,33 @@ class ServiceApi:
         answer: dict[str, str] = self._request("POST", path)
         return answer
 
-    def _request(self, method: str, path: str) -> Any:
-        """:raises Failure: the service doesn't answer, or refuses"""
-        return asyncio.run(self._send(method, path))
+    def explain(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """Explain alerts by the rules in force. :param query: see :class:`router.web.api.explanations.ExplainQuery`"""
+        answer: dict[str, Any] = self._request("POST", "/api/v1/explain", query)
+        return answer
 
-    async def _send(self, method: str, path: str) -> Any:
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """
+        :raises NoService: the service doesn't answer
+        :raises Refused: it refuses
+        """
+        return asyncio.run(self._send(method, path, body))
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         try:
             async with (
                 aiohttp.ClientSession(headers=self._headers, timeout=_REQUEST_TIMEOUT) as session,
-                session.request(method, f"{self._url}{path}") as response,
+                session.request(method, f"{self._url}{path}", json=body) as response,
             ):
-                if response.content_type != "application/json":
-                    raise Failure(f"{self._url} is not an alert-router; give its --url")
-                answer = await response.json()
+                if response.status in {401, 403} and response.content_type not in _JSON_TYPES:
+                    raise Refused(f"{path}: {response.reason}", str(response.reason), response.status)
+                if response.content_type not in _JSON_TYPES:
+                    raise NoService(f"{self._url} is not an alert-router; give its --url")
+                answer = json.loads(await response.read())
                 if response.status >= 400:
-                    raise Failure(f"{path}: {answer.get('reason', response.reason)}")
+                    detail = str(answer.get("detail") or answer.get("reason") or response.reason)
+                    raise Refused(f"{path}: {detail}", detail, response.status)
                 return answer
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             what = f"{self._url} does not answer ({type(error).__name__})"
-            raise Failure(f"{what}; is `alert-router serve` running there?") from None
+            raise NoService(f"{what}; is `alert-router serve` running there?") from None

@@ -9,7 +9,7 @@ from router.channels import ChannelSettings
 from router.config.build import Builder
 from router.config.document import Document, MissingVariables, load_text, read_document
 from router.config.file_identity import FileIdentity, has_changed, identify_file
-from router.config.fragments import Fragment
+from router.config.fragments import Fragment, included_files
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.traps import find_traps
@@ -47,6 +47,8 @@ class Config:
     """
     text: str = field(default="", repr=False)
     """The main file as it was read, its secrets included."""
+    include: tuple[str, ...] = ()
+    """The patterns of included files."""
 
     def open_templates(self) -> Templates:
         """:raises TemplateError: the folder or a file in it can't be used"""
@@ -157,9 +159,10 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
         network=network,
-        retention=Retention(file.retention.history, file.retention.webhooks, file.retention.messages),
+        retention=Retention(**file.retention.model_dump()),
         secret_files=dict(sorted(secret_files.items())),
         text=text,
+        include=file.include,
     )  # fmt: skip
 
 
@@ -177,6 +180,7 @@ __all__ = [
     "Trap",
     "has_changed",
     "identify_file",
+    "included_files",
     "load",
     "load_secrets_again",
     "loads",

@@ -9,15 +9,19 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
-from router.channels.base import Duration, Section, parse_duration
+from router.channels.base import Duration, Section
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
 from router.model import SECOND, Millis
+from router.model.durations import parse_duration
 
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
 )  # fmt: skip
+_BYTES_OF_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB)?", re.ASCII)
+_MIN_SIZE_BYTES, _MAX_SIZE_BYTES = 2**20, 2**40
 Range = tuple[int, int]
 
 
@@ -190,6 +194,18 @@ def _flag(value: Any) -> bool:
     return value.casefold() == "true"
 
 
+def _size(value: Any) -> int:
+    """Return a number of bytes."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("is not a size; write it like 512MiB or 1GiB")
+    size = int(found[1]) * _BYTES_OF_UNITS[found[2] or "B"]
+    if not _MIN_SIZE_BYTES <= size <= _MAX_SIZE_BYTES:
+        raise ValueError("is not between 1MiB and 1024GiB")
+    return size
+
+
 def _patterns(value: Any) -> tuple[str, ...]:
     patterns = _listed(value)
     if not isinstance(patterns, list | tuple) or not all(isinstance(each, str) and each for each in patterns):
@@ -293,4 +309,5 @@ Year = Annotated[Range, BeforeValidator(_year)]
 OutsideHours = Annotated[Literal["hold", "drop", "send"] | OutsideDigest, BeforeValidator(_outside)]
 Repeat = Annotated[Literal["never"] | Millis, BeforeValidator(_repeat)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]
+Size = Annotated[int, BeforeValidator(_size)]
 NamedZone = Annotated[str, AfterValidator(_zone_with_a_name)]

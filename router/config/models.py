@@ -19,6 +19,7 @@ from router.config.fields import (
     PeerAddresses,
     Regexes,
     Repeat,
+    Size,
     Weekday,
     Year,
     Zone,
@@ -165,6 +166,8 @@ class RetentionModel(Section):
     history: Duration = Retention().history
     webhooks: Duration = Retention().webhooks
     messages: Duration = Retention().messages
+    quarantine_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Retention().quarantine_rows
+    quarantine_bytes: Size = Retention().quarantine_bytes
 
     @model_validator(mode="after")
     def _long_enough(self) -> "RetentionModel":

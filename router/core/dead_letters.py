@@ -120,16 +120,17 @@ def write_dead_letter(
         each.member: {"status": each.status, "notified": each.notified_before} for each in work.notices
     }
     dead_letter = _open_dead_letter(state, work.id, recipient)
+    urgency = state.conversations[work.id].urgency
     if dead_letter is None:
         state.dead_letters.put(
             DeadLetterRow(
                 state.new_id(), work.id, work.conversation.destination, now, reason, "dead", None,
-                _written(notices), recipient,
+                _written(notices), recipient, urgency,
             )
         )  # fmt: skip
         return
     if not notices:  # the letter has them already
-        state.dead_letters.put(dead_letter._replace(at=now, reason=reason))
+        state.dead_letters.put(dead_letter._replace(at=now, reason=reason, urgency=urgency))
         return
     for member, notice in notices_of(dead_letter).items():
         known = notices.setdefault(member, notice)
@@ -137,7 +138,9 @@ def write_dead_letter(
         # before does not know what the others know.
         if recipient or notice["notified"] not in NOT_FIRING:
             known["notified"] = notice["notified"]
-    state.dead_letters.put(dead_letter._replace(at=now, reason=reason, notices=_written(notices)))
+    state.dead_letters.put(
+        dead_letter._replace(at=now, reason=reason, notices=_written(notices), urgency=urgency)
+    )
 
 
 def _written(notices: dict[int, dict[str, str]]) -> str:

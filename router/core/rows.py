@@ -45,6 +45,8 @@ class WebhookRow(NamedTuple):
     """How many alerts it has, until all of them are decided; None: they are decided."""
     sender: str = ""
     """The address that posted it, until it is decided."""
+    settled_at: Millis | None = None
+    """When an operator settled a quarantined body; None: not yet."""
 
 
 class GroupRow(NamedTuple):
@@ -295,6 +297,8 @@ class DeadLetterRow(NamedTuple):
     settled_at: Millis | None
     notices: str
     recipient: str
+    urgency: int = 0
+    """The rank of the most urgent alert of its conversation; 0: critical. Lists begin with the most urgent ones."""
 
 
 class MetaRow(NamedTuple):

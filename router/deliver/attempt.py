@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from router.channels.base import Channel
-from router.model import Destination, Message, Outcome, Retry
+from router.model import SECOND, Destination, Message, Outcome, Retry
 from router.store import ClaimedDelivery
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,12 @@ async def send_once(
     if done:
         return sending.result()
     sending.cancel()
-    log.error("delivery cut off", destination=destination.key, delivery=work.delivery, seconds=within)
+    log.error(
+        "delivery cut off",
+        destination=destination.key,
+        delivery=work.delivery,
+        durationMs=round(within * SECOND),
+    )
     return Retry(f"no outcome within {within:g} s", ambiguous=True)
 
 

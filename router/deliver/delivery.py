@@ -252,7 +252,7 @@ class Delivery:
                 )
             except StoreUnavailable as error:
                 if not is_logged:
-                    log.warning("outcome not recorded yet", **self._log_fields, error=str(error))
+                    log.warning("outcome not recorded yet", **self._log_fields, reason=str(error))
                     is_logged = True
                 if self._context.stopping.is_set():
                     raise

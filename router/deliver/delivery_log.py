@@ -40,7 +40,7 @@ def log_delivery(
         refused = [f"{each.recipient}: {each.shown}" for each in outcome.refused]
         log.warning(
             "recipients refused", destination=destination.key, delivery=work.delivery,
-            refused=counted(refused, _MAX_LOGGED_RECIPIENTS, "; "),
+            recipients=counted(refused, _MAX_LOGGED_RECIPIENTS, "; "),
         )  # fmt: skip
 
 

@@ -200,7 +200,7 @@ class SelfAlerts:
         del self._troubles[destination]
         others = self._troubles_of(trouble.cause)
         if trouble.reported is not None:
-            log.info("destination repaired", destination=destination)
+            log.info("destination repaired", status="repaired", destination=destination)
             if not self._is_reported(trouble.cause) and not await self._post(
                 self._alert([trouble], Status.RESOLVED)
             ):
@@ -234,7 +234,13 @@ class SelfAlerts:
     async def _post_report(self, cause: str) -> None:
         while fresh := [each for each in self._troubles_of(cause) if each.reported is None]:
             for each in fresh:
-                log.error("destination broken", destination=each.destination, cause=cause, reason=each.reason)
+                log.error(
+                    "destination broken",
+                    status="broken",
+                    destination=each.destination,
+                    cause=cause,
+                    reason=each.reason,
+                )
             known = [each.reported for each in self._troubles_of(cause) if each.reported is not None]
             since = min(known, default=self._clock.now())
             reported = [replace(each, reported=since) for each in self._troubles_of(cause)]

@@ -5,7 +5,6 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TextIO
 
 # Memory for lines that wait for a slow reader, in characters. What does not fit is counted.
@@ -62,24 +61,32 @@ class LineWriter:
                 lines, self._waiting = self._waiting, []
                 lost, self._lost = self._lost, 0
             text = "".join(lines) + self._further_lines(lost, is_closing)
-            if text:
-                # If no program reads the log any more, its lines are dropped.
-                with suppress(OSError, ValueError):
-                    self._write(text)
+            is_written = not text or self._write(text)
             with self._changed:
                 self._size -= sum(map(len, lines))
+                if not is_written:
+                    self._lost += lost + len(lines)
 
-    def _write(self, text: str) -> None:
-        if self._fileno is None:
-            self._stream.write(text)
-            self._stream.flush()
-            return
+    def _write(self, text: str) -> bool:
+        """Write a text. Return whether that succeeded: the disk may be full, or no program reads the log any more."""
+        try:
+            if self._fileno is None:
+                self._stream.write(text)
+                self._stream.flush()
+            else:
+                self._write_to(self._fileno, text)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    @staticmethod
+    def _write_to(fileno: int, text: str) -> None:
         left = memoryview(text.encode(errors="backslashreplace"))
         while left:
             try:
-                left = left[os.write(self._fileno, left) :]
+                left = left[os.write(fileno, left) :]
             except BlockingIOError:  # another program made the descriptor non-blocking
-                select.select([], [self._fileno], [], _TICK_SECONDS)
+                select.select([], [fileno], [], _TICK_SECONDS)
 
 
 def _fileno(stream: TextIO) -> int | None:

@@ -43,7 +43,8 @@ class LinePipeline:
     def __init__(self, form: Form, stream: TextIO) -> None:
         self._form = form
         self._sampler = LineSampler()
-        self._lock = threading.Lock()
+        # Reentrant: an object that is collected while the lock is held may log.
+        self._lock = threading.RLock()
         self.writer = LineWriter(stream, self._further_lines)
 
     def process(self, logger: RouterLogger, level: str, event: MutableMapping[str, Any]) -> str:
@@ -88,7 +89,7 @@ class LinePipeline:
             found = self._sampler.rest() if is_end else self._sampler.silent(time.monotonic())
         lines = [self._left_out_line(key, count) for key, count in found]
         if lost:
-            why = "the reader of standard error is too slow"
+            why = "standard error could not be written, or not fast enough"
             lines.append(self._line("log lines lost", "warning", __name__, {"reason": why, "leftOut": lost}))
         return "".join(lines)
 

@@ -54,13 +54,17 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long finished data is kept."""
+    """How long finished data is kept, and how much of the quarantine."""
 
     history: Millis = 30 * DAY
     webhooks: Millis = 7 * DAY
     """The bodies of accepted webhooks."""
     messages: Millis = 7 * DAY
     """The messages that deliveries sent."""
+    quarantine_rows: int = 10_000
+    """The most quarantined bodies. Beyond it, the oldest ones are dropped."""
+    quarantine_bytes: int = 2**30
+    """The most bytes of quarantined bodies. Beyond it, the oldest ones are dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from router.config.fragments import TESTS
 from router.config.reader import Reader
 from router.decide.explanation import Explanation, MatchResult
 from router.model import Decision, DecisionKind, Destination, Millis
-from router.rules.explain import alert_text, explain_among
+from router.rules.explain import explain_among
+from router.rules.explanation_words import alert_text
 from router.rules.inputs import GivenAlert, alert_as_written, printable
 from router.rules.moments import InputError, moment_text, parse_moment
 

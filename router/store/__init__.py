@@ -24,7 +24,7 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import jobs, prune_rules, retention, starts, troubles
+from router.store import delivery_hours, jobs, prune_rules, quarantined_bodies, retention, starts, troubles
 from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
@@ -35,6 +35,8 @@ from router.store.ledger import KeptWebhook
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
 from router.store.presence_updates import PresenceUpdates
+from router.store.quarantine_limits import QuarantineLimits
+from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.recording import Recording
 from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
@@ -59,6 +61,7 @@ class Store:
     - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
     - :attr:`audit`: writes the log of actions
     - :attr:`undecided`: decides webhooks that are too large for one batch
+    - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
     nothing; work that takes many batches can be repeated.
@@ -76,6 +79,7 @@ class Store:
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
+        self.quarantine_limits = QuarantineLimits(database)
 
     @classmethod
     async def open(cls, url: str, observe: BatchObserver = lambda _seconds, _jobs: None) -> "Store":
@@ -146,7 +150,24 @@ class Store:
 
         :param encoding: its Content-Encoding; None: it is not compressed
         """
-        return await self.database.do(jobs.Quarantine(body, source, reason, now, encoding))
+        kept = await self.database.do(jobs.Quarantine(body, source, reason, now, encoding))
+        self.quarantine_limits.added(len(body))
+        return kept
+
+    async def settle_body(self, number: int, now: Millis) -> bool:
+        """Settle a quarantined body: it leaves the list. Return False if no body of this id was quarantined."""
+        return await self.database.write(partial(quarantined_bodies.settle, number=number, now=now))
+
+    async def settle_bodies(self, source: str, until: int, now: Millis) -> int:
+        """Settle the quarantined bodies of a source, in many batches. Return how many these were.
+
+        :param until: the largest id that is settled
+        """
+        some = partial(quarantined_bodies.settle_some, source=source, until=until, now=now)
+        settled = 0
+        while found := await self.database.write(some):
+            settled += found
+        return settled
 
     async def digest(self, destination: Destination, policy: Policy, now: Millis) -> Conversation:
         """Return what a digest would report if its next slot were now. Nothing is changed."""
@@ -270,6 +291,9 @@ class Store:
             while found := await self.database.read(partial(rule.find, bounds=bounds, after=after)):
                 yield await self.database.write(partial(rule.remove, bounds=bounds, found=found))
                 after = found[-1]
+        old_hours = partial(delivery_hours.merge_old_hours, before=now - delivery_hours.KEPT)
+        while merged := await self.database.write(old_hours):
+            yield merged
 
     @property
     def trouble(self) -> str | None:
@@ -296,6 +320,7 @@ __all__ = [
     "Answer",
     "AuditLine",
     "Balance",
+    "BodyBegin",
     "Claimed",
     "ClaimedDelivery",
     "DeliveryUnderWay",
@@ -307,6 +332,7 @@ __all__ = [
     "Listening",
     "Permit",
     "Phase",
+    "QuarantinedBody",
     "Receipt",
     "Recorded",
     "Reported",

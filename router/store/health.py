@@ -67,8 +67,8 @@ class Health:
     def write_succeeded(self) -> None:
         """Log that the store is writable again, if it was not. Call it when something was committed."""
         if self.error is not None and not self.error.damaged:
-            seconds = round(time.monotonic() - self._since, 1)
+            duration = round((time.monotonic() - self._since) * SECOND)
             log.warning(
-                "the store can be written again", database=self._name, seconds=seconds, refused=self._refused
+                "the store can be written again", database=self._name, durationMs=duration, refused=self._refused
             )  # fmt: skip
             self.error, self._refused = None, 0

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from router.core.reduce import PEER_LAG
 from router.core.rows import OF_ALERT, OF_GROUP
 from router.model import MINUTE, Millis
-from router.store.counters import differences
+from router.store import counters, delivery_hours
 from router.store.schema import IS_OPEN, alerts, conversations, dead_letters, groups, members
 
 # How long a firing may be in doubt, and a margin until the doubt is settled.
@@ -98,7 +98,7 @@ def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None =
 
 
 def _miscounted(connection: sa.Connection) -> Finding:
-    found = differences(connection)
+    found = [*counters.differences(connection), *delivery_hours.differences(connection)]
     return Finding(len(found), tuple(str(each)[:_MAX_EXAMPLE_CHARS] for each in found[:_MAX_EXAMPLES]))
 
 

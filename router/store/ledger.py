@@ -1,4 +1,4 @@
-"""Reads the ledger: its counts, what waits and why, the log of attempts, the quarantine."""
+"""Reads the ledger: its counts, what waits and why, the log of attempts."""
 
 import json
 from collections import Counter, defaultdict
@@ -27,8 +27,6 @@ from router.store.schema import (
     webhooks,
 )
 
-# A list of quarantined bodies has this much of each, because a hundred whole ones may not fit into memory.
-_SHOWN_BODY_BYTES = 20_000
 FATE_NAMES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
@@ -138,24 +136,6 @@ def attempts(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]
     return [dict(row) for row in rows.mappings()]
 
 
-def quarantined(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]]:
-    """Return the newest quarantined bodies: {id, source, received_at, reason, content_encoding, size (bytes), body (bytes,
-    the beginning, as it was received)}.
-    """
-    rows = connection.execute(
-        sa.select(
-            webhooks.c.id, webhooks.c.source, webhooks.c.received_at, webhooks.c.quarantined.label("reason"),
-            webhooks.c.content_encoding, sa.func.length(webhooks.c.body).label("size"),
-            # SQLite's substr returns NULL for an empty body.
-            sa.func.coalesce(sa.func.substr(webhooks.c.body, 1, _SHOWN_BODY_BYTES), b"", type_=sa.LargeBinary).label("body"),
-        )
-        .where(webhooks.c.quarantined.is_not(None))
-        .order_by(webhooks.c.id.desc())
-        .limit(limit)
-    )  # fmt: skip
-    return [dict(row) for row in rows.mappings()]
-
-
 @dataclass(frozen=True, slots=True)
 class KeptWebhook:
     """A webhook that is kept and not decided yet."""
@@ -183,12 +163,6 @@ def kept_webhook(connection: sa.Connection, arrival: int) -> KeptWebhook:
         sa.select(*columns).where(webhooks.c.id == arrival)
     ).one()
     return KeptWebhook(source, received_at, unpack(body), sender)
-
-
-def quarantined_body(connection: sa.Connection, number: int) -> bytes | None:
-    """Return a quarantined body as it was received; None: no body of this id is in quarantine."""
-    wanted = webhooks.c.id == number, webhooks.c.quarantined.is_not(None)
-    return connection.execute(sa.select(webhooks.c.body).where(*wanted)).scalar()
 
 
 def unsettled_dead_letters(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from router.model import Millis
-from router.store import ledger, story, totals
+from router.model import Labels, Millis
+from router.store import firing_sources, ledger, quarantined_bodies, story, totals
 from router.store.audit import AuditLine, audit_lines
 from router.store.destination_history import (
     DestinationHistory,
@@ -12,8 +14,11 @@ from router.store.destination_history import (
     unsent_ends,
     used_destinations,
 )
-from router.store.health import StoreBusy
+from router.store.firing_sources import SourceKey
+from router.store.health import StoreBusy, StoreUnavailable
+from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
+from router.store.snapshot import KnownAlert
 from router.store.stored_trouble import StoredTrouble, StoredTroubleReader
 from router.store.story import Story
 from router.store.totals import Total
@@ -31,6 +36,7 @@ class PageQueries:
         self._stored_trouble = StoredTroubleReader(database)
         self._counting = False
         """The ledger of a period is being counted."""
+        self._body_reads = asyncio.Semaphore(2)
 
     async def status(self) -> dict[str, Any]:
         """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
@@ -105,6 +111,14 @@ class PageQueries:
         """
         return await self._database.read(lambda c: find_alerts(c, search, before, limit))
 
+    async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
+        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.firing_sources`."""
+        return await self._database.read(lambda c: firing_sources.firing_sources(c, keys)) if keys else {}
+
+    async def known_alerts(self, search: Search, limit: int) -> tuple[tuple[KnownAlert, ...], bool]:
+        """Return the newest alerts that a search finds, see :func:`router.store.firing_sources.known_alerts`."""
+        return await self._database.read(lambda c: firing_sources.known_alerts(c, search, limit))
+
     async def story(
         self, alert: int, before: int | None = None, limit: int = story.CHANGES_PER_PAGE
     ) -> Story | None:
@@ -122,13 +136,41 @@ class PageQueries:
         """Return the body of an accepted webhook; None: there is none, or it was pruned."""
         return await self._database.read(lambda c: story.body(c, webhook))
 
-    async def quarantined(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the newest quarantined bodies, see :func:`router.store.ledger.quarantined`."""
-        return await self._database.read(lambda c: ledger.quarantined(c, limit))
+    async def quarantined(
+        self, source: str | None = None, before: int | None = None, limit: int = 100
+    ) -> tuple[list[QuarantinedBody], Total]:
+        """Return the newest quarantined bodies that are not settled, and how many there are.
 
-    async def quarantined_body(self, number: int) -> bytes | None:
-        """Return a quarantined body, whole and as it was received; None: no body of this id is in quarantine."""
-        return await self._database.read(lambda c: ledger.quarantined_body(c, number))
+        :param source: only those of this source; None: of all
+        :param before: only those with a smaller id; None: all. They count nevertheless
+        """
+        return await self._database.read(
+            lambda c: (
+                quarantined_bodies.quarantined(c, source, before, limit),
+                quarantined_bodies.count_quarantined(c, source),
+            )
+        )
+
+    async def quarantined_body(self, number: int) -> QuarantinedBody | None:
+        """Return what is known about a quarantined body, settled or not; None: there is none of this id."""
+        return await self._database.read(lambda c: quarantined_bodies.find_body(c, number))
+
+    async def body_begin(self, number: int) -> BodyBegin | None:
+        """Return how a quarantined body begins, see :func:`router.store.quarantined_bodies.body_begin`."""
+        return await self._database.read(lambda c: quarantined_bodies.body_begin(c, number))
+
+    async def body_pieces(self, body: QuarantinedBody) -> AsyncIterator[bytes]:
+        """Yield a quarantined body in pieces, as it was received. To read a piece, a database reads the whole body, so only
+        two pieces are read at a time.
+        """
+        for offset in range(0, body.size, quarantined_bodies.PIECE_BYTES):
+            async with self._body_reads:
+                piece = await self._database.read(
+                    partial(quarantined_bodies.body_piece, number=body.id, offset=offset)
+                )
+            if not piece:
+                raise StoreUnavailable("the body was deleted while it was read")
+            yield piece
 
     async def actions(self, before: int | None, limit: int) -> tuple[list[AuditLine], Total]:
         """Return the newest actions with a smaller id than ``before`` (None: the newest of all), and how many there are."""

@@ -216,6 +216,10 @@ _CONFIGURATIONS = PruneRule(
     sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
 )
 _GROUPS = PruneRule(groups, _unreferenced(groups))
+# Deleting a large body takes about as long as deleting this many bytes in separate rows.
+_BYTES_PER_ROW = 32 * 1024
+_EMPTY_BODIES = sa.update(webhooks).where(webhooks.c.id.in_(IDS)).values(body=b"")
+_weight_of_body = 1 + sa.func.length(webhooks.c.body) // _BYTES_PER_ROW
 _BODIES = PruneRule(
     webhooks,
     sa.and_(
@@ -224,9 +228,16 @@ _BODIES = PruneRule(
         webhooks.c.undecided.is_(None),
         webhooks.c.body != b"",
     ),
-    actions=(sa.update(webhooks).where(webhooks.c.id.in_(IDS)).values(body=b""),),
+    actions=(_EMPTY_BODIES,),
+    weight=_weight_of_body,
 )
 _what = sa.case((webhooks.c.quarantined.is_(None), "accepted"), else_="quarantined").label("what")
+_WEBHOOK_SUMS = SumUpdate(
+    day_sums,
+    sa.select(_day(webhooks.c.received_at), _what, _count)
+    .where(webhooks.c.id.in_(IDS))
+    .group_by(_day(webhooks.c.received_at), _what),
+)
 _WEBHOOKS = PruneRule(
     webhooks,
     sa.and_(
@@ -234,15 +245,22 @@ _WEBHOOKS = PruneRule(
         sa.or_(webhooks.c.quarantined.is_not(None), webhooks.c.body == b""),
         _unreferenced(webhooks),
     ),
-    sums=(
-        SumUpdate(
-            day_sums,
-            sa.select(_day(webhooks.c.received_at), _what, _count)
-            .where(webhooks.c.id.in_(IDS))
-            .group_by(_day(webhooks.c.received_at), _what),
-        ),
-    ),
+    sums=(_WEBHOOK_SUMS,),
+    weight=_weight_of_body,
 )
+
+_is_surplus = sa.and_(webhooks.c.quarantined.is_not(None), webhooks.c.id <= p("quarantined_until"))
+SURPLUS_RULES = (
+    PruneRule(
+        webhooks, sa.and_(_is_surplus, _unreferenced(webhooks)), sums=(_WEBHOOK_SUMS,), weight=_weight_of_body
+    ),
+    # Some of its alerts were decided before the rest failed, so the ledger needs the row.
+    PruneRule(
+        webhooks, sa.and_(_is_surplus, ~_unreferenced(webhooks), webhooks.c.body != b""), actions=(_EMPTY_BODIES,),
+        weight=_weight_of_body,
+    ),
+)  # fmt: skip
+"""The quarantined bodies that are beyond the limits of the quarantine."""
 
 _DEAD_LETTERS = PruneRule(
     dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))

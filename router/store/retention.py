@@ -22,11 +22,13 @@ IDS: list[sa.BindParameter[int]] = [p(f"id{number}") for number in range(ROWS_PE
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Rows that are older than these times are no longer needed (epoch ms)."""
+    """Rows that are older than these times (epoch ms) are no longer needed."""
 
     history: Millis
     bodies: Millis
     messages: Millis
+    quarantined_until: int = 0
+    """The highest id of a quarantined body that is beyond the limits of the quarantine. It is not a time."""
 
     @property
     def parameters(self) -> dict[str, Millis]:
@@ -35,6 +37,7 @@ class Bounds:
             "before": self.history,
             "bodies_before": self.bodies,
             "messages_before": self.messages,
+            "quarantined_until": self.quarantined_until,
         }
 
 

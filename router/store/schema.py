@@ -65,8 +65,13 @@ webhooks = sa.Table(
     # how many alerts it has, if it is decided in pieces and not finished; null: it is decided
     optional_number("undecided"),
     text("sender", ""),  # of an undecided webhook
+    optional_time("settled_at"),  # when an operator settled a quarantined body; null: it waits for that
 )
-partial_index("ix_webhooks_quarantined", webhooks, "id", where=webhooks.c.quarantined.is_not(None))
+IS_QUARANTINED = webhooks.c.quarantined.is_not(None)
+partial_index("ix_webhooks_quarantined", webhooks, "id", where=IS_QUARANTINED)
+WAITS_IN_QUARANTINE = sa.and_(IS_QUARANTINED, webhooks.c.settled_at.is_(None))
+partial_index("ix_webhooks_unsettled", webhooks, "id", where=WAITS_IN_QUARANTINE)
+partial_index("ix_webhooks_unsettled_source", webhooks, "source", "id", where=WAITS_IN_QUARANTINE)
 partial_index("ix_webhooks_undecided", webhooks, "id", where=webhooks.c.undecided.is_not(None))
 
 groups = sa.Table(
@@ -358,10 +363,15 @@ dead_letters = sa.Table(
     # [{member, status, notified}]: the status that was not sent, and the one that was sent before
     text("notices"),
     text("recipient", ""),  # the only recipient that was not notified; empty: no recipient was
+    number("urgency", "0"),  # the rank of the most urgent alert of its conversation
     sa.Index("ix_dead_letters_conversation", "conversation_id"),
 )
 IS_UNSETTLED = dead_letters.c.state == sa.literal_column("'dead'")
-partial_index("ix_dead_letters_dead", dead_letters, "id", where=IS_UNSETTLED)
+# For lists that begin with the most urgent dead letters, of all destinations or of one.
+partial_index("ix_dead_letters_dead", dead_letters, "urgency", "id", where=IS_UNSETTLED)
+partial_index(
+    "ix_dead_letters_dead_destination", dead_letters, "destination", "urgency", "id", where=IS_UNSETTLED
+)
 
 # Destinations at which no delivery has succeeded since an attempt failed.
 troubles = sa.Table(
@@ -393,7 +403,11 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_destination", "destination", "id"),
 )
 HAS_FAILED = deliveries.c.outcome.in_([sa.literal_column(f"'{each}'") for each in FAILED_OUTCOMES])
-partial_index("ix_deliveries_failed", deliveries, "id", where=HAS_FAILED)
+# For lists of failed deliveries, of all destinations or of one.
+partial_index("ix_deliveries_failed", deliveries, "outcome", "id", where=HAS_FAILED)
+partial_index(
+    "ix_deliveries_failed_destination", deliveries, "destination", "outcome", "id", where=HAS_FAILED
+)
 partial_index("ix_deliveries_under_way", deliveries, "id", where=deliveries.c.outcome.is_(None))
 
 # How many rows there are, including pruned ones. A counter changes in the same transaction as the rows. See counters.py.
@@ -460,7 +474,8 @@ day_sums = sa.Table(
     number("count"),
 )
 
-# How many deliveries ended in each hour. An hour is stored as its first moment (epoch ms).
+# How many deliveries ended in each hour. An hour is stored as its first moment (epoch ms); 0: all hours that are no longer
+# kept. See delivery_hours.py.
 delivery_hours = sa.Table(
     "delivery_hours",
     metadata,

@@ -12,7 +12,7 @@ from router.core.indexes import RowIndex, Table
 from router.core.rows import AlertRow
 from router.core.state import ID, State
 from router.lenient_json import replace_unfit
-from router.store import counters
+from router.store import counters, delivery_hours
 from router.store.labels import entries
 
 # Columns that never change. They are not updated, so that their indexes are not written either.
@@ -66,6 +66,7 @@ class Sets:
             self._save[table.name] = _save_sql(table, dialect)
             self._delete[table.name] = _delete_sql(table, dialect)
         self._count = counters.upsert_sql([dialect.placeholder] * 4)
+        self._count_hour = delivery_hours.upsert_sql([dialect.placeholder] * 4)
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
@@ -81,7 +82,7 @@ class Sets:
 
     def save(self, cursor: DatabaseCursor, state: State) -> None:
         """Save all changed rows, and update the counters with them."""
-        moves = counters.counter_changes(state)
+        moves, hours = counters.counter_changes(state), delivery_hours.hour_changes(state)
         changed = [(found, *found.changed()) for found in state.tables if found.before]
         for found, there, _ in changed:
             if there:
@@ -95,6 +96,8 @@ class Sets:
             found.saved()
         if moves:
             cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
+        if hours:
+            cursor.executemany(self._count_hour, [(*key, number) for key, number in hours.items()])
 
     def _index(self, cursor: DatabaseCursor, alerts: Sequence[AlertRow]) -> None:
         """Add the labels of new alerts to the label index. The labels of an alert never change."""

@@ -14,6 +14,9 @@ from router.store import ledger
 from router.store.backend import open_backend
 from router.store.schema import alerts, conversations, members
 
+# An alert that fired again and again has a member for each time and destination. The newest ones are enough.
+_MAX_MEMBERS_READ = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class KnownAlert:
@@ -50,8 +53,7 @@ def read_snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
             AlertRow._make, connection.execute(every.where(alerts.c.fingerprint == fingerprint)).all()
         )
         known = tuple(
-            KnownAlert(alert_of(row), row.source, _members_by_destination(connection, row.id))
-            for row in found
+            KnownAlert(alert_of(row), row.source, members_by_destination(connection, row.id)) for row in found
         )
     return Snapshot(firing, known)
 
@@ -75,7 +77,8 @@ def _open(url: str) -> Iterator[sa.Connection]:
         backend.close()
 
 
-def _members_by_destination(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:
+def members_by_destination(connection: sa.Connection, alert: int) -> tuple[Mapping[str, Any], ...]:
+    """Return what each destination was notified of about an alert, see :attr:`KnownAlert.members`."""
     rows = connection.execute(
         sa.select(
             conversations.c.destination,
@@ -86,6 +89,8 @@ def _members_by_destination(connection: sa.Connection, alert: int) -> tuple[Mapp
         )
         .join(conversations, conversations.c.id == members.c.conversation_id)
         .where(members.c.alert_id == alert)
-        .order_by(members.c.id)
+        .order_by(members.c.id.desc())
+        .limit(_MAX_MEMBERS_READ)
     ).mappings()
-    return tuple({row["destination"]: dict(row) for row in rows}.values())
+    newest = reversed(rows.all())
+    return tuple({row["destination"]: dict(row) for row in newest}.values())

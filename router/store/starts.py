@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from router.core.conversations import DATABASE_ID
 from router.core.rows import OF_STORM
 from router.model import Millis
-from router.store import counters
+from router.store import counters, delivery_hours
 from router.store.paced import next_ids
 from router.store.schema import IS_OPEN, conversations, deliveries, meta
 
@@ -39,6 +39,7 @@ def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
     """
     set_meta(connection, DATABASE_ID, secrets.token_hex(16))
     counters.count_interrupted(connection)
+    delivery_hours.count_interrupted(connection, now)
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.outcome.is_(None))

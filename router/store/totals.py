@@ -15,7 +15,6 @@ from router.store.schema import (
     deliveries,
     fates,
     members,
-    webhooks,
 )
 
 MAX_COUNTED = 10_000
@@ -30,7 +29,6 @@ ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] =
     "deliveries": (deliveries.c.id, sa.true()),
     "dead-letters": (dead_letters.c.id, IS_UNSETTLED),
     "actions": (actions.c.id, sa.true()),
-    "quarantine": (webhooks.c.id, webhooks.c.quarantined.is_not(None)),
 }
 """The id column and the condition of the rows of each list, by the name of the list."""
 

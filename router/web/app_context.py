@@ -1,7 +1,7 @@
 """The objects and functions that :mod:`router.app` gives to the HTTP handlers."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -12,12 +12,15 @@ from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
 from router.store import Integrity, Store
+from router.threads import Threads
 
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
 KEEPALIVE_SECONDS = 330.0
 TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
+
+_PAGE_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,10 @@ class AppContext:
 
     :raises StoreUnavailable: the store is not writable
     """
+    files_differ: Callable[[], Awaitable[bool]]
+    """Returns whether the files of the rules say something else now than the rules in force."""
+    threads: Threads = field(default_factory=lambda: Threads("pages", _PAGE_THREADS))
+    """Where handlers do work that takes long, such as rendering."""
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
     preview: bool = False

@@ -166,7 +166,12 @@ class Intake:
         limit = self._max_held if body.held + size <= SMALL_BODY_BYTES else self._max_held - self._max_body
         if self._held + size > limit:
             if not self._refused:  # logged once, not for every refused webhook
-                log.error("webhooks refused: too many bytes are being read", bytes=self._held, limit=limit)
+                log.error(
+                    "webhooks refused: too many bytes are being read",
+                    status="refused",
+                    bytes=self._held,
+                    limit=limit,
+                )
             self._refused += 1
             raise TooManyBytes(
                 f"other webhooks of {self._held} bytes are being read, and the limit is {limit} bytes"

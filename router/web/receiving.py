@@ -74,7 +74,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         )
     except Unauthorized as error:
         context.metrics.webhook(source, "unauthorized")
-        log.warning("webhook refused", peer=request.remote, reason=str(error))
+        log.warning("webhook refused", status="refused", code=401, peer=request.remote, reason=str(error))
         return refusal(401, str(error))
     except web.HTTPRequestEntityTooLarge:
         return _too_large(context, source)
@@ -96,7 +96,7 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
             "the body is incomplete: the sender closed the connection, or the chunked encoding is invalid",
         )
     except Exception:
-        log.exception("webhook failed unexpectedly", source=source)
+        log.exception("webhook failed unexpectedly", tenant=source)
         return _unavailable(context, source, "an internal error; see the log")
     finally:
         intake.release(body)
@@ -120,7 +120,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
     except (StoreUnavailable, MemoryError):
         raise
     except Exception as error:
-        log.exception("a webhook can't be decided", source=source)
+        log.exception("a webhook can't be decided", tenant=source)
         raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
     context.wake_lanes(receipt.wake)
@@ -167,9 +167,10 @@ async def _quarantine(context: AppContext, intake: Intake, source: str, body: Bo
     context.metrics.quarantined()
     log.warning(
         "webhook quarantined",
-        source=source,
+        status="quarantined",
+        tenant=source,
         reason=reason,
-        id=kept,
+        webhook=kept,
         bytes=len(body.raw),
         encoding=body.encoding,
     )
@@ -177,13 +178,13 @@ async def _quarantine(context: AppContext, intake: Intake, source: str, body: Bo
 
 def _unsupported(context: AppContext, source: str, reason: str) -> web.Response:
     context.metrics.webhook(source, "unsupported")
-    log.error("webhook refused", source=source, reason=reason)
+    log.error("webhook refused", status="refused", code=415, tenant=source, reason=reason)
     return refusal(415, reason, headers={"Accept-Encoding": SUPPORTED_ENCODINGS})
 
 
 def _too_large(context: AppContext, source: str) -> web.Response:
     context.metrics.webhook(source, "too_large")
-    log.error("webhook too large", source=source, limit=context.max_body)
+    log.error("webhook too large", status="refused", code=413, tenant=source, limit=context.max_body)
     return refusal(
         413,
         f"the body, compressed or inflated, is over the limit of {context.max_body} bytes; raise --max-body, or set max_alerts in alertmanager.yml",
@@ -193,5 +194,5 @@ def _too_large(context: AppContext, source: str) -> web.Response:
 def _unavailable(context: AppContext, source: str, reason: str) -> web.Response:
     """Return a 503. Alertmanager retries it with backoff, and again at its next flush."""
     context.metrics.webhook(source, "unavailable")
-    log.error("webhook not stored", source=source, reason=reason)
+    log.error("webhook not stored", status="refused", code=503, tenant=source, reason=reason)
     return refusal(503, reason, headers=_RETRY_AFTER)

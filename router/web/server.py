@@ -1,13 +1,12 @@
-"""The web application: its routes, its middleware, its probes, ``/status`` and ``/metrics``."""
+"""The web application: its routes and middlewares, ``/status`` and ``/metrics``."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -25,35 +24,31 @@ from router.web.auth import Unauthorized, authenticate
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
-from router.web.quarantine import add_quarantine
+from router.web.probes import STARTED, add_probes
 from router.web.receiving import add_webhook
+from router.web.request_log import observe_request
 
 log = structlog.get_logger(__name__)
 
 _DEFAULT_BOUNDS = ConnectionBounds()
 _MAX_LOGGED_CHARS = 200
-_READY_WHILE_APPLYING = "ready: webhooks are accepted; notifications may wait until the new rules are applied to all firing alerts\n"
+_SERVER_NAME = "alert-router"
 _NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
-_STARTED: web.AppKey[float] = web.AppKey("started", float)
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(context: AppContext) -> web.Application:
-    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, quarantine and actions. The
-    caller adds the pages.
+    """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, API, pages and actions. The
+    caller adds the preview.
     """
-    app = web.Application(
-        client_max_size=context.max_body,
-        middlewares=[*([_count_request] if context.metrics.enabled else []), _identify],
-    )
+    app = web.Application(client_max_size=context.max_body, middlewares=[observe_request, _identify])
     app[APP_CONTEXT] = context
-    app[_STARTED] = time.monotonic()
+    app.on_response_prepare.append(_remove_server_header)
+    add_probes(app)
     app.add_routes(
         [
-            web.get("/healthz", _healthy),
-            web.get("/-/healthy", _healthy),
-            web.get("/readyz", _ready),
-            web.get("/-/ready", _ready),
             web.get("/status", _status),
             web.post("/-/reload", _reload),
             *([web.get("/metrics", _metrics)] if context.metrics.enabled else []),
@@ -61,7 +56,6 @@ def make_app(context: AppContext) -> web.Application:
     )
     add_api(app)
     add_pages(app)
-    add_quarantine(app)
     add_actions(app)
     add_webhook(app, context)
     return app
@@ -75,44 +69,22 @@ def make_runner(
 
     :param tls: None: connections are not encrypted
     """
-    server_logger.addFilter(_shorten_http_errors)
+    server_logger.addFilter(_log_http_error)
+    # Answers to requests that are not HTTP come from aiohttp itself, which would name its version there.
+    web_response.SERVER_SOFTWARE = _SERVER_NAME  # type: ignore[attr-defined]  # aiohttp has no option for it
     return BoundedRunner(
         app, bounds, app[APP_CONTEXT].metrics, tls, handle_signals=False, shutdown_timeout=1.0
     )
 
 
-def _shorten_http_errors(record: logging.LogRecord) -> bool:
-    """Log an invalid HTTP request in one line without a traceback, because it is the sender's fault.
-
-    It is a filter that changes such records and drops none.
-    """
+def _log_http_error(record: logging.LogRecord) -> bool:
+    """Log an invalid HTTP request in one line without a traceback, because it is the sender's fault. Let other records pass."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-        record.msg, record.args = (
-            "invalid HTTP request: %s",
-            (" ".join(error.message.split())[:_MAX_LOGGED_CHARS],),
-        )
-    return True
-
-
-@web.middleware
-async def _count_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    started = time.perf_counter()
-    code = 500
-    try:
-        response = await handler(request)
-    except web.HTTPException as refusal:
-        code = refusal.status
-        raise
-    else:
-        code = response.status
-        return response
-    finally:
-        resource = request.match_info.route.resource
-        path = "other" if resource is None else resource.canonical
-        method = request.method if request.method in {"GET", "HEAD", "POST"} else "other"
-        request.app[APP_CONTEXT].metrics.request(method, path, code, time.perf_counter() - started)
+    if not isinstance(error, HttpProcessingError):
+        return True
+    reason = " ".join(error.message.split())[:_MAX_LOGGED_CHARS]
+    log.warning("invalid HTTP request", status="refused", reason=reason)
+    return False
 
 
 @web.middleware
@@ -121,30 +93,8 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     return await handler(request)
 
 
-async def _healthy(_request: web.Request) -> web.Response:
-    return web.Response(text="alive\n")
-
-
-async def _ready(request: web.Request) -> web.Response:
-    """Answer 200 if a commit just succeeded, every lane works, and the service is not stopping. While changed rules are
-    applied to firing alerts the answer is 200 too, and says so: webhooks are accepted.
-    """
-    context = request.app[APP_CONTEXT]
-    reason = "stopping" if context.stopping() else ""
-    dead = [lane["destination"] for lane in context.lanes() if not lane["alive"]]
-    if not reason and dead:
-        reason = f"lanes have ended: {', '.join(dead)}"
-    if not reason:
-        try:
-            async with asyncio.timeout(context.keep_seconds):
-                await context.store.ready()
-        except StoreUnavailable as error:
-            reason = str(error)
-        except TimeoutError:
-            reason = f"nothing could be written within {context.keep_seconds:g} s"
-    if reason:
-        return web.Response(text=f"not ready: {reason}\n", status=503)
-    return web.Response(text="ready\n" if context.rules_status()["applied"] else _READY_WHILE_APPLYING)
+async def _remove_server_header(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall(hdrs.SERVER, None)
 
 
 async def _reload(request: web.Request) -> web.Response:
@@ -162,7 +112,7 @@ async def _reload(request: web.Request) -> web.Response:
 
 async def _status(request: web.Request) -> web.Response:
     context = request.app[APP_CONTEXT]
-    return web.json_response(await service_status(context, request.app[_STARTED]))
+    return web.json_response(await service_status(context, request.app[STARTED]))
 
 
 async def service_status(context: AppContext, started: float) -> dict[str, Any]:
@@ -193,6 +143,7 @@ async def service_status(context: AppContext, started: float) -> dict[str, Any]:
         "lanes": _lanes(context, due, now),
         "ledger": ledger,
         "undecided_alerts": context.undecided(),
+        "quarantine": context.store.quarantine_limits.describe(),
         "integrity": _integrity(context.integrity()),
     }
 
@@ -229,6 +180,6 @@ async def _metrics(request: web.Request) -> web.Response:
     try:
         lanes = _lanes(context, await context.store.pages.lanes(now), now)
     except StoreUnavailable as error:
-        log.warning("metrics without the backlog: the store can't be read", error=str(error))
+        log.warning("metrics without the backlog: the store can't be read", reason=str(error))
     text = context.metrics.expose(lanes, now)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

@@ -34,7 +34,10 @@ READINGS: dict[str, Reading] = {
     "ledger": lambda store: store.pages.decisions(),
     "deliveries": lambda store: store.pages.attempts(),
     "dead letters": lambda store: store.pages.dead_letters(),
-    "quarantine": lambda store: store.pages.quarantined(20),
+    "quarantine": lambda store: store.pages.quarantined(limit=20),
+    "quarantine of a source": lambda store: store.pages.quarantined("default", limit=20),
+    "quarantine, another page": lambda store: store.pages.quarantined("default", before=2**40, limit=20),
+    "how a quarantined body begins": lambda store: store.pages.body_begin(2**40),
     **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
     "the next opening": lambda store: store.presence.next_opening(NOW),

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from router.store import Store, StoreUnavailable, read_ledger
 from tests.postgresql import PASSWORD, Server
 from tests.postgresql import server as started
+from tests.quarantine import quarantined_bytes
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ async def test_webhooks_are_refused_while_the_server_is_stopped() -> None:
             server.start()
             await store.quarantine(b"after", "default", "r", 1)
         assert store.trouble is None
-        assert [each["body"] for each in await store.pages.quarantined()] == [b"after", b"before"]
+        assert await quarantined_bytes(store) == [b"after", b"before"]
         assert [each["event"].split(";")[0] for each in logs] == [
             "the store can't be written", "the store can be written again"
         ]  # fmt: skip
@@ -74,9 +75,9 @@ async def test_a_lost_connection_costs_one_batch_at_most(store: Store, postgresq
     await asyncio.to_thread(ended, postgresql)
     with pytest.raises(StoreUnavailable):
         await store.quarantine(b"lost", "default", "r", 1)
-    assert len(await store.pages.quarantined()) == 1
+    assert len(await quarantined_bytes(store)) == 1
     await store.quarantine(b"after", "default", "r", 1)
-    assert len(await store.pages.quarantined()) == 2
+    assert len(await quarantined_bytes(store)) == 2
     assert store.trouble is None
 
 
@@ -90,7 +91,7 @@ async def test_a_router_that_lost_its_lock_writes_nothing_more(
             await store.quarantine(b"from the first", "default", "r", 1)
     assert "is in use by another alert-router" in str(store.trouble)
     await other.quarantine(b"from the other", "default", "r", 1)
-    assert [each["body"] for each in await other.pages.quarantined()] == [b"from the other"]
+    assert await quarantined_bytes(other) == [b"from the other"]
     await other.close()
     await store.quarantine(b"from the first", "default", "r", 1)
 

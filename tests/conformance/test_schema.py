@@ -18,6 +18,7 @@ from router.store.backend import Backend
 from router.store.opening import migrate
 from router.store.schema import members, metadata
 from tests.postgresql import made
+from tests.quarantine import quarantined
 from tests.unit.core.world import NOON, POLICY, TEAM, alert, webhook
 
 HEAD = ScriptDirectory(str(Path(router.store.__file__).parent / "migrations")).get_current_head()
@@ -72,7 +73,7 @@ async def test_opening_a_database_again_changes_nothing(url: str) -> None:
         await store.quarantine(b"x", "default", "r", 1)
         await store.close()
     store = await Store.open(url)
-    assert len(await store.pages.quarantined()) == 2
+    assert len(await quarantined(store)) == 2
     await store.close()
 
 

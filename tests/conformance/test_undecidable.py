@@ -15,6 +15,7 @@ from router.core.accept import accept_webhook
 from router.store import Store
 from router.web import make_app
 from tests.database import busy_writer, fill_disk, on_writer, queued_jobs
+from tests.quarantine import quarantined as quarantined_rows
 from tests.unit.web.conftest import Server
 from tests.unit.web.harness import Client, WebHarness
 from tests.waiting import until
@@ -103,9 +104,9 @@ def quarantined(harness: WebHarness) -> float | None:
 
 
 async def assert_quarantined(harness: WebHarness, client: Client, raw: bytes, error: str) -> None:
-    (kept,) = await harness.store.pages.quarantined()
-    assert kept["reason"] == f"it can't be decided: {error}; the log says more"
-    response = await client.get(f"/api/v1/quarantine/{kept['id']}")
+    (kept,) = await quarantined_rows(harness.store)
+    assert kept.reason == f"it can't be decided: {error}; the log says more"
+    response = await client.get(f"/api/v1/quarantine/{kept.id}/body")
     assert await response.read() == raw
     assert (quarantined(harness), harness.counted("default", "quarantined")) == (1, 1)
     ledger = await harness.store.pages.status()
@@ -187,7 +188,7 @@ async def test_a_database_that_cannot_be_written_is_503_and_no_quarantine(
     assert [status for status, _ in found] == [503] * 3
     assert harness.store.trouble is not None
     assert quarantined(harness) == 0
-    assert await harness.store.pages.quarantined() == []
+    assert await quarantined_rows(harness.store) == []
 
 
 async def test_a_host_without_memory_is_503_and_no_quarantine(
@@ -196,4 +197,4 @@ async def test_a_host_without_memory_is_503_and_no_quarantine(
     raises(monkeypatch, MemoryError())
     ((status, _),) = await answers(client, body(BAD))
     assert status == 503
-    assert await harness.store.pages.quarantined() == []
+    assert await quarantined_rows(harness.store) == []

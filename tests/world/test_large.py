@@ -143,6 +143,8 @@ async def test_an_undecidable_webhook_is_quarantined_and_the_next_decided(
     await world.slack.until(lambda: bool(world.slack.messages))
     await decided(world)
     assert (await world.ledger())["webhooks"] == {"accepted": 1, "quarantined": 1}
-    ((reason, raw),) = [(each["reason"], each["size"]) for each in await world.get("/api/v1/quarantine")]
+    ((reason, raw),) = [
+        (each["reason"], each["size"]) for each in (await world.get("/api/v1/quarantine"))["items"]
+    ]
     assert "KeyError" in reason
     assert raw == len(group(firing=MANY, key="odd"))

@@ -115,7 +115,7 @@ async def test_what_contradicts_itself_is_noticed_named_and_counted(world: World
         await until(
             world, lambda: {name: registry.get_sample_value(name) for name in metrics} == metrics, _WHENEVER
         )
-    found = {each["event"]: each["first"] for each in logs if each["log_level"] == "error"}
+    found = {each["fault"]: each["first"] for each in logs if each["log_level"] == "error"}
     contradicted = found["alerts are resolved here although their sender still reports them as firing"]
     assert [name.startswith("default: Down ") for name in contradicted] == [True]
     empty = found["conversations are open with nothing firing in them"]

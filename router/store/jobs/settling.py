@@ -22,6 +22,7 @@ class WriteDeadLetter(PieceJob):
 
     def run(self, state: State) -> None:
         state.dead_letters.want("open of conversation", (self.work.id,))
+        state.conversations.want("id", (self.work.id,))
         state.ready()
         dead_letters.write_dead_letter(state, self.work, self.reason, self.now, self.recipient)
 

@@ -25,7 +25,6 @@ from router.web.app_context import APP_CONTEXT, AppContext
 
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
-_MAX_REQUEST_BYTES = 64 * 1024
 _REQUEST_SECONDS = 30.0
 # Each holds a piece of its body in memory, for as long as its reader is slow.
 _MAX_DOWNLOADS = 8
@@ -72,6 +71,8 @@ class Endpoint(Generic[Q, A]):
     """What it does, for the log of actions (``retry dead letter``); None: it changes nothing."""
     target: Callable[[Q], str] = lambda _query: ""
     """What an action acts on, for the log of actions."""
+    max_bytes: int = 64 * 1024
+    """The largest JSON body, in bytes."""
 
 
 async def perform(endpoint: Endpoint[Q, A], context: AppContext, query: Q, principal: Principal) -> A:
@@ -178,7 +179,11 @@ async def _send_pieces(request: web.Request, body: Pieces, headers: Mapping[str,
 
 
 async def _read_query(endpoint: Endpoint[Q, A], request: web.Request) -> Q:
-    given = await _body(request) if endpoint.method == "POST" else parameters_of(endpoint.query, request)
+    given = (
+        await _body(request, endpoint.max_bytes)
+        if endpoint.method == "POST"
+        else parameters_of(endpoint.query, request)
+    )
     return read_query(endpoint.query, with_path(request, given))
 
 
@@ -236,7 +241,7 @@ def parameters_of(model: type[Query], request: web.Request) -> dict[str, Any]:
     return given
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def _body(request: web.Request, max_bytes: int) -> dict[str, Any]:
     if request.query:
         raise ApiError(400, "this operation takes no parameters in its address; send them as JSON")
     if request.content_length == 0 or not request.can_read_body:
@@ -244,7 +249,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise ApiError(415, "send application/json")
     try:
-        body = json.loads(await _read_bytes(request))
+        body = json.loads(await _read_bytes(request, max_bytes))
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
@@ -252,14 +257,14 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-async def _read_bytes(request: web.Request) -> bytes:
+async def _read_bytes(request: web.Request, max_bytes: int) -> bytes:
     raw = bytearray()
     try:
         async with asyncio.timeout(_REQUEST_SECONDS):
             async for chunk in request.content.iter_any():
                 raw += chunk
-                if len(raw) > _MAX_REQUEST_BYTES:
-                    raise ApiError(413, f"the body is over the limit of {_MAX_REQUEST_BYTES} bytes")
+                if len(raw) > max_bytes:
+                    raise ApiError(413, f"the body is over the limit of {max_bytes} bytes")
     except TimeoutError:
         raise ApiError(408, f"the body did not arrive within {_REQUEST_SECONDS:g} s") from None
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError):

@@ -2,11 +2,15 @@
 
 from aiohttp import web
 
-from router.web.pages import action_page, destinations_page
+from router.web.pages import action_page, destinations_page, quarantine_page
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
-ROUTES = (*destinations_page.ROUTES, *action_page.ROUTES)
+ROUTES = (
+    *destinations_page.ROUTES,
+    *quarantine_page.ROUTES,
+    *action_page.ROUTES,
+)
 
 
 def add_pages(app: web.Application) -> None:

@@ -44,15 +44,6 @@ function dead(rows) {
     row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.unnotified} (${each.status} now)`).join(", ")]));
 }
 
-function quarantined(row) {
-  const whole = `/api/v1/quarantine/${row.id}`;
-  const about = [when(row.received_at, true), `from ${row.source}`, `${row.size.toLocaleString("en")} bytes`, ...(row.content_encoding ? [`compressed with ${row.content_encoding}`] : [])];
-  const words = [row.cut ? "How the body begins" : "The body", ...(row.body_is === "text" ? [] : [`, which is not text, as ${row.body_is}`])].join("");
-  return element("article", { class: "card wide" }, element("p", { class: "meta" }, about.join(" · ")), element("h3", {}, row.reason),
-    element("details", {}, element("summary", {}, words), element("pre", {}, row.body || "(it is empty)")),
-    element("p", { class: "meta" }, element("a", { href: whole, download: "" }, "Save the original bytes")));
-}
-
 let timetables = [];
 let asked = -Infinity;
 /** Return the next days of each interval. They only change with the day and the rules, so they are loaded at most once a minute. */
@@ -79,8 +70,8 @@ function notice(words, details) {
 }
 
 async function draw() {
-  const [hours, status, held, made, attempts, letters, bodies] = await Promise.all([upcoming(),
-    ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters", "quarantine"].map(list)]);
+  const [hours, status, held, made, attempts, letters] = await Promise.all([upcoming(),
+    ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   select("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
   select("#config").replaceChildren(...config(status.config, status.store));
@@ -91,7 +82,6 @@ async function draw() {
   section("decisions", made, (rows) => (rows.length ? [decisions(rows)] : []), "No alert yet.", false);
   section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
   section("dead", letters, (rows) => (rows.length ? [element("p", {}, "To try one again: alert-router deliveries retry NO. To give it up for good: alert-router deliveries discard NO."), dead(rows)] : []), "No dead letter.");
-  section("quarantine", bodies, (rows) => rows.map(quarantined), "Nothing is in quarantine.");
   live(true);
 }
 

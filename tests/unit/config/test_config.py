@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.channels import REGISTRY
-from router.channels.base import parse_duration
 from router.channels.email import EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
 from router.model import DAY, HOUR, SECOND, Alertmanager, Retention
+from router.model.durations import parse_duration
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC

@@ -13,6 +13,7 @@ from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Outcome, Rejected
 from router.store import ClaimedDelivery, Store, jobs
 from router.store.jobs import Job
 from tests.examples import examples
+from tests.quarantine import quarantined
 from tests.unit.core.stories import ALERTS, STEPS, History
 from tests.unit.core.world import ALL, MONDAY, POLICY, RULES, World, alert, webhook
 from tests.unit.store.sqlite_world import collected, contents, in_sqlite
@@ -58,11 +59,11 @@ async def test_if_a_batch_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path)
     refused = Refused(b"x", "default", "r", 1, None)
     writes = [store.quarantine(b"x", "default", "r", 1) for _ in range(3)]
     answers = await asyncio.gather(writes[0], store.database.do(refused), *writes[1:], return_exceptions=True)
-    kept = await store.pages.quarantined()
+    kept = await quarantined(store)
     await store.close()
     assert [isinstance(each, int) for each in answers] == [True, False, True, True]
     assert "NOT NULL" in str(answers[1])
-    assert sorted(row["id"] for row in kept) == sorted(each for each in answers if isinstance(each, int))
+    assert sorted(row.id for row in kept) == sorted(each for each in answers if isinstance(each, int))
 
 
 async def test_no_id_is_reused_after_pruning_and_a_restart(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ async def test_no_id_is_reused_after_pruning_and_a_restart(tmp_path: Path) -> No
         seen += [await store.quarantine(b"x", "default", "r", now) for _ in range(3)]
         async for _ in store.prune(Retention(history=HOUR, webhooks=HOUR), now + DAY):
             pass
-        assert await store.pages.quarantined() == []
+        assert await quarantined(store) == []
         await store.close()
     assert len(set(seen)) == len(seen)
     assert seen == sorted(seen)

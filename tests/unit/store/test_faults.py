@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from router.store import Store, StoreUnavailable
 from tests.database import change, empty_disk, fill_disk, locked, on_writer, rows
+from tests.quarantine import quarantined
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ async def test_every_job_of_a_batch_fails_on_a_full_disk(store: Store) -> None:
     await fill_disk(store)
     writes = [store.quarantine(b"x" * size, "default", "r", 1) for size in (10, 100_000, 10)]
     answers = await asyncio.gather(*writes, return_exceptions=True)
-    kept = await store.pages.quarantined()
+    kept = await quarantined(store)
     assert [isinstance(each, int) for each in answers].count(True) == len(kept)
     assert all(isinstance(each, int) or "the disk is full" in str(each) for each in answers)
 
@@ -126,7 +127,7 @@ async def test_a_database_that_was_moved_away_is_not_written(store: Store, path:
         await store.ready()
     _move(away, path)
     await store.ready()
-    assert len(await store.pages.quarantined()) == 1
+    assert len(await quarantined(store)) == 1
 
 
 def _move(path: Path, to: Path) -> None:

@@ -32,6 +32,7 @@ class WebHarness:
     policy: Callable[[], Policy] = lambda: POLICY
     stopping: bool = False
     lane_alive: bool = True
+    applied: bool = True
     max_body: int = 2**20
     read_seconds: float = 30.0
     keep_seconds: float = 8.0
@@ -62,6 +63,9 @@ class WebHarness:
     async def reload(self) -> None:
         self.reloads += 1
 
+    async def files_differ(self) -> bool:
+        return False
+
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
         return {"status": "delivered", "reason": ""} if destination == SLACK.key else None
@@ -83,8 +87,8 @@ class WebHarness:
             policy=self.policy, config=self.config, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
-            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},
-            reload=self.reload, resume=self.resume,
+            max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
+            reload=self.reload, resume=self.resume, files_differ=self.files_differ,
         )  # fmt: skip
 
     async def accepted(self) -> int:

@@ -58,6 +58,6 @@ async def test_a_probe_is_answered_though_the_disk_is_not(
     harness.keep_seconds = 0.05
     client = await serve(harness)
     async with hanging(store):
-        response = await client.get("/readyz")
+        response = await client.get("/readyz", headers={"Accept": "text/plain"})
         assert response.status == 503
         assert await response.text() == "not ready: nothing could be written within 0.05 s\n"

@@ -5,18 +5,20 @@ import gzip
 import json
 import zlib
 from base64 import b64decode
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import ClientOSError, ClientPayloadError
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from router.store import quarantined_bodies
 from tests.examples import examples
 from tests.unit.web.harness import Client, Serve, WebHarness
+from tests.waiting import until
 from tests.world.bodies import alert, webhook
 
 gzipped = partial(gzip.compress, mtime=0)  # the same bytes in every process
@@ -69,9 +71,9 @@ async def sent(client: Client, body: bytes, *headers: str) -> Answer:
 
 async def kept(client: Client) -> list[tuple[bytes, str | None]]:
     """What is in quarantine, whole, with its encoding."""
-    rows = await (await client.get("/api/v1/quarantine?limit=100")).json()
-    bodies = [await (await client.get(f"/api/v1/quarantine/{row['id']}")).read() for row in rows]
-    return [(body, row["content_encoding"]) for body, row in zip(bodies, rows, strict=True)]
+    rows = (await (await client.get("/api/v1/quarantine?limit=100")).json())["items"]
+    bodies = [await (await client.get(f"/api/v1/quarantine/{row['id']}/body")).read() for row in rows]
+    return [(body, row["encoding"]) for body, row in zip(bodies, rows, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -304,13 +306,7 @@ async def test_a_promise_is_what_is_stored(
     await client.close()
 
 
-def of(rows: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in names) for row in rows]
-
-
-async def test_the_list_shows_how_a_body_begins_as_text_or_as_base64(
-    harness: WebHarness, serve: Serve
-) -> None:
+async def test_a_body_begins_as_text_or_as_base64(harness: WebHarness, serve: Serve) -> None:
     client = await serve(harness)
     long = "é" * 20_001
     for body in (
@@ -322,28 +318,70 @@ async def test_the_list_shows_how_a_body_begins_as_text_or_as_base64(
         bytes(50_000),
     ):
         assert (await sent(client, body)).status == 202
-    rows = await (await client.get("/api/v1/quarantine")).json()
-    assert of(rows, "body_is", "cut", "size") == [
+    listed = (await (await client.get("/api/v1/quarantine")).json())["items"]
+    rows = [await (await client.get(f"/api/v1/quarantine/{row['id']}")).json() for row in listed]
+    assert [(row["begin_is"], row["is_cut"], row["size"]) for row in rows] == [
         ("base64", True, 50_000), ("text", True, 40_003), ("text", True, 40_002),
         ("base64", False, 5), ("base64", False, 4), ("text", False, 14),
     ]  # fmt: skip
-    assert b64decode(rows[0]["body"]) == bytes(20_000)
-    assert rows[1]["body"] == "a" + "é" * 9_999
-    assert rows[2]["body"] == "é" * 10_000
-    assert b64decode(rows[4]["body"]) == b"\x1f\x8b\0\xff"
-    assert rows[5]["body"] == "no webhook €"
+    assert b64decode(rows[0]["begin"]) == bytes(20_000)
+    assert rows[1]["begin"] == "a" + "é" * 9_999
+    assert rows[2]["begin"] == "é" * 10_000
+    assert b64decode(rows[4]["begin"]) == b"\x1f\x8b\0\xff"
+    assert rows[5]["begin"] == "no webhook €"
 
 
 async def test_a_kept_body_is_handed_out_for_saving_only(harness: WebHarness, serve: Serve) -> None:
     client = await serve(harness)
     page = b"<script>alert(1)</script>"
     await sent(client, page)
-    answer = await client.get("/api/v1/quarantine/1")
+    answer = await client.get("/api/v1/quarantine/1/body")
     assert await answer.read() == page
     assert answer.content_type == "application/octet-stream"
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert "Content-Encoding" not in answer.headers
+    head = await client.head("/api/v1/quarantine/1/body")
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(page)))
     await sent(client, PLAIN)
-    for name in ("2", "7", "x", "-1", "9" * 30, "\u0661"):
-        assert (await client.get(f"/api/v1/quarantine/{name}")).status == 404
+    for name in ("2", "7"):
+        assert (await client.get(f"/api/v1/quarantine/{name}/body")).status == 404
+    for name in ("x", "-1", "9" * 30, "0"):
+        assert (await client.get(f"/api/v1/quarantine/{name}/body")).status == 400
+
+
+async def test_a_body_that_is_deleted_while_it_is_read_has_no_end(
+    harness: WebHarness, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantined_bodies, "PIECE_BYTES", 1_000)
+    client = await serve(harness)
+    await sent(client, b"x" * 2_500)
+    read = quarantined_bodies.body_piece
+
+    def some(connection: Any, number: int, offset: int, size: int = 1_000) -> bytes | None:
+        return None if offset else read(connection, number, offset, size)
+
+    monkeypatch.setattr(quarantined_bodies, "body_piece", some)
+    answer = await client.get("/api/v1/quarantine/1/body")
+    with pytest.raises((ClientPayloadError, ClientOSError)):
+        await answer.read()
+
+
+async def test_only_some_bodies_are_downloaded_at_a_time(harness: WebHarness, serve: Serve) -> None:
+    harness.max_body = 40 * 2**20
+    client = await serve(harness)
+    await sent(client, bytes(32 * 2**20))
+    # More than the sockets hold, so that none of these ends.
+    slow = [await client.get("/api/v1/quarantine/1/body") for _ in range(8)]
+    refused = await client.get("/api/v1/quarantine/1/body")
+    assert (refused.status, refused.content_type) == (503, "application/problem+json")
+    for each in slow:
+        each.close()
+
+    async def has_room() -> bool:
+        answer = await client.get("/api/v1/quarantine/1/body")
+        answer.close()
+        return answer.status == 200
+
+    await until(has_room, "a download has ended")

@@ -43,8 +43,8 @@ class Kept:
         self.names.append(webhook.alerts[0].labels["alertname"])
         return Receipt()
 
-    async def keep(self, webhook: Any, *_: Any) -> None:
-        await self.accept(webhook)
+    async def keep(self, webhook: Any, *_: Any) -> int:
+        return (await self.accept(webhook)).webhook
 
     def refused(self, _: StoreUnavailable) -> None:
         """The log is not looked at here."""

@@ -1,12 +1,14 @@
 """Probes, status, quarantine and metrics."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from router.metrics import Metrics
 from router.model import Source
-from router.store import Store, totals
+from router.store import Store, StoreUnavailable
+from router.web.probes import prefers_text
 from tests.database import change
 from tests.unit.web.harness import SLACK, Serve, WebHarness
 from tests.world.bodies import alert, webhook
@@ -24,8 +26,19 @@ def break_tables(database: Path) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/-/healthy"])
 async def test_alive_even_without_a_store(path: str, harness: WebHarness, serve: Serve, store: Store) -> None:
     client = await serve(harness)
+    response = await client.get(path)
+    shown = await response.json()
+    assert (response.status, shown["status"], shown["database"]) == (200, "ok", "ok")
+    assert shown["uptimeSeconds"] >= 0
+    assert set(shown) == {"status", "uptimeSeconds", "database"}
     await store.close()
-    assert (await client.get(path)).status == 200
+    with pytest.raises(StoreUnavailable):
+        await store.ready()
+    store.refused(StoreUnavailable("the store is closed"))
+    response = await client.get(path)
+    shown = await response.json()
+    assert (response.status, shown["status"]) == (200, "ok")
+    assert shown["database"] == "unwritable: the store is closed"
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/-/ready"])
@@ -33,17 +46,83 @@ async def test_ready_until_it_can_take_no_webhook(
     path: str, harness: WebHarness, serve: Serve, store: Store
 ) -> None:
     client = await serve(harness)
-    assert (await client.get(path)).status == 200
+
+    async def answers() -> tuple[int, str, str]:
+        """Return the code, the reason in JSON, and the text."""
+        response = await client.get(path)
+        shown = await response.json()
+        assert shown["status"] == ("ready" if response.status == 200 else "not ready")
+        text = await client.get(path, headers={"Accept": "text/plain"})
+        assert text.status == response.status
+        return response.status, shown.get("reason", ""), await text.text()
+
+    assert await answers() == (200, "", "ready\n")
+    harness.applied = False
+    code, reason, text = await answers()
+    assert (code, text) == (200, f"ready: {reason}\n")
+    assert reason.startswith("webhooks are accepted; notifications may wait")
     harness.lane_alive = False
-    response = await client.get(path)
-    assert (response.status, await response.text()) == (503, f"not ready: lanes have ended: {SLACK.key}\n")
+    ended = f"lanes have ended: {SLACK.key}"
+    assert await answers() == (503, ended, f"not ready: {ended}\n")
     harness.lane_alive, harness.stopping = True, True
-    response = await client.get(path)
-    assert (response.status, await response.text()) == (503, "not ready: stopping\n")
+    assert await answers() == (503, "stopping", "not ready: stopping\n")
     harness.stopping = False
     await store.close()
-    response = await client.get(path)
-    assert (response.status, await response.text()) == (503, "not ready: the store is closed\n")
+    assert await answers() == (503, "the store is closed", "not ready: the store is closed\n")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_probe_answers_head_in_both_forms(path: str, harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
+    for accept, kind in (("*/*", "application/json"), ("text/plain", "text/plain")):
+        response = await client.head(path, headers={"Accept": accept})
+        assert (response.status, response.content_type) == (200, kind)
+        assert await response.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_text"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", True),
+        ("text/*", True),
+        ("application/json", False),
+        ("text/html", False),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", False),
+        ("text/plain, application/json", False),
+        ("application/json;q=0.5, text/plain", True),
+        ("Text/Plain ; Q = 0.9 , application/json; q=0.8", True),
+        ("text/plain;q=0.5, application/json;q=0.6", False),
+        ("text/plain;q=0.5, */*;q=0.1", True),
+        ("text/plain, application/json;q=0", True),
+        ("text/plain;q=0", False),
+        ("text/plain;format=flowed;q=0.7, */*;q=0.6", True),
+        ("text/plain;q=nan", False),
+        ("text/plain;q=2", False),
+        ("text/plain;q=", False),
+        (",,;;q=1,text/plain", True),
+        ("x," * 4_000 + "text/plain", False),
+    ],
+)
+def test_text_is_for_those_who_prefer_it_to_json(accept: str, is_text: bool) -> None:
+    assert prefers_text(accept) is is_text
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [b"GET /healthz HTTP/1.1", b"GET /nothing HTTP/1.1", b"PUT /webhook HTTP/1.1", b"POST /webhook HTTP/1.1", b"G\x01T / HTTP/1.1"],
+)  # fmt: skip
+async def test_no_answer_names_a_version(request_head: bytes, harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(request_head + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = (await reader.read()).lower()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"http/1.")
+    assert b"aiohttp" not in answer
+    assert b"python" not in answer
 
 
 async def test_status_has_the_exact_counts(harness: WebHarness, serve: Serve) -> None:
@@ -68,43 +147,6 @@ async def test_status_answers_while_the_store_does_not(
     store = (await response.json())["store"]
     assert store["available"] is False
     assert "no such table" in store["error"]
-
-
-async def test_what_is_quarantined_is_shown_newest_first(harness: WebHarness, serve: Serve) -> None:
-    client = await serve(harness)
-    for body in (b"one", b"two", b"three"):
-        assert (await client.post("/webhook", data=body)).status == 202
-    rows = await (await client.get("/api/v1/quarantine?limit=2")).json()
-    assert [row["body"] for row in rows] == ["three", "two"]
-    assert all(row["source"] == "default" and "not JSON" in row["reason"] for row in rows)
-
-
-async def test_a_list_says_how_many_rows_there_are_up_to_a_bound(
-    harness: WebHarness, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = await serve(harness)
-    monkeypatch.setattr(totals, "MAX_COUNTED", 3)
-    for total in ("1", "2", "3", "3+", "3+"):
-        await client.post("/webhook", data=b"no JSON")
-        answer = await client.get("/api/v1/quarantine?limit=1")
-        assert (len(await answer.json()), answer.headers["X-Total-Count"]) == (1, total)
-
-
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "9" * 5_000, "²"])
-async def test_a_limit_out_of_bounds_is_refused(limit: str, harness: WebHarness, serve: Serve) -> None:
-    client = await serve(harness)
-    assert (await client.get("/api/v1/quarantine", params={"limit": limit})).status == 400
-
-
-async def test_the_quarantine_says_when_the_store_can_not_be_read(
-    harness: WebHarness, serve: Serve, database: Path
-) -> None:
-    client = await serve(harness)
-    break_tables(database)
-    async with client.get("/api/v1/quarantine") as answer:
-        body = await answer.json()
-    assert (answer.status, body["status"]) == (503, "unavailable")
-    assert body["reason"].startswith("the store can't be read: ")
 
 
 async def test_metrics_count_requests_by_template_and_show_the_backlog(

@@ -14,6 +14,7 @@ from router.model import Source
 from router.store import Store
 from router.web import KEEPALIVE_SECONDS
 from tests.database import change
+from tests.quarantine import quarantined, whole_body
 from tests.unit.web.harness import SLACK, Serve, WebHarness
 from tests.world.bodies import BODIES, Body, alert, webhook
 
@@ -47,9 +48,9 @@ async def test_each_odd_body_comes_to_what_it_should(body: Body, harness: WebHar
     assert ledger["webhooks"] == {"accepted": int(body.status == 200), "quarantined": int(body.quarantined)}
     assert sum(ledger["changes"].values()) == body.alerts
     assert ledger["imbalance"] == 0
-    for kept in await harness.store.pages.quarantined():
-        assert kept["source"] == "default"
-        assert await harness.store.pages.quarantined_body(kept["id"]) == body.data
+    for kept in await quarantined(harness.store):
+        assert kept.source == "default"
+        assert await whole_body(harness.store, kept.id) == body.data
     assert harness.metrics.registry.get_sample_value("alert_router_quarantined_total") == int(
         body.quarantined
     )
