@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from router.store.counters import CounterKind
+from router.store.quarantined_bodies import count_quarantined
 from router.store.schema import counters
-from router.store.totals import Total, total
+from router.store.totals import Total
 from router.store.writer import Database
 
 _MAX_AGE_SECONDS = 1.0
@@ -40,7 +41,7 @@ def read_stored_trouble(connection: sa.Connection) -> StoredTrouble:
     )
     sums = {what: int(count) for what, count in rows}
     return StoredTrouble(
-        sums.get(CounterKind.DEAD_LETTER, 0), total(connection, "quarantine"),
+        sums.get(CounterKind.DEAD_LETTER, 0), count_quarantined(connection, None),
         sums.get(CounterKind.OWED, 0) - sums.get(CounterKind.FATE, 0),
         sums.get(CounterKind.ALERT, 0),
     )  # fmt: skip
