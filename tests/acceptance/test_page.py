@@ -223,7 +223,7 @@ async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Pro
         assert await router.fates() == {"digest": 1}
 
         async def reloaded() -> bool:
-            return '"event": "reloaded"' in router.log
+            return '"action": "reloaded"' in router.log
 
         await until(reloaded, "the reload is in the log")
 
