@@ -143,7 +143,7 @@ async def _in_time(context: AppContext, intake: Intake, body: Body, work: Corout
     finally:
         timer.cancel()
         if not task.done():  # the body stays in memory until the work ends
-            unfinished, body.held = Body(held=body.held), 0
+            unfinished = body.handed_over()
             task.add_done_callback(lambda _: intake.release(unfinished))
 
 

@@ -35,6 +35,10 @@ def used(metrics: Metrics) -> Metrics:
     metrics.config_loaded("00000000002a" + "f" * 52, NOW)
     metrics.config_load_failed()
     metrics.request("POST", "/webhook", 200, 0.002)
+    metrics.connections(3)
+    metrics.connection_closed("gave_way")
+    metrics.tls_loaded(is_good=True)
+    metrics.quarantine_dropped(2)
     return metrics
 
 

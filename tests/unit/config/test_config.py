@@ -354,3 +354,6 @@ def test_retention_has_defaults_and_can_be_set() -> None:
     assert read(route).retention == Retention(30 * DAY, 7 * DAY)
     given = read(route + "retention: {history: 8d, webhooks: 12h}\n").retention
     assert given == Retention(8 * DAY, 12 * HOUR)
+    given = read(route + "retention: {quarantine_rows: 5, quarantine_bytes: 64MiB}\n").retention
+    assert (given.quarantine_rows, given.quarantine_bytes) == (5, 2**26)
+    assert read(route + "retention: {quarantine_bytes: 2097152}\n").retention.quarantine_bytes == 2**21
