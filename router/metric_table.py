@@ -35,6 +35,9 @@ WEBHOOKS_TOTAL = Definition(
 QUARANTINED_TOTAL = Definition(
     Counter, "alert_router_quarantined", "Webhooks kept in quarantine because a part of them can't be used."
 )
+REQUESTS_REFUSED_TOTAL = Definition(
+    Counter, "alert_router_requests_refused", "Requests that may not reach a page or an action.", ("reason",)
+)
 UNDECIDED = Definition(
     Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
 )

@@ -88,6 +88,13 @@ class Listen(click.ParamType[tuple[str, int]]):
     help="Reload when routes.yaml changes, or a file that it names. SIGHUP and POST /-/reload do so at any time.",
 )
 @click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    envvar="ALERT_ROUTER_OPEN",
+    help="Without users in routes.yaml: let everybody who reaches the router read and do everything.",
+)
+@click.option(
     "--log",
     "log_form",
     type=click.Choice(["auto", "json", "human"]),
@@ -106,7 +113,7 @@ class Listen(click.ParamType[tuple[str, int]]):
 )
 def serve(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
-    max_body: int, drain: float, watch: bool, log_form: str, log_level: str,
+    max_body: int, drain: float, watch: bool, is_open: bool, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
     """Take webhooks and notify the destinations that the rules name.
 
@@ -124,7 +131,7 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
     logs.configure(log_form, level, colors=has_colors(sys.stderr))
     options = ServeOptions(
         config=config, listen=listen, database=database, preview=preview, sample=sample, metrics=metrics,
-        max_body=max_body, drain=round(drain * 1_000), watch=watch,
+        max_body=max_body, drain=round(drain * 1_000), watch=watch, is_open=is_open,
     )  # fmt: skip
     try:
         serve_until_stopped(options)

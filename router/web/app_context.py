@@ -1,7 +1,7 @@
 """The objects and functions that :mod:`router.app` gives to the HTTP handlers."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
 from router.store import Integrity, Store
+from router.web.access.identification import Identification
 
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
@@ -58,6 +59,8 @@ class AppContext:
 
     :raises StoreUnavailable: the store is not writable
     """
+    access: Identification = field(default_factory=Identification)
+    """Finds out who makes a request."""
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
     preview: bool = False

@@ -16,11 +16,11 @@ from router.load_status import ReloadError
 from router.metrics import package_version
 from router.model import MINUTE, Millis, Role
 from router.store import Integrity, StoreUnavailable
-from router.web.access import PRINCIPAL, Principal
+from router.web.access import needs
+from router.web.access.middleware import add_headers, control_access
 from router.web.actions import add_actions
 from router.web.api import add_api
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
-from router.web.auth import Unauthorized, authenticate
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
 from router.web.quarantine import add_quarantine
@@ -41,10 +41,12 @@ def make_app(context: AppContext) -> web.Application:
     """
     app = web.Application(
         client_max_size=context.max_body,
-        middlewares=[*([_count_request] if context.metrics.enabled else []), _identify],
+        middlewares=[*([_count_request] if context.metrics.enabled else []), control_access],
     )
     app[APP_CONTEXT] = context
     app[_STARTED] = time.monotonic()
+    app.on_response_prepare.append(add_headers)
+    app.on_cleanup.append(_close_access)
     app.add_routes(
         [
             web.get("/healthz", _healthy),
@@ -62,6 +64,10 @@ def make_app(context: AppContext) -> web.Application:
     add_actions(app)
     add_webhook(app, context)
     return app
+
+
+async def _close_access(app: web.Application) -> None:
+    await app[APP_CONTEXT].access.close()
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
@@ -109,16 +115,12 @@ async def _count_request(request: web.Request, handler: Handler) -> web.StreamRe
         request.app[APP_CONTEXT].metrics.request(method, path, code, time.perf_counter() - started)
 
 
-@web.middleware
-async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[PRINCIPAL] = Principal("this machine", Role.ADMIN, "loopback")
-    return await handler(request)
-
-
+@needs(None)
 async def _healthy(_request: web.Request) -> web.Response:
     return web.Response(text="alive\n")
 
 
+@needs(None)
 async def _ready(request: web.Request) -> web.Response:
     """Answer 200 if a commit just succeeded, every lane works, and the service is not stopping. While changed rules are
     applied to firing alerts the answer is 200 too, and says so: webhooks are accepted.
@@ -141,14 +143,12 @@ async def _ready(request: web.Request) -> web.Response:
     return web.Response(text="ready\n" if context.rules_status()["applied"] else _READY_WHILE_APPLYING)
 
 
+@needs(Role.ADMIN, "reload rules")
 async def _reload(request: web.Request) -> web.Response:
-    """Load routes.yaml again. It accepts the same credentials as the webhook. A 500 says why the file can't be used."""
+    """Load routes.yaml again. A 500 says why the file can't be used."""
     context = request.app[APP_CONTEXT]
     try:
-        authenticate(request, context.sources(), None)
         await context.reload()
-    except Unauthorized as error:
-        return refusal(401, str(error))
     except ReloadError as error:
         return refusal(500, str(error))
     return web.json_response({"status": "reloaded", **context.rules_status()})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.store import StoreUnavailable
+from router.web.access.exposure import OPEN_TROUBLE, is_open_to_all
 from router.web.app_context import AppContext
 
 
@@ -40,6 +41,8 @@ class Trouble:
 async def find_trouble(context: AppContext) -> Trouble:
     """Return what is wrong now. It reads only counters and the state in memory."""
     found = []
+    if is_open_to_all(context.config().access, context.access.options):
+        found.append((OPEN_TROUBLE, "/configuration"))
     if context.store.trouble:
         found.append((f"The database can't be written: {context.store.trouble}", "/ledger"))
     rules = context.rules_status()

@@ -61,10 +61,11 @@ async def render(
     :param active: the entry of the navigation that it belongs to
     """
     context = request.app[APP_CONTEXT]
-    trouble: Trouble = await find_trouble(context)
+    principal = request.get(PRINCIPAL)  # None: the request is refused, so the page shows nothing else
+    trouble = Trouble() if principal is None else await find_trouble(context)
     zone = ZoneInfo(context.config().timezone)
     shown = {
-        **values, "principal": request.get(PRINCIPAL), "navigation": NAVIGATION, "active": active, "trouble": trouble,
+        **values, "principal": principal, "navigation": () if principal is None else NAVIGATION, "active": active, "trouble": trouble,
         "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template(template, request, shown, status=status)
