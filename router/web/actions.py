@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from router.model import Role
 from router.store import DeliveryUnderWay, StoreUnavailable
+from router.web.access import needs
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import Unauthorized, authenticate
 from router.web.json_answers import refusal, store_unwritable
 from router.web.path_ids import row_id
 
@@ -48,15 +49,13 @@ async def _discard(context: AppContext, name: str) -> dict[str, str] | None:
 
 
 def _authenticated(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return a handler that runs an action. It accepts the same credentials as the webhook."""
+    """Return a handler that runs an action."""
 
+    @needs(Role.OPERATE)
     async def handler(request: web.Request) -> web.Response:
         context, name = request.app[APP_CONTEXT], request.match_info["name"]
         try:
-            authenticate(request, context.sources(), None)
             done = await action(context, name)
-        except Unauthorized as error:
-            return refusal(401, str(error))
         except DeliveryUnderWay:
             reason = "a delivery to this destination is under way; try again when it has ended"
             return refusal(409, reason)

@@ -22,6 +22,7 @@ def used(metrics: Metrics) -> Metrics:
     """Call every method once."""
     metrics.webhook("prod", "accepted")
     metrics.quarantined()
+    metrics.request_refused("host")
     metrics.decided("prod", [("fired", "warning", False)], [(SLACK, "send")])
     metrics.delivery("slack", SLACK, "delivered")
     metrics.delivery("slack", SLACK, "retry", "ratelimited")

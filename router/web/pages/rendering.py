@@ -22,7 +22,7 @@ from router.render.words import clean, web_address
 from router.web.access import PRINCIPAL
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.navigation import NAVIGATION, destination_address
-from router.web.pages.trouble import TROUBLE_FINDER
+from router.web.pages.trouble import TROUBLE_FINDER, CurrentTrouble
 
 FOLDER = Path(__file__).parent
 _HEADERS = {
@@ -63,10 +63,11 @@ async def render(
     :param active: the entry of the navigation that it belongs to
     """
     context = request.app[APP_CONTEXT]
-    trouble = await request.app[TROUBLE_FINDER].find()
+    principal = request.get(PRINCIPAL)  # None: the request is refused, so the page shows nothing else
+    trouble = CurrentTrouble() if principal is None else await request.app[TROUBLE_FINDER].find()
     zone = ZoneInfo(context.config().timezone)
     shown = {
-        **values, "principal": request.get(PRINCIPAL), "navigation": NAVIGATION, "active": active, "trouble": trouble,
+        **values, "principal": principal, "navigation": () if principal is None else NAVIGATION, "active": active, "trouble": trouble,
         "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template(template, request, shown, status=status)
