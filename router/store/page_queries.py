@@ -19,7 +19,7 @@ from router.store.health import StoreBusy, StoreUnavailable
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
 from router.store.snapshot import KnownAlert
-from router.store.stored_trouble import StoredTrouble, read_stored_trouble
+from router.store.stored_trouble import StoredTrouble, StoredTroubleReader
 from router.store.story import Story
 from router.store.totals import Total
 from router.store.writer import Database
@@ -33,6 +33,7 @@ class PageQueries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._stored_trouble = StoredTroubleReader(database)
         self._counting = False
         """The ledger of a period is being counted."""
         self._body_reads = asyncio.Semaphore(2)
@@ -65,7 +66,7 @@ class PageQueries:
 
     async def troubles(self) -> StoredTrouble:
         """Return what the database knows that is wrong, see :func:`router.store.stored_trouble.read_stored_trouble`."""
-        return await self._database.read(read_stored_trouble)
+        return await self._stored_trouble.read()
 
     async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
         """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`. It reads all changes of the period,

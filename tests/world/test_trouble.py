@@ -1,12 +1,9 @@
 """What is wrong now: every page begins with it."""
 
 from html import unescape
-from typing import Any
 
-import pytest
-
+from router.web.api.overview import find_trouble
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.trouble import TROUBLE_FINDER
 from tests.world.asking import until_failed
 from tests.world.conftest import World
 from tests.world.fake_slack import http as slack_http
@@ -16,8 +13,8 @@ from tests.world.test_failures import BERT
 
 async def words(world: World) -> list[str]:
     assert world.service is not None
-    app = world.service.runner.app
-    return [each for each, _ in (await app[TROUBLE_FINDER].find()).words]
+    found = await find_trouble(world.service.runner.app[APP_CONTEXT])
+    return [each for each, _ in found.words]
 
 
 async def quarantine(world: World, count: int) -> None:
@@ -70,26 +67,11 @@ async def test_many_broken_destinations_are_one_line(world: World) -> None:
     assert '<a href="/destinations?state=failing">10 destinations are failing' in html
 
 
-async def test_an_unchanged_store_is_read_once_a_second(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_overview_has_the_trouble_and_the_numbers(world: World) -> None:
     await world.start()
-    assert world.service is not None
-    await world.at_rest()
-    await words(world)
-    reads, pages = [], world.service.runner.app[APP_CONTEXT].store.pages
-    read = pages.troubles
-
-    async def counted() -> Any:
-        reads.append(1)
-        return await read()
-
-    monkeypatch.setattr(pages, "troubles", counted)
-    for _ in range(3):
-        await words(world)
-    assert reads == []
-    world.clock.advance(1_000)
-    await words(world)
-    assert len(reads) == 1
+    await world.post("Down", "critical")
     await quarantine(world, 1)
-    assert await words(world) == ["1 body is in quarantine"]
+    found = await world.get("/api/v1/overview")
+    assert found["trouble"] == [{"words": "1 body is in quarantine", "page": "/quarantine"}]
+    assert (found["firing"], found["dead_letters"], found["destinations"]) == (1, 0, 6)
+    assert (found["timezone"], found["now"], found["preview"]) == ("UTC", world.clock.now(), False)

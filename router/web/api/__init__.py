@@ -5,12 +5,13 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log, destinations, explanations, quarantine
+from router.web.api import action_log, destinations, explanations, overview, quarantine
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 from router.web.api.problems import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    *overview.ENDPOINTS,
     *destinations.ENDPOINTS,
     *explanations.ENDPOINTS,
     *quarantine.ENDPOINTS,

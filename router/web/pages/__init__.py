@@ -2,11 +2,9 @@
 
 from aiohttp import web
 
-from router.web.app_context import APP_CONTEXT
 from router.web.pages import action_page, destinations_page, quarantine_page
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
-from router.web.pages.trouble import TROUBLE_FINDER, TroubleFinder
 
 ROUTES = (
     *destinations_page.ROUTES,
@@ -17,7 +15,6 @@ ROUTES = (
 
 def add_pages(app: web.Application) -> None:
     """Add the pages, their styles and scripts, and the events that refresh them."""
-    app[TROUBLE_FINDER] = TroubleFinder(app[APP_CONTEXT])
     set_up_templates(app)
     add_live_updates(app)
     app.add_routes([*ROUTES, web.static("/pages", FOLDER / "static")])

@@ -1,7 +1,6 @@
-"""The navigation of the pages, and addresses of pages about one thing."""
+"""The navigation of the pages."""
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,3 @@ NAVIGATION = (
     Entry("actions", "Actions", "/actions"),
     Entry("api", "API", "/api"),
 )
-
-
-def destination_address(key: str) -> str:
-    """Return the address of the page of a destination. A key may have any characters, also slashes."""
-    return f"/destinations/{quote(key, safe='')}"

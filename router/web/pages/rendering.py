@@ -20,9 +20,9 @@ from markupsafe import Markup
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis
 from router.render.words import clean, web_address
 from router.web.access import PRINCIPAL
+from router.web.api.overview import CurrentTrouble, destination_address, find_trouble
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.navigation import NAVIGATION, destination_address
-from router.web.pages.trouble import TROUBLE_FINDER, CurrentTrouble
+from router.web.pages.navigation import NAVIGATION
 
 FOLDER = Path(__file__).parent
 _HEADERS = {
@@ -64,7 +64,7 @@ async def render(
     """
     context = request.app[APP_CONTEXT]
     principal = request.get(PRINCIPAL)  # None: the request is refused, so the page shows nothing else
-    trouble = CurrentTrouble() if principal is None else await request.app[TROUBLE_FINDER].find()
+    trouble = CurrentTrouble() if principal is None else await find_trouble(context)
     zone = ZoneInfo(context.config().timezone)
     shown = {
         **values, "principal": principal, "navigation": () if principal is None else NAVIGATION, "active": active, "trouble": trouble,

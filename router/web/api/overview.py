@@ -1,25 +1,26 @@
-"""What is wrong now: every page begins with it."""
+"""The state of the whole router: what is wrong now, and the numbers that everybody asks for first."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from aiohttp import web
+from pydantic import BaseModel, Field
 
-from router.model import MINUTE, SECOND, Millis
+from router.metrics import package_version
+from router.model import MINUTE, Millis
 from router.render.words import clip, counted, duration, line
 from router.store import StoreUnavailable
 from router.store.stored_trouble import NO_TROUBLE, StoredTrouble
+from router.web.api.cursors import Query
+from router.web.api.endpoint import Endpoint
 from router.web.app_context import AppContext
-from router.web.pages.navigation import destination_address
 
 _MAX_NAMES = 3
 """The destinations that a line names. The others are counted."""
 _MAX_REASON_CHARS = 120
 _MIN_FAILING: Millis = MINUTE
 """A destination that fails for a shorter time is no trouble yet: most failures end with the next attempt."""
-_MAX_AGE: Millis = SECOND
 Line = tuple[str, str]
 """What is wrong, and the address of the page that says more."""
 
@@ -31,47 +32,59 @@ class CurrentTrouble:
     words: tuple[Line, ...] = ()
 
 
-class TroubleFinder:
-    """Finds what is wrong now. All requests share what it reads in the store."""
+class TroubleLine(BaseModel):
+    """Something that is wrong."""
 
-    def __init__(self, context: AppContext) -> None:
-        self._context = context
-        self._reading = asyncio.Lock()
-        self._stored: StoredTrouble | None = None
-        self._read_at: Millis = 0
-        self._read_commits = 0
-
-    async def find(self) -> CurrentTrouble:
-        """Return what is wrong now, the most urgent first."""
-        context = self._context
-        found: list[Line] = []
-        if context.store.trouble:
-            words = "The database can't be written: webhooks are refused, and nothing is sent"
-            found.append((f"{words}: {_short(context.store.trouble)}", "/configuration"))
-        stored = NO_TROUBLE
-        try:
-            stored = await self._read_stored()
-        except StoreUnavailable as error:
-            found.append((f"The database can't be read: {_short(str(error))}", "/configuration"))
-        lanes = context.lanes()
-        found += _of_destinations(lanes, context.clock.now())
-        found += _of_alerts(context, stored)
-        found += _of_rules(context.rules_status())
-        found += _less_urgent(context, lanes, stored)
-        return CurrentTrouble(tuple(found))
-
-    async def _read_stored(self) -> StoredTrouble:
-        """Read the store, unless it is unchanged since it was read less than a second ago."""
-        async with self._reading:
-            commits, now = self._context.store.commits, self._context.clock.elapsed()
-            is_new = commits == self._read_commits and now - self._read_at < _MAX_AGE
-            if self._stored is None or not is_new:
-                self._stored = await self._context.store.pages.troubles()
-                self._read_at, self._read_commits = now, commits
-            return self._stored
+    words: str
+    page: str = Field(description="The address of the page that says more.")
 
 
-TROUBLE_FINDER: web.AppKey[TroubleFinder] = web.AppKey("trouble_finder", TroubleFinder)
+class Overview(BaseModel):
+    """The state of the whole router."""
+
+    version: str
+    now: int
+    timezone: str = Field(description="The timezone of the rules.")
+    preview: bool = Field(description="Nothing is sent.")
+    stopping: bool
+    trouble: list[TroubleLine] = Field(description="What is wrong, the most urgent first.")
+    firing: int = Field(description="How many alerts fire.")
+    dead_letters: int
+    destinations: int
+
+
+async def read_overview(context: AppContext, _query: Query) -> Overview:
+    found = await find_trouble(context)
+    stored = await context.store.pages.troubles()
+    return Overview(
+        version=package_version(), now=context.clock.now(), timezone=context.config().timezone, preview=context.preview,
+        stopping=context.stopping(), trouble=[TroubleLine(words=words, page=page) for words, page in found.words],
+        firing=stored.firing, dead_letters=stored.dead_letters, destinations=len(context.lanes()),
+    )  # fmt: skip
+
+
+def destination_address(key: str) -> str:
+    """Return the address of the page of a destination. A key may have any characters, also slashes."""
+    return f"/destinations/{quote(key, safe='')}"
+
+
+async def find_trouble(context: AppContext) -> CurrentTrouble:
+    """Return what is wrong now, the most urgent first. It reads the state in memory, and some counters of the store."""
+    found: list[Line] = []
+    if context.store.trouble:
+        words = "The database can't be written: webhooks are refused, and nothing is sent"
+        found.append((f"{words}: {_short(context.store.trouble)}", "/configuration"))
+    stored = NO_TROUBLE
+    try:
+        stored = await context.store.pages.troubles()
+    except StoreUnavailable as error:
+        found.append((f"The database can't be read: {_short(str(error))}", "/configuration"))
+    lanes = context.lanes()
+    found += _of_destinations(lanes, context.clock.now())
+    found += _of_alerts(context, stored)
+    found += _of_rules(context.rules_status())
+    found += _less_urgent(context, lanes, stored)
+    return CurrentTrouble(tuple(found))
 
 
 def _of_destinations(lanes: list[dict[str, Any]], now: Millis) -> Iterator[Line]:
@@ -144,3 +157,10 @@ def _s(count: int) -> str:
 
 def _short(text: str) -> str:
     return clip(line(text), _MAX_REASON_CHARS)
+
+
+READ_OVERVIEW = Endpoint(
+    "GET", "/api/v1/overview", read_overview, Query, Overview,
+    "What is wrong now, and the numbers that everybody asks for first.",
+)  # fmt: skip
+ENDPOINTS = (READ_OVERVIEW,)
