@@ -5,11 +5,13 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log
+from router.web.api import action_log, dead_letter_endpoints, deliveries
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 
-ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (*action_log.ENDPOINTS,)
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    *deliveries.ENDPOINTS, *dead_letter_endpoints.ENDPOINTS, *action_log.ENDPOINTS,
+)  # fmt: skip
 """All operations, in the order of the documentation."""
 _DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("openapi", dict)
 

@@ -25,8 +25,6 @@ def test_every_code_has_a_status_word(code: int) -> None:
         ("GET", "/api/v1/quarantine?limit=0", 400, "bad request"),
         ("GET", "/api/v1/quarantine/1", 404, "not found"),
         ("GET", "/api/v1/quarantine/x", 404, "not found"),
-        ("POST", "/api/v1/dead-letters/1/retry", 404, "not found"),
-        ("POST", "/api/v1/dead-letters/9999999999999999999/discard", 404, "not found"),
         ("POST", "/api/v1/destinations/none/resume", 404, "not found"),
         ("POST", "/webhook", 202, "quarantined"),
     ],
