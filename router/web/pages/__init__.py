@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from router.web.app_context import APP_CONTEXT
 from router.web.pages import action_page, dead_letters_page, deliveries_page
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
@@ -13,4 +14,7 @@ def add_pages(app: web.Application) -> None:
     """Add the pages, their styles and scripts, and the events that refresh them."""
     set_up_templates(app)
     add_live_updates(app)
-    app.add_routes([*ROUTES, web.static("/pages", FOLDER / "static")])
+    # In a preview, the page ``/`` shows the messages, and *Now* has another address.
+    is_preview = app[APP_CONTEXT].preview
+    routes = (web.get("/now", each.handler) if is_preview and each.path == "/" else each for each in ROUTES)
+    app.add_routes([*routes, web.static("/pages", FOLDER / "static")])

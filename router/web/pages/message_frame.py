@@ -9,7 +9,8 @@ from aiohttp import web
 from markupsafe import Markup
 
 from router.channels import REGISTRY
-from router.channels.drawing import SentMessage, pretty_json, tag
+from router.channels.cards import message_frame
+from router.channels.drawing import SentMessage, pretty_json
 from router.render.words import clean
 
 # The page has the same origin as the message, so it can ask for the height of the message. The message has no scripts, so
@@ -51,7 +52,7 @@ def _draw(channel: str, body: Mapping[str, Any], at: str, frame_address: str) ->
     if spec is None:  # of a version of the router with another channel
         return pretty_json(body)
     try:
-        frame = frame_of(frame_address) if spec.html_of(body) else Markup()
+        frame = message_frame(src=frame_address) if spec.html_of(body) else Markup()
         return cleaned(spec.draw(SentMessage(body, at=at, frame=frame)))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # a body of a former version
         return None
@@ -60,14 +61,6 @@ def _draw(channel: str, body: Mapping[str, Any], at: str, frame_address: str) ->
 def cleaned(drawing: Markup) -> Markup:
     """Return a drawing without control characters and direction overrides."""
     return Markup(clean(str(drawing)))  # noqa: S704  (a drawing is escaped, and this only removes characters)
-
-
-def frame_of(address: str) -> Markup:
-    """Return the frame for a message's own HTML. The script ``frames.js`` makes it as high as the message."""
-    return tag(
-        "iframe", src=address, sandbox="allow-same-origin", loading="lazy", title="The message", class_="fit",
-        data_keep="",
-    )  # fmt: skip
 
 
 def html_of(channel: str, body: Mapping[str, Any]) -> str:

@@ -29,6 +29,18 @@ NAVIGATION = (
 )
 
 
+_PREVIEW_NAVIGATION = (
+    Entry("messages", "Messages", "/"),
+    Entry("now", "Now", "/now"),
+    *(each for each in NAVIGATION if each.name != "now"),
+)
+
+
+def navigation(*, preview: bool) -> tuple[Entry, ...]:
+    """Return the links of the navigation. A preview begins with the messages, and *Now* has another address there."""
+    return _PREVIEW_NAVIGATION if preview else NAVIGATION
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What is wrong now. The most urgent is first, and stands in the title of every page."""
