@@ -208,7 +208,7 @@ async def _build(
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, access=Identification(access), files_differ=lambda: files.differ_from(active.config), integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
-    add_lists(app, home="status.html" if outbox is None else "preview.html")
+    add_lists(app, home="status.html" if outbox is None else None)
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active).context)
     bounds = ConnectionBounds.within_descriptors(

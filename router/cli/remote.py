@@ -65,7 +65,7 @@ def deliveries(context: click.Context, *, url: str, token: str | None, dead: boo
 def _delivery_line(row: dict[str, Any]) -> str:
     reason = ": ".join(filter(None, [row["reason"], row["words"]]))
     line = f"{_when(row['started_at'])}  {row['destination']}  attempt {row['attempt']}"
-    return f"{line}: {row['outcome'] or 'under way'}" + (f" ({reason})" if reason else "")
+    return f"{line}: {row['outcome']}" + (f" ({reason})" if reason else "")
 
 
 def _print_dead_letters(dead_letters: list[dict[str, Any]]) -> None:

@@ -10,6 +10,8 @@ import aiohttp
 
 from router.cli.shared import Failure
 
+_NEWEST = 100
+_ROWS_PER_PAGE = 500
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
 _JSON_TYPES = ("application/json", "application/problem+json")
 
@@ -35,12 +37,20 @@ class ServiceApi:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def deliveries(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._request("GET", "/api/v1/deliveries")
+        """Return the newest deliveries."""
+        rows: list[dict[str, Any]] = self._request("GET", f"/api/v1/deliveries?limit={_NEWEST}")["items"]
         return rows
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._request("GET", "/api/v1/dead-letters")
-        return rows
+        """Return all open dead letters, the most urgent first."""
+        rows: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = self._request("GET", f"/api/v1/dead-letters?limit={_ROWS_PER_PAGE}{cursor}")
+            rows += page["items"]
+            if page["next"] is None:
+                return rows
+            cursor = f"&cursor={page['next']}"
 
     def settle(self, dead_letter: int, action: str) -> dict[str, str]:
         """Retry or discard a dead letter. :param action: ``retry`` or ``discard``"""

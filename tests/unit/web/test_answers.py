@@ -22,8 +22,6 @@ def test_every_code_has_a_status_word(code: int) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "word"),
     [
-        ("POST", "/api/v1/dead-letters/1/retry", 404, "not found"),
-        ("POST", "/api/v1/dead-letters/9999999999999999999/discard", 404, "not found"),
         ("POST", "/api/v1/destinations/none/resume", 404, "not found"),
         ("POST", "/webhook", 202, "quarantined"),
     ],
