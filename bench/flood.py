@@ -20,6 +20,8 @@ _ALERT_BYTES = 600
 _BOMB_BYTES = 64 * 2**20
 """What a bomb inflates to: four times the default of --max-body."""
 _WRITE_BYTES = 256 * 1024
+_PAUSE_SECONDS = 0.25
+"""After an answer. Alertmanager waits at least half a second before it sends again."""
 NO_ANSWER = 0
 """Counted as a status: the connection ended without an answer."""
 
@@ -46,6 +48,7 @@ class Flood:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 status = await self._sent(request)
             self.statuses[kind][status] += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _sent(self, request: bytes) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -64,10 +67,12 @@ class Flood:
             writer.transport.abort()
 
 
-def large_body(number: int) -> bytes:
-    """Return a webhook of 15 MiB: a group of its own with some ten thousand alerts."""
+def large_webhooks(count: int) -> list[bytes]:
+    """Return requests with a body of 15 MiB each: a group of its own with some ten thousand alerts."""
     body = bodies.big_group(LARGE_BYTES // _ALERT_BYTES, _ALERT_BYTES - 8)
-    return body.replace(b"BigGroup", b"Group%03d" % number)
+    return [
+        wire.post("/webhook", body.replace(b"BigGroup", b"Group%03d" % number)) for number in range(count)
+    ]
 
 
 def bomb() -> bytes:
@@ -78,7 +83,7 @@ def bomb() -> bytes:
 async def flood(port: int, idle: int, large: int, bombs: int) -> None:
     it, loop = Flood(port), asyncio.get_running_loop()
     await it.open_idle(idle)
-    requests = [("large", wire.post("/webhook", large_body(number))) for number in range(large)]
+    requests = [("large", each) for each in large_webhooks(large)]
     requests += [("bombs", bomb())] * bombs
     tasks = [asyncio.create_task(it.send(kind, request)) for kind, request in requests]
     print("ready", flush=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -41,6 +42,9 @@ from router.web import (
     make_app,
     make_runner,
 )
+from router.web.access.exposure import check_exposure, warn_if_open
+from router.web.access.identification import Identification
+from router.web.access.peers import AccessOptions
 from router.web.lists import add_lists
 from router.web.preview_pages import add_preview
 
@@ -76,6 +80,8 @@ class ServeOptions:
     max_connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS
     tls: TlsFiles | None = None
     """None: the service speaks plain HTTP."""
+    is_open: bool = False
+    """Without users in routes.yaml: let everybody who reaches the router read and do everything."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +170,17 @@ async def _build(
     default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
     store = await Store.open(options.database or default, metrics.batch)
     closing.push_async_callback(shutdown.close_store, store)
-    files = ConfigFiles(options.config, environ, clock, preview=options.preview)
+    access = AccessOptions(options.listen[0], options.is_open)
+    files = ConfigFiles(
+        options.config, environ, clock, preview=options.preview, check=partial(check_exposure, options=access)
+    )
     closing.callback(files.close)
     loaded = await files.load(await store.start(clock.now()))
     if options.sample and isinstance(clock, SystemClock):
         start_on_friday_night(clock, loaded.config.timezone)
     outbox = Outbox() if options.preview else None
     active, status = ActiveConfig(loaded, outbox), LoadStatus(options.config, metrics)
+    warn_if_open(loaded.config.access, access)
 
     clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
     lanes = Lanes(
@@ -196,9 +206,9 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, files_differ=lambda: files.differ_from(active.config), integrity=lambda: maintenance.integrity,
+        resume=lanes.resume, access=Identification(access), files_differ=lambda: files.differ_from(active.config), integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
-    add_lists(app, home="status.html" if outbox is None else "preview.html")
+    add_lists(app, home="status.html" if outbox is None else None)
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active).context)
     bounds = ConnectionBounds.within_descriptors(

@@ -1,6 +1,6 @@
 """Loads routes.yaml and the files that it names, and notices when files change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,20 @@ class LoadedConfig:
 class ConfigFiles:
     """Reads the files of one configuration, in threads of its own."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], clock: Clock, *, preview: bool) -> None:
-        """:param preview: missing variables, secrets and channel sections are made up"""
+    def __init__(
+        self, path: Path, environ: Mapping[str, str], clock: Clock, *, preview: bool,
+        check: Callable[[Config, Path], None] = lambda _config, _path: None,
+    ) -> None:  # fmt: skip
+        """
+        :param preview: missing variables, secrets and channel sections are made up
+        :param check: called with each configuration and the path of its main file; it raises a ConfigError if the
+            configuration does not fit the options of the service
+        """
         self.path = path
         self._environ = environ
         self._clock = clock
         self._preview = preview
+        self._check = check
         self._threads = Threads("files", _FILE_THREADS)
 
     async def load(self, last_good: Mapping[str, str]) -> LoadedConfig:
@@ -89,6 +97,7 @@ class ConfigFiles:
             preview=self._preview,
             last_good=last_good,
         )
+        self._check(config, self.path)
         return LoadedConfig(config, config.open_templates())
 
     def _load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:

@@ -40,6 +40,9 @@ QUARANTINE_DROPPED_TOTAL = Definition(
     "alert_router_quarantine_dropped",
     "Quarantined bodies that were deleted early, because the quarantine reached its limit of rows or bytes.",
 )
+REQUESTS_REFUSED_TOTAL = Definition(
+    Counter, "alert_router_requests_refused", "Requests that may not reach a page or an action.", ("reason",)
+)
 UNDECIDED = Definition(
     Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
 )

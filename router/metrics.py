@@ -91,6 +91,13 @@ class Metrics:
     def quarantined(self) -> None:
         self._count(table.QUARANTINED_TOTAL)
 
+    def request_refused(self, reason: str) -> None:
+        """Count a request for a page, the API or an action that was refused.
+
+        :param reason: see :class:`router.web.access.identification.AccessRefused`
+        """
+        self._count(table.REQUESTS_REFUSED_TOTAL, reason)
+
     def undecided(self, alerts: int) -> None:
         self._set(table.UNDECIDED, alerts)
 

@@ -23,15 +23,24 @@ def card(entry: Entry, zone: ZoneInfo, frame_address: str = "", *, lead: str = "
     spec = REGISTRY[entry.channel]
     frame = Markup()
     if document := spec.html_of(entry.body):
-        # The same origin lets the page ask for the frame's height. The frame runs no scripts, so it can't use the origin.
-        source = {"src": frame_address} if frame_address else {"srcdoc": document}
-        frame = tag("iframe", **source, sandbox="allow-same-origin", loading="lazy", title="The message")
+        frame = message_frame(**({"src": frame_address} if frame_address else {"srcdoc": document}))
     message = shown_message(entry, zone, frame)
     about = [_when(entry.at, zone, with_date=True), entry.destination]
     if entry.updates:
         about.append(f"updated {entry.updates} time{'' if entry.updates == 1 else 's'}, last {message.at}")
     meta = tag("p", " · ".join([lead, *about] if lead else about), class_="meta")
     return tag("article", meta, spec.draw(message), class_="card")
+
+
+def message_frame(**source: str) -> Markup:
+    """Return the frame that shows a message's own HTML. A script of the page makes it as high as the message.
+
+    :param source: ``src`` or ``srcdoc``
+    """
+    # The same origin lets the page ask for the frame's height. The frame runs no scripts, so it can't use the origin.
+    return tag(
+        "iframe", **source, sandbox="allow-same-origin", loading="lazy", title="The message", class_="fit", data_keep=""
+    )  # fmt: skip
 
 
 def note_card(title: str, text: str) -> Markup:

@@ -184,6 +184,21 @@ def resume(context: click.Context, destination: str, *, as_json: bool) -> None:
     context.exit(1 if status == "still broken" else 0)
 
 
+@deliveries.command()
+@click.argument("destination", shell_complete=complete_destinations)
+@json_option
+@click.pass_obj
+def pause(service: Service, destination: str, *, as_json: bool) -> None:
+    """Send nothing to a destination (its key, like slack:C0CRITICAL) until it is resumed. What becomes due there waits."""
+    api = service.api()
+    done = api.pause(destination)
+    if as_json:
+        print_json({"destination": destination, **done})
+        return
+    since, key = ServiceTime(api.overview()).show(done["since"]), printable(destination)
+    click.echo(f"{key}: paused since {since}. Send again: deliveries resume {key}")
+
+
 def _settle(service: Service, chosen: Sequence[int], action: str, *, all_: bool, as_json: bool) -> None:
     if bool(chosen) is all_:
         raise click.UsageError("give the numbers of dead letters, or --all")

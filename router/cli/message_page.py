@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-_STYLE = Path(__file__).parent.parent / "web" / "static" / "preview.css"
+_STYLE = Path(__file__).parent.parent / "web" / "pages" / "static" / "style.css"
 # Makes a frame as high as the mail in it.
 _SCRIPT = """
 for (const frame of document.querySelectorAll("iframe")) {
@@ -33,7 +33,7 @@ _PAGE = Markup("""<!doctype html>
 </head>
 <body>
 <header><h1>{title}</h1></header>
-<main><section class="messages shown">{cards}</section></main>
+<main><section class="messages">{cards}</section></main>
 <script>{script}</script>
 </body>
 </html>

@@ -123,6 +123,13 @@ class Listen(click.ParamType[tuple[str, int]]):
     help="Reload when routes.yaml changes, or a file that it names. SIGHUP and POST /-/reload do so at any time.",
 )
 @click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    envvar="ALERT_ROUTER_OPEN",
+    help="Without users in routes.yaml: let everybody who reaches the router read and do everything.",
+)
+@click.option(
     "--log",
     "log_form",
     type=click.Choice(["auto", "json", "human"]),
@@ -142,7 +149,7 @@ class Listen(click.ParamType[tuple[str, int]]):
 def serve(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
     max_body: int, max_connections: int, max_connections_per_address: int, tls_cert: Path | None, tls_key: Path | None,
-    tls_client_ca: Path | None, drain: float, watch: bool, log_form: str, log_level: str,
+    tls_client_ca: Path | None, drain: float, watch: bool, is_open: bool, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
     """Take webhooks and notify the destinations that the rules name.
 
@@ -165,6 +172,7 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
         max_body=max_body, drain=round(drain * 1_000), watch=watch, max_connections=max_connections,
         max_connections_per_address=max_connections_per_address,
         tls=TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert is not None and tls_key is not None else None,
+        is_open=is_open,
     )  # fmt: skip
     try:
         serve_until_stopped(options)

@@ -14,7 +14,7 @@ from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.traps import find_traps
 from router.decide import Policy
-from router.model import Configuration, Millis, Retention, Source
+from router.model import AccessSettings, Configuration, Millis, Retention, Source
 from router.network import DIRECT, Network
 from router.render import Templates
 
@@ -33,6 +33,8 @@ class Config:
     """SHA-256 of the files in force, in hex."""
     retention: Retention
     network: Network = DIRECT
+    access: AccessSettings = field(default_factory=AccessSettings)
+    """The users, and how the pages are reached."""
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -123,6 +125,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     builder = Builder(reader, environ, now, last_good or {}, read_before)
     policy, sources, file = builder.policy(), builder.sources(), builder.file
     network = builder.network()
+    access = builder.access.build(sources)
     templates = None
     if file is not None and file.templates is not None:
         templates = folder / file.templates
@@ -135,6 +138,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         raise ConfigError(document.errors, {document.name: document.text})
     if checking:
         find_traps(builder, policy, now)
+        builder.access.warn_of_weak(sources)
     texts = {document.name: document.text} if document.problems else {}
     loaded = [each.loaded for each in fragments if each.loaded is not None]
     for fragment in fragments:
@@ -159,6 +163,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
         texts=texts,
         network=network,
+        access=access,
         retention=Retention(**file.retention.model_dump()),
         secret_files=dict(sorted(secret_files.items())),
         text=text,

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from pydantic import SecretStr
+
 from router.channels import REGISTRY, ChannelSettings, ChannelSpec
 from router.channels.base import AuthoritySettings, is_placeholder
+from router.config.access_build import AccessBuilder
 from router.config.document import Location, MissingVariables
 from router.config.fragments import Fragment, Fragments, Main
 from router.config.intervals import named_intervals
@@ -26,6 +29,8 @@ _RESERVED_SOURCE_NAMES = {
     OWN_SOURCE: "the source of the router's own alerts",
     "unknown": "what metrics call a webhook that comes from no source",
 }
+# Sections that decide nothing about alerts: after a change of them alone, no alert has to be judged again.
+_NOT_RULES = ("users", "web")
 
 
 class Builder:
@@ -262,6 +267,11 @@ class Builder:
             self._check_credentials(source, model, where, credentials)
         return tuple(found.values())
 
+    @cached_property
+    def access(self) -> AccessBuilder:
+        """Builds the users and the trusted proxy."""
+        return AccessBuilder(self.document, self.file)
+
     def _check_credentials(
         self,
         source: Source,
@@ -273,8 +283,8 @@ class Builder:
 
         :param credentials: the names of the earlier sources, by their credentials; this one is added
         """
-        given = (source.bearer_token, source.username, source.password)
-        if given == (None, None, None):
+        given = (source.bearer_token, source.username, source.password, source.password_hash)
+        if not source.has_credentials:
             return
         other = credentials.setdefault(given, source.name)
         if other != source.name and self.document.missing is not MissingVariables.MADE_UP:
@@ -294,7 +304,10 @@ class Builder:
             for name, fragment in (self.fragments.all if self.fragments is not None else {}).items()
             if fragment.loaded is not None
         }
-        content = json.dumps([without_secrets(self.document.data), parts, keys], sort_keys=True, default=str)
+        rules = {
+            key: value for key, value in without_secrets(self.document.data).items() if key not in _NOT_RULES
+        }
+        content = json.dumps([rules, parts, keys], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -315,18 +328,24 @@ def _rule(model: InhibitModel, index: int) -> Rule:
 
 
 def _source(model: SourceModel) -> Source:
+    basic = model.basic_auth
+    password_hash = _plain(basic.password_hash) if basic is not None else None
     urls, auth = model.alertmanager_url, model.alertmanager_auth or AlertmanagerAuth()
     asked = (
         None if urls is None else Alertmanager(urls, model.ask_every, model.gone_after, *_credentials(auth))
     )
-    return Source(model.name, *_credentials(model), asked)
+    return Source(model.name, *_credentials(model), password_hash, asked)
 
 
 def _credentials(model: SourceModel | AlertmanagerAuth) -> tuple[str | None, str | None, str | None]:
     """Return the token, the user name and the password."""
     token, basic = model.bearer_token, model.basic_auth
     return (
-        token.get_secret_value() if token is not None else None,
+        _plain(token),
         basic.username if basic is not None else None,
-        basic.password.get_secret_value() if basic is not None else None,
+        _plain(basic.password) if basic is not None else None,
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from router.channels.base import Duration, Section, is_placeholder
+from router.config.access_models import SourceAuthModel, UserModel, WebModel
 from router.config.fields import (
     AskEvery,
     DayOfMonth,
@@ -59,7 +60,7 @@ class AlertmanagerAuth(Section):
 class SourceModel(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
-    basic_auth: BasicAuthModel | None = None
+    basic_auth: SourceAuthModel | None = None
     alertmanager_url: PeerAddresses | None = None
     """The address of each peer. The router asks them which alerts still fire."""
     alertmanager_auth: AlertmanagerAuth | None = None
@@ -204,6 +205,8 @@ class FileModel(Section):
     timezone: NamedZone = "UTC"
     severity: SeverityModel = SeverityModel()
     sources: tuple[SourceModel, ...] = ()
+    users: tuple[UserModel, ...] = ()
+    web: WebModel = WebModel()
     channels: dict[str, Any] = Field(default={})
     receivers: dict[str, Any] = Field(default={}, min_length=1)
     time_intervals: tuple[TimeIntervalModel, ...] = ()

@@ -37,6 +37,7 @@ class Trap(StrEnum):
     CREDENTIALS = "no-credentials"
     TEMPLATE = "template-unused"
     ENVIRONMENT = "environment"
+    WEAK = "weak-credentials"
     LIMITED = "limited"
 
 

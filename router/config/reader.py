@@ -19,7 +19,7 @@ from router.config.secrets import secret_keys
 
 M = TypeVar("M", bound=BaseModel)
 # In these sections, a secret may be written as {file: path}.
-SECRET_SECTIONS = ("channels", "receivers", "sources", "network")
+SECRET_SECTIONS = ("channels", "receivers", "sources", "users", "network")
 # Keys whose values are shown in logs, metrics and pages.
 _PUBLIC_KEYS = frozenset({"name", "channel"})
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
@@ -109,9 +109,9 @@ class Reader:
 
     def _secrets(self, data: Any, where: Location) -> Any:
         """Return data with each secret as text, also secrets that are in files."""
-        if where[-1] in secret_keys():
+        if (key := _last_key(where)) in secret_keys():
             if isinstance(data, str):
-                return self._secret(data, where, f"{where[-1]} is empty", "give it, or leave the key out")
+                return self._secret(data, where, f"{key} is empty", "give it, or leave the key out")
             if isinstance(data, dict) and data.keys() == {"file"} and isinstance(data["file"], str):
                 return self._from_file(data["file"], (*where, "file"))
         if isinstance(data, list):
@@ -148,7 +148,7 @@ class Reader:
         if not secret.strip():
             what = empty
         elif not _ONE_LINE.fullmatch(secret):
-            key = next(str(part) for part in reversed(where) if part != "file")
+            key = _last_key(tuple(part for part in where if part != "file"))
             what, todo = f"{key} has a line end or a control character in it", "give a single line of text"
         else:
             return secret
@@ -179,6 +179,11 @@ class Reader:
         self.document.add_error(
             where, f"{what} holds a secret, and is shown in logs and pages", todo, at_key=at_key
         )
+
+
+def _last_key(where: Location) -> str:
+    """Return the last key of a location; the items of a list have the key of the list."""
+    return next(str(part) for part in reversed(where) if isinstance(part, str))
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:

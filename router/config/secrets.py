@@ -25,13 +25,15 @@ _SUSPICIOUS_KEY = re.compile(r"tok|pass|pwd|secret|_key|ur[il]|auth|cred", re.IG
 _SIMILAR_KEY = 0.7
 _KEY_LINE = re.compile(r"""\s*(?:- +)?[\w"'-]+[ \t]*:(?:\s|$)""")
 # Keys that may stand below a secret's key, and are not secrets themselves.
-_KEYS_BELOW_SECRETS = frozenset({"file", "username", "password"})
+_KEYS_BELOW_SECRETS = frozenset({"file", "username", "password", "password_hash"})
 # The value of a secret's key, unless it is only ${VARIABLE} or {file: path}.
 _VALUE = r"""["']?[ \t]*:[ \t]*
     (?:[|>]?[-+\d]*[ \t]*\n\s*)?  # or in the next line
     (?P<secret>(?!["']?\$\{\w+\}["']?[ \t]*(?:[,}#]|$))(?:"[^"\n]*"?|'[^'\n]*'?|[^\s{\[|>][^,}\n]*))"""
 # A user and a password in an address.
 _LOGIN_IN_ADDRESS = r"""//(?P<user>[^\s@/]+)@ | \b[^\s"'@/:]+:(?P<password>[^\s"'@/]+)@"""
+# A bcrypt hash, and a token that `alert-router new-token` made.
+_CREDENTIALS = r"""(?P<hash>\$2[aby]\$\d\d\$[./A-Za-z0-9]{10,53}) | \b(?P<token>alert_router_[\w-]{20,})"""
 # A shorter secret may be part of any word: it counts only as a whole word.
 _MIN_SUBSTRING_CHARS = 8
 _MIN_SECRET_CHARS = 4
@@ -79,7 +81,7 @@ def _forms_of(specs: tuple[ChannelSpec, ...]) -> _SecretForms:
         re.compile(
             rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))}){_VALUE}", re.VERBOSE | re.MULTILINE
         ),
-        re.compile(" | ".join([_LOGIN_IN_ADDRESS, *patterns]), re.VERBOSE),
+        re.compile(" | ".join([_LOGIN_IN_ADDRESS, _CREDENTIALS, *patterns]), re.VERBOSE),
         frozenset(spec.section for spec in specs),
     )
 

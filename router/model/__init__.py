@@ -3,6 +3,7 @@
 Other packages import these names from here, whichever module defines them.
 """
 
+from router.model.access_settings import AccessSettings, TrustedProxy, User
 from router.model.alert import OWN_SOURCE, Alert, Change, Labels, Status, Webhook, identity_of
 from router.model.conversation import (
     MAX_INHIBITED_COUNTED,
@@ -49,6 +50,7 @@ __all__ = [
     "MINUTE",
     "OWN_SOURCE",
     "SECOND",
+    "AccessSettings",
     "Alert",
     "Alertmanager",
     "Broken",
@@ -81,6 +83,8 @@ __all__ = [
     "StormLine",
     "StormNews",
     "StormView",
+    "TrustedProxy",
+    "User",
     "Webhook",
     "identity_of",
 ]

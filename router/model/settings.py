@@ -24,16 +24,20 @@ class Alertmanager:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A sender that is allowed to post webhooks. Without a token and a password, it is allowed to post from a loopback
-    address only.
-    """
+    """A sender that is allowed to post webhooks. Without credentials, it is allowed to post from a loopback address only."""
 
     name: str
     bearer_token: str | None = field(default=None, repr=False)
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
+    """A bcrypt hash in place of the password."""
     alertmanager: Alertmanager | None = None
     """None: no Alertmanager is asked about its alerts."""
+
+    @property
+    def has_credentials(self) -> bool:
+        return (self.bearer_token, self.password, self.password_hash) != (None, None, None)
 
 
 class Role(IntEnum):

@@ -52,6 +52,11 @@ class Audit:
 
         return await self._database.write(insert)
 
+    async def refuse(self, actor: str, via: str, action: str, target: str, reason: str, now: Millis) -> None:
+        """Store and log an action that its actor may not do."""
+        line = await self.begin(actor, via, action, target, now)
+        await self.end(line, "refused", reason, now)
+
     async def end(self, line: int, outcome: str, reason: str, now: Millis) -> None:
         """Store how an action ended, and log it.
 

@@ -20,8 +20,6 @@ from router.store.schema import (
     alerts,
     changes,
     conversations,
-    dead_letters,
-    deliveries,
     fates,
     members,
     webhooks,
@@ -129,13 +127,6 @@ def decisions(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any
     return [{**row, "labels": json.loads(row["labels"])} for row in map(dict, rows.mappings())]
 
 
-def attempts(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]]:
-    """Return the newest delivery attempts: all columns but the conversation."""
-    columns = (c for c in deliveries.c if c.name != "conversation_id")
-    rows = connection.execute(sa.select(*columns).order_by(deliveries.c.id.desc()).limit(limit))
-    return [dict(row) for row in rows.mappings()]
-
-
 @dataclass(frozen=True, slots=True)
 class KeptWebhook:
     """A webhook that is kept and not decided yet."""
@@ -163,42 +154,3 @@ def kept_webhook(connection: sa.Connection, arrival: int) -> KeptWebhook:
         sa.select(*columns).where(webhooks.c.id == arrival)
     ).one()
     return KeptWebhook(source, received_at, unpack(body), sender)
-
-
-def unsettled_dead_letters(connection: sa.Connection, limit: int = 500) -> list[dict[str, Any]]:
-    """Return the dead letters that are not settled yet, newest first: {id, destination, recipient, at, reason, alerts}.
-
-    ``recipient`` is the only recipient that was not notified; empty: no recipient was.
-    """
-    found = connection.execute(
-        sa.select(dead_letters)
-        .where(dead_letters.c.state == "dead")
-        .order_by(dead_letters.c.id.desc())
-        .limit(limit)
-    ).mappings()
-    return [
-        {
-            **{name: dead_letter[name] for name in ("id", "destination", "recipient", "at", "reason")},
-            "alerts": _given_up(connection, json.loads(dead_letter["notices"])),
-        }
-        for dead_letter in found
-    ]
-
-
-def _given_up(connection: sa.Connection, notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    wanted = {each["member"]: each["status"] for each in notices[:50]}
-    rows = connection.execute(
-        sa.select(members.c.id, alerts.c.labels, alerts.c.level, alerts.c.status)
-        .join(alerts, alerts.c.id == members.c.alert_id)
-        .where(members.c.id.in_(wanted))
-        .order_by(members.c.id)
-    ).mappings()
-    return [
-        {
-            "labels": json.loads(row["labels"]),
-            "level": row["level"],
-            "unnotified": wanted[row["id"]],
-            "status": row["status"],
-        }
-        for row in rows
-    ]

@@ -8,6 +8,23 @@ from typing import Any
 from router.model import Labels, Millis
 from router.store import firing_sources, ledger, quarantined_bodies, story, totals
 from router.store.audit import AuditLine, audit_lines
+from router.store.dead_letter_list import (
+    DeadLetterPage,
+    Position,
+    count_unsettled,
+    list_dead_letters,
+    read_dead_letter,
+    unsettled_ids,
+)
+from router.store.delivery_hours import read_hours
+from router.store.delivery_list import (
+    EVERY_DELIVERY,
+    DeliveryDetails,
+    DeliveryFilter,
+    DeliveryPage,
+    list_deliveries,
+    read_delivery,
+)
 from router.store.destination_history import (
     DestinationHistory,
     destination_histories,
@@ -94,13 +111,43 @@ class PageQueries:
         """Return the newest fates, see :func:`router.store.ledger.decisions`."""
         return await self._database.read(ledger.decisions)
 
-    async def attempts(self) -> list[dict[str, Any]]:
-        """Return the newest delivery attempts, see :func:`router.store.ledger.attempts`."""
-        return await self._database.read(ledger.attempts)
+    async def deliveries(
+        self, wanted: DeliveryFilter = EVERY_DELIVERY, before: int | None = None, limit: int = 50
+    ) -> DeliveryPage:
+        """Return a page of deliveries, newest first, see :func:`router.store.delivery_list.list_deliveries`."""
+        return await self._database.read(lambda c: list_deliveries(c, wanted, before, limit))
 
-    async def dead_letters(self) -> list[dict[str, Any]]:
-        """Return the unsettled dead letters, see :func:`router.store.ledger.unsettled_dead_letters`."""
-        return await self._database.read(ledger.unsettled_dead_letters)
+    async def delivery(self, number: int, max_alerts: int) -> DeliveryDetails | None:
+        """Return a delivery, see :func:`router.store.delivery_list.read_delivery`; None: there is none with this id."""
+        return await self._database.read(lambda c: read_delivery(c, number, max_alerts))
+
+    async def delivery_hours(
+        self, since: Millis, until: Millis, destinations: tuple[str, ...] = ()
+    ) -> list[dict[str, Any]]:
+        """Return how many deliveries ended in each hour, see :func:`router.store.delivery_hours.read_hours`."""
+        return await self._database.read(lambda c: read_hours(c, since, until, destinations))
+
+    async def dead_letters(
+        self, destinations: tuple[str, ...] = (), after: Position | None = None, limit: int = 50
+    ) -> DeadLetterPage:
+        """Return a page of unsettled dead letters, see :func:`router.store.dead_letter_list.list_dead_letters`."""
+        return await self._database.read(lambda c: list_dead_letters(c, destinations, after, limit))
+
+    async def dead_letter(self, number: int, max_alerts: int) -> dict[str, Any] | None:
+        """Return a dead letter, see :func:`router.store.dead_letter_list.read_dead_letter`; None: there is none with
+        this id.
+        """
+        return await self._database.read(lambda c: read_dead_letter(c, number, max_alerts))
+
+    async def count_unsettled(self, destinations: tuple[str, ...]) -> Total:
+        """Return how many unsettled dead letters these destinations have; no destination: how many there are."""
+        return await self._database.read(lambda c: count_unsettled(c, destinations))
+
+    async def unsettled_ids(
+        self, destinations: tuple[str, ...], after: Position | None, limit: int
+    ) -> list[Position]:
+        """Return the next unsettled dead letters, see :func:`router.store.dead_letter_list.unsettled_ids`."""
+        return await self._database.read(lambda c: unsettled_ids(c, destinations, after, limit))
 
     async def find_alerts(
         self, search: Search, before: int | None = None, limit: int = ALERTS_PER_PAGE

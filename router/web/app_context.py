@@ -13,6 +13,7 @@ from router.metrics import Metrics
 from router.model import Source, Webhook
 from router.store import Integrity, Store
 from router.threads import Threads
+from router.web.access.identification import Identification
 
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
@@ -63,6 +64,8 @@ class AppContext:
     """
     files_differ: Callable[[], Awaitable[bool]]
     """Returns whether the files of the rules say something else now than the rules in force."""
+    access: Identification = field(default_factory=Identification)
+    """Finds out who makes a request."""
     threads: Threads = field(default_factory=lambda: Threads("pages", _PAGE_THREADS))
     """Where handlers do work that takes long, such as rendering."""
     integrity: Callable[[], Integrity | None] = lambda: None

@@ -23,6 +23,9 @@ log = structlog.get_logger(__name__)
 SMALL_BODY_BYTES = 128 * 1024
 """Up to this size a body is parsed in one step: some hundred alerts, in a few milliseconds."""
 _PARSE_STEP_SECONDS = 0.002
+# Bodies larger than this are parsed and stored one after the other, because the objects of each take several times the
+# memory of its bytes.
+_HUGE_BODY_BYTES = 2 * 2**20
 # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1
 _ENCODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 SUPPORTED_ENCODINGS = "gzip, deflate"
@@ -45,6 +48,14 @@ class Body:
     """The inflated bytes."""
     held: int = 0
     """How many bytes of the limit of :class:`Intake` it uses."""
+    is_huge: bool = False
+    """It is the one huge body that is being parsed and stored."""
+
+    def handed_over(self) -> "Body":
+        """Return a body that uses the limit in place of this one, and has no bytes."""
+        other = Body(held=self.held, is_huge=self.is_huge)
+        self.held, self.is_huge = 0, False
+        return other
 
 
 class TooManyBytes(Exception):  # noqa: N818  (names the condition)
@@ -86,6 +97,7 @@ class Intake:
         self._refused = 0
         self._inflating = ThreadPoolExecutor(1, "inflate")
         self._turn = asyncio.Lock()
+        self._one_huge = asyncio.Lock()
 
     def close(self) -> None:
         self._inflating.shutdown(wait=False, cancel_futures=True)
@@ -135,6 +147,9 @@ class Intake:
             self._hold(body, len(body.plain))
         if len(body.plain) <= SMALL_BODY_BYTES:
             return parse_webhook(body.plain, now, sender)
+        if len(body.plain) > _HUGE_BODY_BYTES:
+            await self._one_huge.acquire()
+            body.is_huge = True
         pieces = parse_in_pieces(body.plain, now, sender)
         while True:
             # Large bodies take turns. So each iteration of the event loop runs one step, however many bodies there are.
@@ -149,8 +164,10 @@ class Intake:
                 await asyncio.sleep(0)
 
     def release(self, body: Body) -> None:
-        """Stop counting the bytes of a body, when its webhook is answered."""
+        """Stop counting the bytes of a body, when its webhook is answered. Call it once for each body."""
         self._held -= body.held
+        if body.is_huge:
+            self._one_huge.release()
         if self._refused and self._held <= self._max_held // 2:
             log.warning(
                 "webhooks are accepted again after too many bytes were being read", refused=self._refused

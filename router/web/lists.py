@@ -22,12 +22,12 @@ _CONTENT_SECURITY_POLICY = (
 )
 
 
-def add_lists(app: web.Application, *, home: str) -> None:
-    """Add the pages and the lists. :param home: the file that ``/`` shows"""
+def add_lists(app: web.Application, *, home: str | None) -> None:
+    """Add the pages and the lists. :param home: the file that ``/`` shows; None: another page has this address"""
 
     async def page(_request: web.Request) -> web.FileResponse:
         return web.FileResponse(
-            STATIC / home,
+            STATIC / (home or ""),
             headers={
                 "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
                 "Cache-Control": "no-store",
@@ -37,13 +37,11 @@ def add_lists(app: web.Application, *, home: str) -> None:
 
     app.add_routes(
         [
-            web.get("/", page),
+            *([] if home is None else [web.get("/", page)]),
             web.static("/static", STATIC),
             web.get("/api/v1/waiting", _list_handler(PageQueries.waiting, "waiting")),
             web.get("/api/v1/decisions", _list_handler(PageQueries.decisions, "decisions")),
             web.get("/api/v1/ledger", _ledger),
-            web.get("/api/v1/deliveries", _list_handler(PageQueries.attempts, "deliveries")),
-            web.get("/api/v1/dead-letters", _list_handler(PageQueries.dead_letters, "dead-letters")),
             web.get("/api/v1/schedule", _schedule),
         ]
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 
 from router.store import StoreUnavailable
+from router.web.access import needs
 from router.web.app_context import APP_CONTEXT, AppContext
 
 STARTED: web.AppKey[float] = web.AppKey("started", float)
@@ -69,11 +70,13 @@ def _quality(given: Mapping[str, float], media: str) -> float:
     return next((given[each] for each in ranges if each in given), 0.0)
 
 
+@needs(None)
 async def _healthy(request: web.Request) -> web.Response:
     """Answer 200 while the process runs. Reads no file and no database, so that it answers while these hang."""
     return _answer(request, {"status": "ok"}, "alive")
 
 
+@needs(None)
 async def _ready(request: web.Request) -> web.Response:
     """Answer 200 if a commit just succeeded, every lane works, and the service is not stopping. While changed rules are
     applied to firing alerts the answer is 200 too, and says so: webhooks are accepted.

@@ -20,8 +20,10 @@ from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
 from router.undecided import MAX_PIECE_ALERTS, undecidable_reason
+from router.web.access import needs
+from router.web.access.identification import AccessRefused
+from router.web.access.source_credentials import Unauthorized
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import Unauthorized, authenticate
 from router.web.body import SUPPORTED_ENCODINGS, Body, Intake, TooManyBytes, UnknownEncoding
 from router.web.json_answers import refusal
 from router.web.receiving_log import accepted_fields
@@ -49,6 +51,7 @@ async def _close_intake(app: web.Application) -> None:
     app[_INTAKE].close()
 
 
+@needs(None)
 async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
     """Handle a webhook: authenticate, read, parse, decide and commit, wake the lanes, answer 200. No provider is
     contacted here.
@@ -56,7 +59,10 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
     context, intake = request.app[APP_CONTEXT], request.app[_INTAKE]
     source, body, started = "unknown", Body(), time.perf_counter()
     try:
-        source = authenticate(request, context.sources(), request.match_info.get("source")).name
+        name = request.match_info.get("source")
+        source = (
+            await context.access.source_of(request, context.config().access, context.sources(), name)
+        ).name
         if context.stopping():
             return _unavailable(context, source, "the service is stopping")
         await intake.read(request, body)
@@ -80,7 +86,8 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         return _too_large(context, source)
     except UnknownEncoding as error:
         return _unsupported(context, source, str(error))
-    except TooManyBytes as error:  # Intake logs it once, not for every webhook
+    # Intake logs it once, not for every webhook. Of passwords, too many are being checked; Alertmanager retries only a 5xx.
+    except (TooManyBytes, AccessRefused) as error:
         context.metrics.webhook(source, "unavailable")
         return refusal(503, str(error), headers=_RETRY_AFTER)
     except StoreUnavailable as error:
@@ -143,7 +150,7 @@ async def _in_time(context: AppContext, intake: Intake, body: Body, work: Corout
     finally:
         timer.cancel()
         if not task.done():  # the body stays in memory until the work ends
-            unfinished, body.held = Body(held=body.held), 0
+            unfinished = body.handed_over()
             task.add_done_callback(lambda _: intake.release(unfinished))
 
 

@@ -1,4 +1,4 @@
-"""Counts and logs every HTTP request. An accepted or refused webhook has a line of its own, see ``receiving``."""
+"""Counts every HTTP request, and logs those that are no webhooks. Webhooks have lines of their own, see ``receiving``."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ _WEBHOOK_PATH = "/webhook"
 
 @web.middleware
 async def observe_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count a request and log it. It is the outermost middleware, so that it sees the answers of the others."""
+    """Count a request, and log it if it is no webhook. It is the outermost middleware, so that it sees the answers of the others."""
     started = time.perf_counter()
     code = 500
     try:

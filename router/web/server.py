@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
-from aiohttp import hdrs, web, web_response
+from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -15,12 +15,12 @@ from router.load_status import ReloadError
 from router.metrics import package_version
 from router.model import Millis, Role
 from router.store import Integrity, StoreUnavailable
-from router.web.access import PRINCIPAL, Principal
+from router.web.access import needs
+from router.web.access.middleware import add_headers, control_access
 from router.web.actions import add_actions
 from router.web.api import add_api
 from router.web.api.destination_words import empty_at
 from router.web.app_context import APP_CONTEXT, AppContext
-from router.web.auth import Unauthorized, authenticate
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
@@ -43,9 +43,10 @@ def make_app(context: AppContext) -> web.Application:
     """Return the HTTP application: the webhook, the probes, ``/status``, ``/metrics``, API, pages and actions. The
     caller adds the preview.
     """
-    app = web.Application(client_max_size=context.max_body, middlewares=[observe_request, _identify])
+    app = web.Application(client_max_size=context.max_body, middlewares=[observe_request, control_access])
     app[APP_CONTEXT] = context
-    app.on_response_prepare.append(_remove_server_header)
+    app.on_response_prepare.append(add_headers)
+    app.on_cleanup.append(_close_access)
     add_probes(app)
     app.add_routes(
         [
@@ -59,6 +60,10 @@ def make_app(context: AppContext) -> web.Application:
     add_actions(app)
     add_webhook(app, context)
     return app
+
+
+async def _close_access(app: web.Application) -> None:
+    await app[APP_CONTEXT].access.close()
 
 
 def make_runner(
@@ -87,24 +92,12 @@ def _log_http_error(record: logging.LogRecord) -> bool:
     return False
 
 
-@web.middleware
-async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[PRINCIPAL] = Principal("this machine", Role.ADMIN, "loopback")
-    return await handler(request)
-
-
-async def _remove_server_header(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.popall(hdrs.SERVER, None)
-
-
+@needs(Role.ADMIN, "reload rules")
 async def _reload(request: web.Request) -> web.Response:
-    """Load routes.yaml again. It accepts the same credentials as the webhook. A 500 says why the file can't be used."""
+    """Load routes.yaml again. A 500 says why the file can't be used."""
     context = request.app[APP_CONTEXT]
     try:
-        authenticate(request, context.sources(), None)
         await context.reload()
-    except Unauthorized as error:
-        return refusal(401, str(error))
     except ReloadError as error:
         return refusal(500, str(error))
     return web.json_response({"status": "reloaded", **context.rules_status()})

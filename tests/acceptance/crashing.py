@@ -125,7 +125,11 @@ async def live(life: Life) -> None:
             continue
         clock.advance(given["now"] - clock.now())
         while await is_due(service.store, clock.now()) and not reader.at_eof():
-            failed = [each for each in await service.store.pages.attempts() if each["outcome"] == "retry"]
+            failed = [
+                each
+                for each in (await service.store.pages.deliveries(limit=100)).rows
+                if each["outcome"] == "retry"
+            ]
             assert not failed, f"a delivery failed: {failed}"
             await asyncio.sleep(_POLL_SECONDS)  # real time: between two checks
         for _ in range(2):  # the lanes notice that nothing is due

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -99,7 +100,7 @@ async def test_a_database_that_cannot_be_used_ends_the_start_with_one_line(
     spoil(folder / "router.db")
     async with started(folder, providers.routes) as process:
         _, errors = await process.communicate()
-    lines = [line for line in errors.decode().splitlines() if '"event": "stopped"' not in line]
+    lines = [line for line in errors.decode().splitlines() if '"action": "stopped"' not in line]
     assert process.returncode == 1
     assert len(lines) == 1
     assert lines[0].startswith("The store can't be opened: ")
@@ -116,7 +117,7 @@ async def test_of_two_routers_on_one_database_one_serves(providers: Providers, f
         assert refused.stderr is not None
         assert b"is in use by another alert-router" in await refused.stderr.read()
         assert serving.stderr is not None
-        while b'"event": "serving"' not in await serving.stderr.readline():
+        while b'"action": "serving"' not in await serving.stderr.readline():
             pass
         serving.terminate()
         assert await serving.wait() == 0
@@ -139,6 +140,25 @@ async def test_a_closed_log_pipe_stops_nothing(providers: Providers, folder: Pat
         await _ready(port)
         process.terminate()
         assert await process.wait() == 0
+
+
+async def test_a_log_that_is_not_read_stops_nothing(providers: Providers, folder: Path) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # some ten lines
+    port = free_port()
+    async with started(folder, providers.routes, port=port, stderr=writing) as process:
+        os.close(writing)
+        await _ready(port)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            for _ in range(100):
+                async with session.get("/status") as answer:
+                    assert answer.status == 200
+            async with session.post("/webhook", data=BODY) as answer:
+                assert answer.status == 200
+        await providers.pagerduty.until(lambda: bool(providers.pagerduty.accepted))
+        process.terminate()
+        assert await process.wait() == 0
+    os.close(reading)
 
 
 async def _ready(port: int) -> None:
@@ -170,5 +190,5 @@ async def test_a_hang_up_in_the_middle_of_the_start_is_a_reload_after_it(
         await _in_the_middle_of_its_start(folder)
         process.send_signal(signal.SIGHUP)
         assert process.stderr is not None
-        said = [json.loads(await process.stderr.readline())["event"] for _ in range(2)]
+        said = [json.loads(await process.stderr.readline())["action"] for _ in range(2)]
         assert said == ["serving", "reloaded"]

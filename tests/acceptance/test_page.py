@@ -79,6 +79,8 @@ route: {receiver: team}
 async def test_discord_and_webhooks_are_drawn_as_readers_see_them(folder: Path) -> None:
     router = Router(folder, EVERYTHING, environ={"ALERT_ROUTER_PREVIEW": "1"})
     async with running(router), browsing(router.url) as page:
+        await page.goto(f"{router.url}/?channel=discord")
+        card = page.locator("#messages .card")
         for status in ("firing", "resolved"):
             await router.post(
                 json.dumps(
@@ -88,13 +90,9 @@ async def test_discord_and_webhooks_are_drawn_as_readers_see_them(folder: Path) 
                     }]}
                 ).encode()
             )  # fmt: skip
-            await expect(page.locator("nav button:visible")).to_have_text(
-                ["Webhook 1", "Discord 1", "Not notified, and why", "Decisions"], use_inner_text=True
-            )
-            await page.click('[data-tab="discord"]')
-            card = page.locator("#discord .card")
-            await expect(card.locator("h2")).to_contain_text("Down_*now*")
+            await expect(card.locator("h2")).to_contain_text("Down_*now*")  # without reloading the page
             await expect(card.locator("h2")).to_contain_text("Resolved" if status == "resolved" else "Down")
+        await expect(page.locator("#tabs a")).to_have_text(["Webhook 1", "Discord 1"], use_inner_text=True)
         await expect(card).to_contain_text("updated 1 time")
         await expect(card).to_contain_text("web-1 is **down**")
         assert "\\" not in await card.inner_text()
@@ -102,60 +100,71 @@ async def test_discord_and_webhooks_are_drawn_as_readers_see_them(folder: Path) 
             "href", "https://run.example/b"
         )
 
-        await page.click('[data-tab="webhook"]')
-        posts = page.locator("#webhook .card h3")
+        await page.get_by_role("link", name="Webhook").click()
+        posts = page.locator("#messages .card h3")
         await expect(posts).to_have_count(2)
         await expect(posts.first).to_contain_text("resolved")
-        await expect(page.locator("#webhook pre").first).to_contain_text('"groupKey"')
+        await expect(page.locator("#messages pre").first).to_contain_text('"groupKey"')
 
 
 async def test_the_sample_is_shown_and_the_clock_releases_held_alerts(page: Page, preview: str) -> None:
-    slack = page.locator("#slack .card")
-    await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("3 firing")
-    await expect(slack.filter(has_text="HighErrorRate")).to_contain_text("new: checkout-3")
-    await expect(slack.filter(has_text="TargetDown")).to_contain_text("Resolved")
-    await expect(slack).to_have_count(2)
+    cards = page.locator("#messages .card")
+    await expect(cards.filter(has_text="HighErrorRate")).to_contain_text("3 firing")
+    await expect(cards.filter(has_text="HighErrorRate")).to_contain_text("new: checkout-3")
+    await expect(cards.filter(has_text="TargetDown")).to_contain_text("Resolved")
+    await expect(cards).to_have_count(2)
 
-    await page.click('[data-tab="pagerduty"]')
-    await expect(page.locator("#pagerduty .card").filter(has_text="HighErrorRate")).to_contain_text(
-        "triggered"
-    )
-    await expect(page.locator("#pagerduty .card").filter(has_text="TargetDown")).to_contain_text("resolved")
+    await page.click("#tab-pagerduty")
+    await expect(cards.filter(has_text="HighErrorRate")).to_contain_text("triggered")
+    await expect(cards.filter(has_text="TargetDown")).to_contain_text("resolved")
 
-    await page.click('[data-tab="email"]')
-    mail = page.locator("#email .card").filter(has_text="TargetDown").first
+    await page.click("#tab-email")
+    mail = cards.filter(has_text="TargetDown").first
     await expect(mail.frame_locator("iframe").get_by_role("heading", name="TargetDown").first).to_be_visible()
 
-    await page.click('[data-tab="digest"]')
-    digest = page.locator("#digest .card").first.frame_locator("iframe")
+    await page.click("#tab-digest")
+    digest = cards.first.frame_locator("iframe")
     await expect(digest.get_by_text("CertificateExpiresIn21Days")).to_be_visible()
     await expect(digest.get_by_text("DiskWillFillIn4Days")).to_be_visible()
 
-    await page.click('[data-tab="waiting"]')
-    waiting = page.locator("#waiting tbody tr")
-    await expect(waiting.filter(has_text="HighErrorRate").first).to_contain_text(
-        'by HighErrorRate{severity="critical"}'
-    )
-    await expect(waiting.filter(has_text="DiskWillFillIn4Days").first).to_contain_text("held")
-
-    await page.click('[data-tab="slack"]')
+    await page.go_back()
+    await page.click("#tab-slack")
     await page.get_by_role("button", name="next opening").click()
-    held = slack.filter(has_text="DiskWillFillIn4Days")
-    await expect(held).to_contain_text("held since Fri 22:41")  # without reloading the page
-    await expect(page.locator('[data-tab="digest"] span')).to_have_text("3")  # Saturday's, Sunday's, Monday's
+    await expect(page.locator("#done")).to_have_text("The clock was moved.")
+    await expect(cards.filter(has_text="DiskWillFillIn4Days")).to_contain_text("held since Fri 22:41")
+    await expect(page.locator("#tab-digest span")).to_have_text("3")  # Saturday's, Sunday's, Monday's
 
 
-async def test_the_whole_preview_fits_a_phone(page: Page) -> None:
+async def test_a_delivery_of_the_sample_is_shown_as_its_reader_saw_it(page: Page, preview: str) -> None:
+    await page.get_by_role("link", name="Deliveries").click()
+    await expect(page.locator("#chart")).to_contain_text("12 delivered")
+    await page.locator("#chart-table summary").click()
+    await expect(page.locator("#chart-table tbody tr")).to_have_count(1)
+    await page.select_option("#filter-destination", "email:oncall@example.com")
+    await page.get_by_role("button", name="Show").click()
+    rows = page.locator("tbody tr[id^=delivery-]")
+    await expect(rows.filter(has_text="TargetDown")).to_have_count(2)
+    await rows.first.get_by_role("link").click()
+    await expect(page.locator("h1")).to_contain_text("Delivery ")
+    mail = page.frame_locator("#message iframe")
+    await expect(mail.get_by_role("heading", name="TargetDown").first).to_be_visible()
+    frame = await page.locator("#message iframe").bounding_box()
+    assert frame is not None
+    assert frame["height"] > 200
+    await page.go_back()
+    await expect(page.locator("#filter-destination")).to_have_value("email:oncall@example.com")
+
+
+async def test_the_whole_preview_fits_a_phone(page: Page, preview: str) -> None:
     await page.set_viewport_size({"width": 360, "height": 740})
-    await expect(page.locator("#slack .card")).to_have_count(2)
-    for tab in await page.locator("nav button:visible").all():
-        await tab.click()
-        shown = page.locator(f"section#{await tab.get_attribute('data-tab')}")
-        await expect(shown).not_to_be_empty()
+    await expect(page.locator("#messages .card")).to_have_count(2)
+    tabs = [await each.get_attribute("href") for each in await page.locator("#tabs a").all()]
+    for address in [*tabs, "/deliveries", "/dead-letters"]:
+        assert address is not None
+        await page.goto(f"{preview}{address}")
+        await expect(page.locator("h1")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-        wide = "each => [...each.querySelectorAll('.scroll')].some(one => one.scrollWidth > one.clientWidth)"
-        assert not await shown.evaluate(wide)
-        assert not {"undefined", "NaN", "[object"} & set((await shown.inner_text()).split())
+        assert not {"undefined", "NaN", "[object"} & set((await page.locator("main").inner_text()).split())
 
 
 async def test_what_a_slack_message_cannot_hold_is_shown_as_its_replies(page: Page, preview: str) -> None:
@@ -165,7 +174,7 @@ async def test_what_a_slack_message_cannot_hold_is_shown_as_its_replies(page: Pa
     }  # fmt: skip
     body = {"version": "4", "groupKey": "x", "receiver": "r", "status": "firing", "alerts": [alert]}
     await page.request.post(f"{preview}/webhook", data=body)
-    thread = page.locator("#slack .card").filter(has_text="Talkative").locator(".thread")
+    thread = page.locator("#messages .card").filter(has_text="Talkative").locator(".thread")
     await expect(thread).to_contain_text("1 reply in the thread")
     await expect(thread).to_contain_text("2/2")
     await expect(thread).to_contain_text("the end")
@@ -179,11 +188,17 @@ async def test_what_an_alert_says_is_shown_and_never_run(page: Page, preview: st
                                     "runbook_url": "javascript:alert(1)"}}],
     }  # fmt: skip
     await page.request.post(f"{preview}/webhook", data=body)
-    card = page.locator("#slack .card").filter(has_text="onerror")
+    card = page.locator("#messages .card").filter(has_text="onerror")
     await expect(card).to_contain_text("<script>document.title='run'</script>")
-    assert await page.locator("img").count() == 0
-    assert await page.locator('a[href^="javascript"]').count() == 0
-    assert await page.title() == "Alert router · preview"
+    assert await page.title() == "Messages · Alert router"
+    await page.goto(f"{preview}/deliveries")
+    row = page.locator("tbody tr[id^=delivery-]").filter(has_text="onerror").first
+    await row.get_by_role("link").click()
+    await expect(page.locator("#message")).to_contain_text("onerror")
+    for address in ("/", "/deliveries"):
+        await page.goto(f"{preview}{address}")
+        assert await page.locator("img").count() == 0
+        assert await page.locator('a[href^="javascript"]').count() == 0
 
 
 async def test_the_page_of_a_service_shows_ledger_and_quarantine(providers: Providers, folder: Path) -> None:
@@ -223,7 +238,7 @@ async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Pro
         assert await router.fates() == {"digest": 1}
 
         async def reloaded() -> bool:
-            return '"event": "reloaded"' in router.log
+            return '"action": "reloaded"' in router.log
 
         await until(reloaded, "the reload is in the log")
 

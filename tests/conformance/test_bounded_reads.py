@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import sqlalchemy as sa
 
+from router.core.rows import FAILED_OUTCOMES
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import ROWS_OF_LISTS, Limits, Permit, Store, destination_history, totals
+from router.store import ROWS_OF_LISTS, Limits, Permit, Store, delivery_list, destination_history, totals
 from router.store.backend import open_backend
+from router.store.delivery_list import DeliveryFilter
 from router.store.queries import QUERIES
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
@@ -32,8 +34,23 @@ READINGS: dict[str, Reading] = {
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
     "waiting": lambda store: store.pages.waiting(),
     "ledger": lambda store: store.pages.decisions(),
-    "deliveries": lambda store: store.pages.attempts(),
+    **{
+        f"deliveries: {name}": lambda store, wanted=wanted: store.pages.deliveries(wanted)  # type: ignore[misc]
+        for name, wanted in {
+            "all": DeliveryFilter(),
+            "of destinations": DeliveryFilter(destinations=(SLACK.key, PAGER.key)),
+            "delivered": DeliveryFilter(outcomes=("delivered",)),
+            "failed": DeliveryFilter(outcomes=FAILED_OUTCOMES),
+            "failed at a destination": DeliveryFilter((SLACK.key,), ("retry", "under way")),
+            "of an alert": DeliveryFilter(alert=1),
+            "of a conversation": DeliveryFilter(conversation=1),
+            "of a time": DeliveryFilter(since=NIGHT, until=NOW),
+        }.items()
+    },
+    "a delivery": lambda store: store.pages.delivery(40, 50),
+    "hours of deliveries": lambda store: store.pages.delivery_hours(0, NOW),
     "dead letters": lambda store: store.pages.dead_letters(),
+    "dead letters of a destination": lambda store: store.pages.dead_letters((TEAM.key,)),
     "quarantine": lambda store: store.pages.quarantined(limit=20),
     "quarantine of a source": lambda store: store.pages.quarantined("default", limit=20),
     "quarantine, another page": lambda store: store.pages.quarantined("default", before=2**40, limit=20),
@@ -91,6 +108,7 @@ def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destination_history, "MAX_COUNTED", FEW // 2)
     for window in ("SECOND_WINDOW", "LARGE_WINDOW"):
         monkeypatch.setattr(destination_history, window, FEW // 2)
+    monkeypatch.setattr(delivery_list, "_MAX_SCANNED", MOST)
 
 
 @pytest.fixture

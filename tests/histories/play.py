@@ -114,11 +114,18 @@ class _Player:
             "backlog": seen.backlog(await store.pages.lanes(self.now)),
             **seen.waiting(await store.pages.waiting()),
             "openings": None if opening is None else seconds(opening),
-            "letters": seen.letters(await store.pages.dead_letters()),
+            "letters": seen.letters(await self.letters()),
             "digests": digests,
             "wrong": len((await store.pages.ledger(None, None))["wrong"]),
             **seen.decided(await store.pages.decisions()),
         }
+
+    async def letters(self) -> list[dict[str, Any]]:
+        """Return the open dead letters, the newest first."""
+        pages = self.store.pages
+        ids = sorted((row["id"] for row in (await pages.dead_letters(limit=500)).rows), reverse=True)
+        found = [await pages.dead_letter(each, max_alerts=50) for each in ids]
+        return [each for each in found if each is not None]
 
     # The steps, by their names.
 
@@ -252,7 +259,7 @@ class _Player:
         await self.settle_letter(letter, discard)
 
     async def settle_letter(self, letter: int, how: Callable[[int], Any]) -> None:
-        letters = await self.store.pages.dead_letters()
+        letters = await self.letters()
         if letters:
             (found,) = self.seen.letters([letters[letter % len(letters)]])
             self.result["letter"] = found

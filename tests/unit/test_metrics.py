@@ -22,6 +22,7 @@ def used(metrics: Metrics) -> Metrics:
     """Call every method once."""
     metrics.webhook("prod", "accepted")
     metrics.quarantined()
+    metrics.request_refused("host")
     metrics.decided("prod", [("fired", "warning", False)], [(SLACK, "send")])
     metrics.delivery("slack", SLACK, "delivered")
     metrics.delivery("slack", SLACK, "retry", "ratelimited")
@@ -35,6 +36,10 @@ def used(metrics: Metrics) -> Metrics:
     metrics.config_loaded("00000000002a" + "f" * 52, NOW)
     metrics.config_load_failed()
     metrics.request("POST", "/webhook", 200, 0.002)
+    metrics.connections(3)
+    metrics.connection_closed("gave_way")
+    metrics.tls_loaded(is_good=True)
+    metrics.quarantine_dropped(2)
     return metrics
 
 

@@ -131,7 +131,7 @@ async def test_a_conversation_whose_dead_letters_are_discarded_is_closed(world: 
     letters: list[dict[str, Any]] = []
     while not letters:
         world.clock.advance(STEP)
-        letters = await world.service.store.pages.dead_letters()
+        letters = (await world.service.store.pages.dead_letters(limit=500)).rows
     await world.post("Down", "critical", "resolved")
     await settled(world)
     assert await empty_conversations(world) == 0  # it may be tried again

@@ -158,7 +158,7 @@ async def test_a_possible_duplicate_is_counted(world: World) -> None:
     assert f"{name} 1.0" in await world.get("/metrics")
     (doubtful,) = [
         each
-        for each in await world.get("/api/v1/deliveries")
+        for each in (await world.get("/api/v1/deliveries"))["items"]
         if (each["destination"], each["outcome"]) == ("slack:C0CRITICAL", "delivered")
     ]
     assert doubtful["reason"] == "an earlier attempt may have arrived as well"

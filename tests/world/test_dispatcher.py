@@ -94,13 +94,21 @@ def _is_idle(clock: ManualClock) -> bool:
 
 async def _recorded(harness: LanesHarness) -> bool:
     held = len(harness.odd.sending) if isinstance(harness.odd, Held) else 0
-    own = [each for each in await harness.store.pages.attempts() if each["destination"].startswith("odd")]
+    own = [
+        each
+        for each in (await harness.store.pages.deliveries(limit=100)).rows
+        if each["destination"].startswith("odd")
+    ]
     return sum(each["outcome"] is not None for each in own) >= harness.odd.tries - held
 
 
 async def under_way(harness: LanesHarness) -> int:
     """Return how many deliveries are claimed and have no outcome."""
-    own = (each for each in await harness.store.pages.attempts() if each["destination"].startswith("odd"))
+    own = (
+        each
+        for each in (await harness.store.pages.deliveries(limit=100)).rows
+        if each["destination"].startswith("odd")
+    )
     return sum(each["outcome"] is None for each in own)
 
 
@@ -166,10 +174,10 @@ async def test_the_lanes_of_a_section_claim_no_more_than_its_rate_allows(tmp_pat
             while len(harness.odd.delivered) < count:
                 await harness.store.ready()
             await quiet(harness)
-            assert len(await harness.store.pages.attempts()) == count
+            assert len((await harness.store.pages.deliveries(limit=100)).rows) == count
             harness.clock.advance(SECOND - 1)
             await quiet(harness)
-            assert len(await harness.store.pages.attempts()) == count
+            assert len((await harness.store.pages.deliveries(limit=100)).rows) == count
             harness.clock.advance(1)
 
 
@@ -365,7 +373,7 @@ async def test_a_stop_takes_back_what_has_not_begun(world: World) -> None:
     await world.start()
     assert world.service is not None
     assert await world.fates() == {"delivered": 12}
-    attempts = await world.service.store.pages.attempts()
+    attempts = (await world.service.store.pages.deliveries(limit=100)).rows
     attempts = [each for each in attempts if each["destination"].startswith("slack")]
     assert {(each["outcome"], each["attempt"]) for each in attempts} == {("delivered", 1)}
     assert len(attempts) == 4
@@ -375,10 +383,10 @@ async def test_a_kill_leaves_what_has_not_begun_as_interrupted(world: World) -> 
     await one_edit_waits(world)
     assert world.service is not None
     store = world.service.store
-    claimed = [each for each in await store.pages.attempts() if each["outcome"] is None]
+    claimed = [each for each in (await store.pages.deliveries(limit=100)).rows if each["outcome"] is None]
     assert len(claimed) == 1
     await store.start(world.clock.now())  # as the next process does
-    outcomes = {each["id"]: each["outcome"] for each in await store.pages.attempts()}
+    outcomes = {each["id"]: each["outcome"] for each in (await store.pages.deliveries(limit=100)).rows}
     assert outcomes[claimed[0]["id"]] == "interrupted"
 
 
@@ -396,7 +404,7 @@ async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) ->
         await stop
         await fire
         assert harness.odd.tries == 0
-        assert await harness.store.pages.attempts() == []
+        assert (await harness.store.pages.deliveries(limit=100)).rows == []
         claimed = await harness.store.claim_several(Permit(ODD), POLICY, NOON)
         assert [each.conversation.attempt for each in claimed.works] == [1]
 

@@ -119,7 +119,7 @@ async def test_one_mail_that_is_always_refused_keeps_no_other_waiting(world: Wor
     await pass_time(world, 10 * MINUTE)
     assert [mail.subject for mail in world.smtp.mails] != []
     assert await attempted(world, EMAIL, 4)
-    (letter,) = await world.get("/api/v1/dead-letters")
+    (letter,) = (await world.get("/api/v1/dead-letters"))["items"]
     assert "554 5.7.1 spam" in letter["reason"]
     assert own(world)[-1] == "ended"
     world.smtp.expect(Want(("oncall@example.com",), "Down"))
@@ -138,11 +138,11 @@ async def test_a_refused_recipient_is_a_dead_letter_and_others_get_one_mail(
         await world.post("Down", "critical")
         await world.slack.until(lambda: bool(world.slack.in_channel("C0WARNINGS")))
         await until_delivered(world, 5)
-    (letter,) = await world.get("/api/v1/dead-letters")
+    (letter,) = (await world.get("/api/v1/dead-letters"))["items"]
     assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
     assert letter["reason"] == f"smtp 550: {refusal}"
     assert any(refusal in str(each) for each in logs)
-    assert any(refusal in each["words"] for each in await world.get("/api/v1/deliveries"))
+    assert any(refusal in each["words"] for each in (await world.get("/api/v1/deliveries"))["items"])
     listed = await run_deliveries_command(world, "--dead")
     assert f"{BOTH}: {BERT}: smtp 550: {refusal}" in listed.output
     assert (await world.ledger())["by_destination"][BOTH] == {"delivered": 1}
@@ -162,12 +162,12 @@ async def test_a_recipient_always_refused_for_now_is_given_up_in_the_end(world: 
     for _ in range(4):
         await pass_time(world, 20 * MINUTE, 5 * MINUTE)
         await world.post("Down", "critical")  # Alertmanager repeats it
-    assert await world.get("/api/v1/dead-letters") == []
+    assert (await world.get("/api/v1/dead-letters"))["items"] == []
     assert own(world) == [], "the smarthost takes mails"
     await world.stop()
     await world.start(lambda rules: two(rules).replace("email: {smart", "email: {give_up_after: 2h, smart"))
     await pass_time(world, HOUR, 5 * MINUTE)
-    (letter,) = await world.get("/api/v1/dead-letters")
+    (letter,) = (await world.get("/api/v1/dead-letters"))["items"]
     assert (letter["destination"], letter["recipient"]) == (BOTH, BERT)
     assert letter["reason"] == "given up after 2 h: smtp 451: 451 4.7.1 try again later"
     assert (await world.ledger())["by_destination"][BOTH]["delivered"] >= 1
@@ -203,7 +203,7 @@ async def test_a_retried_dead_letter_of_a_recipient_goes_only_to_it(world: World
         (ANNA,),
         (BERT,),
     ]
-    assert await world.get("/api/v1/dead-letters") == []
+    assert (await world.get("/api/v1/dead-letters"))["items"] == []
 
 
 async def test_an_end_that_one_recipient_missed_can_be_sent_to_it(world: World) -> None:
@@ -441,7 +441,7 @@ async def test_a_late_recipient_that_is_refused_again_is_no_success(
     world.smtp.refused = dict.fromkeys((ANNA, BERT), refusal)
     await world.post("Full", "critical")
     await pass_time(world, 30 * MINUTE, 30 * SECOND)
-    assert len(await world.get("/api/v1/dead-letters")) == letters
+    assert len((await world.get("/api/v1/dead-letters"))["items"]) == letters
     assert [each == "ended" for each in own(world)] == [False]
 
 
@@ -459,7 +459,7 @@ async def test_a_destination_that_fails_now_and_then_gives_up_no_alert(world: Wo
         await settled(world)
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await pass_time(world, 10 * MINUTE, 10 * SECOND)
-    assert await world.get("/api/v1/dead-letters") == []
+    assert (await world.get("/api/v1/dead-letters"))["items"] == []
 
 
 async def test_a_report_ends_though_the_levels_have_changed_since(world: World) -> None:

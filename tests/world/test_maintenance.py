@@ -170,3 +170,21 @@ async def test_maintenance_continues_after_the_database_could_not_be_read(world:
     change(world, "ALTER TABLE gone RENAME TO day_sums")
     change(world, "UPDATE changes SET destinations = destinations + 1")
     await until(world, lambda: gauge(world) == 1, HOUR)
+
+
+async def test_the_quarantine_keeps_its_limit_counts_and_says_so(world: World) -> None:
+    await world.start(lambda rules: rules + "retention: {quarantine_rows: 3}\n")
+    assert world.service is not None
+    bodies = "alert_router_quarantine_dropped_total"
+    with capture_logs() as logs:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(5):
+                async with session.post(f"{world.service.url}/webhook", data=b"not JSON") as answer:
+                    assert answer.status == 202
+        await until(world, lambda: gauge(world, bodies) == 2)
+    assert read_number(world, "SELECT count(*) FROM webhooks WHERE quarantined IS NOT NULL") == 3
+    shown = (await world.get("/status"))["quarantine"]
+    assert (shown["rows"], shown["max_rows"], shown["dropped_since_start"]) == (3, 3, 2)
+    dropped = [each for each in logs if each["event"].startswith("the quarantine reached its limit")]
+    assert sum(each["dropped"] for each in dropped) == 2
+    assert (await world.ledger())["webhooks"]["quarantined"] == 5

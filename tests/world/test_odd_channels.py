@@ -98,7 +98,7 @@ async def test_a_send_that_hangs_is_cut_off_and_tried_again(tmp_path: Path) -> N
     async with open_lanes(tmp_path, Fake([hanging]), send_seconds=0.05) as harness:
         await harness.fire()
         await harness.until("retry", 1)
-        assert {each["reason"] for each in await harness.store.pages.attempts()} == {
+        assert {each["reason"] for each in (await harness.store.pages.deliveries(limit=100)).rows} == {
             "",
             "no outcome within 0.05 s",
         }
@@ -160,7 +160,7 @@ async def test_what_got_further_than_before_is_no_failed_attempt(tmp_path: Path)
             await harness.until("retry", count)
             harness.clock.advance(SECOND)
         await harness.until("delivered", 1)
-        assert {each["attempt"] for each in await harness.store.pages.attempts()} == {1}
+        assert {each["attempt"] for each in (await harness.store.pages.deliveries(limit=100)).rows} == {1}
 
 
 def _broken() -> Message:

@@ -14,6 +14,7 @@ from router import sample
 from router.app import ServeOptions, Service
 from router.clock import SystemClock
 from router.model import DAY, HOUR, Millis
+from router.web import preview_pages
 
 RULES = """
 timezone: Europe/Berlin
@@ -54,8 +55,14 @@ class Preview:
             return await answer.json()
 
     async def move(self, to: Millis) -> int:
-        async with self.session.post(f"{self.service.url}/preview/clock", json={"to": to}) as answer:
+        address = f"{self.service.url}/preview/clock"
+        async with self.session.post(address, data={"to": to}, allow_redirects=False) as answer:
             return answer.status
+
+    async def page(self, path: str, status: int = 200) -> str:
+        async with self.session.get(f"{self.service.url}{path}") as answer:
+            assert answer.status == status
+            return await answer.text()
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ async def test_every_message_carries_the_previews_clock(preview: Preview) -> Non
 async def test_uptime_is_of_no_clock_that_is_moved(preview: Preview) -> None:
     before = (await preview.get("/status"))["uptime_seconds"]
     assert 0 <= before < HOUR / 1_000
-    assert await preview.move((await preview.state())["now"] + 3 * DAY) == 200
+    assert await preview.move((await preview.state())["now"] + 3 * DAY) == 303
     after = (await preview.get("/status"))["uptime_seconds"]
     assert before <= after < HOUR / 1_000
     clock = preview.service.clock
@@ -106,7 +113,7 @@ async def test_a_jump_passes_what_comes_first_in_its_time(preview: Preview) -> N
     assert [(jump["label"], local(jump["at"])) for jump in jumps] == [
         ("next digest", "Sat 08:00"), ("next opening", "Mon 09:00"),
     ]  # fmt: skip
-    assert await preview.move(jumps[-1]["at"]) == 200
+    assert await preview.move(jumps[-1]["at"]) == 303
     state = await preview.state()
     assert 0 <= state["now"] - jumps[-1]["at"] < HOUR
     digests = [entry for entry in state["entries"] if entry["channel"] == "digest"]
@@ -147,24 +154,47 @@ async def test_each_message_is_delivered_as_drawn_html(preview: Preview) -> None
     [
         ("GET", "/preview/messages/999", None, 404),
         ("GET", "/preview/digests/9", None, 404),
-        ("POST", "/preview/clock", "text", 415),
+        ("GET", "/?chanel=slack", None, 400),
+        ("GET", "/?older=-1", None, 400),
+        ("POST", "/preview/clock", b"text", 415),
         ("POST", "/preview/clock", {"to": "soon"}, 400),
         ("POST", "/preview/clock", {"to": 0}, 400),
     ],
 )
-async def test_refusals_of_the_preview_have_one_shape(
+async def test_refusals_of_the_preview_are_pages(
     preview: Preview, method: str, path: str, sent: Any, status: int
 ) -> None:
-    given = {"json": sent} if isinstance(sent, dict) else {"data": sent}
-    async with preview.session.request(method, f"{preview.service.url}{path}", **given) as answer:
+    async with preview.session.request(method, f"{preview.service.url}{path}", data=sent) as answer:
         assert answer.status == status
-        assert (await answer.json()).keys() == {"status", "reason"}
+        assert "<h1>" in await answer.text()
+
+
+async def test_the_first_page_of_a_preview_shows_messages_by_channel(preview: Preview) -> None:
+    first = await preview.page("/")
+    assert first.count('<article class="card">') == 2
+    assert "HighErrorRate" in first
+    assert 'href="/?channel=digest"' in first
+    assert '<a href="/now"' in first
+    digests = await preview.page("/?channel=digest")
+    assert "As it would be sent now" in digests
+    assert '<iframe src="/preview/digests/0"' in digests
+    assert "<title>Messages" in await preview.page("/?channel=unknown")  # then the first channel is shown
+
+
+async def test_more_messages_than_a_page_has_are_counted_and_linked(
+    preview: Preview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview_pages, "_CARDS_PER_PAGE", 1)
+    first = await preview.page("/")
+    assert "1 of 2 messages: the newest" in first
+    assert 'href="/?channel=slack&amp;older=1"' in first
+    second = await preview.page("/?channel=slack&older=1")
+    assert "1 of 2 messages, without the newest 1" in second
+    assert 'rel="next"' not in second
 
 
 async def test_an_inhibitor_is_named_wherever_it_is_shown(preview: Preview) -> None:
-    shown = [
-        (await preview.state())["waiting"], await preview.get("/api/v1/waiting"), await preview.get("/api/v1/decisions"),
-    ]  # fmt: skip
+    shown = [await preview.get("/api/v1/waiting"), await preview.get("/api/v1/decisions")]
     for rows in shown:
         (row,) = (row for row in rows if row["fate"] == "inhibited")
         assert row["reason"] == 'inhibited by HighErrorRate{severity="critical"} (inhibit_rules[0])'

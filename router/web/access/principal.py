@@ -12,6 +12,7 @@ from router.model import Role
 
 Handler = TypeVar("Handler", bound=Callable[[web.Request], Awaitable[web.StreamResponse]])
 _ROLE_ATTRIBUTE = "needed_role"
+_ACTION_ATTRIBUTE = "audited_action"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,12 @@ class Principal:
     """Who makes a request."""
 
     name: str
-    """The user's name; ``this machine`` for a request without credentials from a loopback address."""
+    """The user's name; ``this machine`` for a request without credentials from a loopback address, ``anybody`` if the router
+    is open to everybody.
+    """
     role: Role
     via: str
-    """How it was recognized: ``loopback``, ``password``, ``token`` or ``proxy``."""
+    """How it was recognized: ``loopback``, ``password``, ``token``, ``proxy`` or ``open``."""
 
     def may(self, role: Role) -> bool:
         """Return whether it has this role, or a higher one."""
@@ -33,11 +36,15 @@ PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
 """Set by the access middleware for each request, except for those of open handlers."""
 
 
-def needs(role: Role | None) -> Callable[[Handler], Handler]:
-    """Declare the role that a handler needs; None: the handler is open to everybody, or checks credentials itself."""
+def needs(role: Role | None, action: str | None = None) -> Callable[[Handler], Handler]:
+    """Declare the role that a handler needs; None: the handler is open to everybody, or checks credentials itself.
+
+    :param action: what the handler does, for the log of actions, see :class:`router.web.api.endpoint.Endpoint`
+    """
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _ROLE_ATTRIBUTE, role)
+        setattr(handler, _ACTION_ATTRIBUTE, action)
         return handler
 
     return declare
@@ -45,8 +52,14 @@ def needs(role: Role | None) -> Callable[[Handler], Handler]:
 
 def role_needed(handler: Any, method: str) -> Role | None:
     """Return the role that a handler needs. A handler that declares none needs view for reading, and admin otherwise."""
-    default = Role.VIEW if method in {"GET", "HEAD"} else Role.ADMIN
+    default = Role.VIEW if method in {"GET", "HEAD", "OPTIONS"} else Role.ADMIN
     declared: Role | None = getattr(handler, _ROLE_ATTRIBUTE, default)
+    return declared
+
+
+def action_of(handler: Any) -> str | None:
+    """Return what a handler does, for the log of actions; None: it declares nothing."""
+    declared: str | None = getattr(handler, _ACTION_ATTRIBUTE, None)
     return declared
 
 

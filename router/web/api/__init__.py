@@ -5,13 +5,23 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log, destinations, explanations, overview, quarantine
+from router.web.api import (
+    action_log,
+    dead_letter_endpoints,
+    deliveries,
+    destinations,
+    explanations,
+    overview,
+    quarantine,
+)
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 from router.web.api.problems import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *overview.ENDPOINTS,
+    *dead_letter_endpoints.ENDPOINTS,
+    *deliveries.ENDPOINTS,
     *destinations.ENDPOINTS,
     *explanations.ENDPOINTS,
     *quarantine.ENDPOINTS,

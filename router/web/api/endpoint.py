@@ -126,7 +126,7 @@ def add_endpoints(app: web.Application, endpoints: tuple[Endpoint[Any, Any], ...
 
 
 def _handler(endpoint: Endpoint[Q, A]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    @needs(endpoint.role)
+    @needs(endpoint.role, endpoint.action)
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             query = await _read_query(endpoint, request)

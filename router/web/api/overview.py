@@ -12,6 +12,7 @@ from router.model import MINUTE, Millis
 from router.render.words import clip, counted, duration, line
 from router.store import StoreUnavailable
 from router.store.stored_trouble import NO_TROUBLE, StoredTrouble
+from router.web.access.exposure import OPEN_TROUBLE, is_open_to_all
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Endpoint
 from router.web.app_context import AppContext
@@ -71,6 +72,8 @@ def destination_address(key: str) -> str:
 async def find_trouble(context: AppContext) -> CurrentTrouble:
     """Return what is wrong now, the most urgent first. It reads the state in memory, and some counters of the store."""
     found: list[Line] = []
+    if is_open_to_all(context.config().access, context.access.options):
+        found.append((OPEN_TROUBLE, "/configuration"))
     if context.store.trouble:
         words = "The database can't be written: webhooks are refused, and nothing is sent"
         found.append((f"{words}: {_short(context.store.trouble)}", "/configuration"))

@@ -2,11 +2,20 @@
 
 from aiohttp import web
 
-from router.web.pages import action_page, destinations_page, quarantine_page
+from router.web.app_context import APP_CONTEXT
+from router.web.pages import (
+    action_page,
+    dead_letters_page,
+    deliveries_page,
+    destinations_page,
+    quarantine_page,
+)
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
 ROUTES = (
+    *dead_letters_page.ROUTES,
+    *deliveries_page.ROUTES,
     *destinations_page.ROUTES,
     *quarantine_page.ROUTES,
     *action_page.ROUTES,
@@ -17,4 +26,7 @@ def add_pages(app: web.Application) -> None:
     """Add the pages, their styles and scripts, and the events that refresh them."""
     set_up_templates(app)
     add_live_updates(app)
-    app.add_routes([*ROUTES, web.static("/pages", FOLDER / "static")])
+    # In a preview, the page ``/`` shows the messages, and *Now* has another address.
+    is_preview = app[APP_CONTEXT].preview
+    routes = (web.get("/now", each.handler) if is_preview and each.path == "/" else each for each in ROUTES)
+    app.add_routes([*routes, web.static("/pages", FOLDER / "static")])

@@ -25,3 +25,15 @@ NAVIGATION = (
     Entry("actions", "Actions", "/actions"),
     Entry("api", "API", "/api"),
 )
+
+
+_PREVIEW_NAVIGATION = (
+    Entry("messages", "Messages", "/"),
+    Entry("now", "Now", "/now"),
+    *(each for each in NAVIGATION if each.name != "now"),
+)
+
+
+def navigation(*, preview: bool) -> tuple[Entry, ...]:
+    """Return the links of the navigation. A preview begins with the messages, and *Now* has another address there."""
+    return _PREVIEW_NAVIGATION if preview else NAVIGATION

@@ -26,8 +26,12 @@ class Service(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         found = {
-            "/api/v1/deliveries": [DELIVERY],
-            "/api/v1/dead-letters": [DEAD_LETTER, {**DEAD_LETTER, "id": 4}],
+            "/api/v1/deliveries?limit=100": {"items": [DELIVERY], "next": "older"},
+            "/api/v1/dead-letters?limit=500": {"items": [DEAD_LETTER], "next": "more"},
+            "/api/v1/dead-letters?limit=500&cursor=more": {
+                "items": [{**DEAD_LETTER, "id": 4}],
+                "next": None,
+            },
         }
         self._answer(200, found[self.path])
 
@@ -37,12 +41,12 @@ class Service(BaseHTTPRequestHandler):
         elif self.path.split("/")[-2] in {"3", "4"}:
             self._answer(200, {"status": "to be tried again" if self.path.endswith("retry") else "discarded"})
         else:
-            self._answer(404, {"reason": "there is no such dead letter"})
+            self._answer(404, {"detail": "there is no such dead letter"}, "application/problem+json")
 
-    def _answer(self, status: int, data: Any) -> None:
+    def _answer(self, status: int, data: Any, kind: str = "application/json") -> None:
         body = json.dumps(data).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

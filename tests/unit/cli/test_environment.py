@@ -213,4 +213,5 @@ def test_the_ledger_has_a_column_for_each_fate() -> None:
 def test_human_log_lines_have_colors_only_if_asked(capsys: pytest.CaptureFixture[str], colors: bool) -> None:
     logs.configure("human", "info", colors=colors)
     structlog.get_logger("router.test").info("serving", address="http://127.0.0.1:9099")
+    logs.close()
     assert ("\x1b[" in capsys.readouterr().err) is colors

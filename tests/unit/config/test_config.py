@@ -11,7 +11,7 @@ from router.channels import REGISTRY
 from router.channels.email import EmailSettings
 from router.config import Config, ConfigError, load, loads
 from router.decide import Outside
-from router.model import DAY, HOUR, SECOND, Alertmanager, Retention
+from router.model import DAY, HOUR, SECOND, Alertmanager, Retention, Role, User
 from router.model.durations import parse_duration
 
 ROOT = Path(__file__).parents[3]
@@ -354,3 +354,52 @@ def test_retention_has_defaults_and_can_be_set() -> None:
     assert read(route).retention == Retention(30 * DAY, 7 * DAY)
     given = read(route + "retention: {history: 8d, webhooks: 12h}\n").retention
     assert given == Retention(8 * DAY, 12 * HOUR)
+    given = read(route + "retention: {quarantine_rows: 5, quarantine_bytes: 64MiB}\n").retention
+    assert (given.quarantine_rows, given.quarantine_bytes) == (5, 2**26)
+    assert read(route + "retention: {quarantine_bytes: 2097152}\n").retention.quarantine_bytes == 2**21
+
+
+USERS = """
+users:
+  - {name: ada, role: admin, password_hash: "${HASH}", tokens: [{file: token-hash}]}
+  - {name: vera, role: view, tokens: ["sha256:ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef0123456789"]}
+web:
+  allowed_hosts: [Alerts.Example.COM., "*.bücher.example"]
+  trusted_proxy: {addresses: [10.0.0.7, "2001:db8::/32", "::ffff:192.0.2.0/120"], default_role: view}
+"""
+HASH = "$2b$12$m4ru.tKrC3TYNLeQP4OoYOmovC.vhv1ackWGV5sRGhZYgWgnTfWA6"
+
+
+def test_users_and_the_proxy_are_read(tmp_path: Path) -> None:
+    (tmp_path / "token-hash").write_text(f"sha256:{'0' * 64}\n")
+    config = read(f"{DESIGN}{USERS}".replace("{file: smtp-password}", "x"), tmp_path, HASH=HASH)
+    ada, vera = config.access.users
+    assert ada == User("ada", Role.ADMIN, HASH, ("0" * 64,))
+    assert vera.token_hashes == ("abcdef0123456789" * 4,)
+    assert config.access.allowed_hosts == ("alerts.example.com", "*.xn--bcher-kva.example")
+    proxy = config.access.proxy
+    assert proxy is not None
+    assert [str(each) for each in proxy.addresses] == ["10.0.0.7/32", "2001:db8::/32", "192.0.2.0/24"]
+    assert (proxy.user_header, proxy.default_role) == ("X-Forwarded-User", Role.VIEW)
+    assert config.access.needs_credentials
+    assert HASH not in repr(config)
+
+
+def test_users_are_no_rules_that_alerts_are_judged_by() -> None:
+    """A new user must not cause all firing alerts to be judged again."""
+    text = DESIGN.replace("{file: smtp-password}", "x")
+    one, other = (
+        read(text),
+        read(text + "users: [{name: a, role: view, password_hash: $H}]".replace("$H", HASH)),
+    )
+    assert one.policy.fingerprint == other.policy.fingerprint
+    assert one.digest != other.digest
+    assert not one.access.needs_credentials
+
+
+def test_a_preview_leaves_out_users_whose_credentials_are_missing() -> None:
+    text = (
+        f"{BASE}route: {{receiver: team}}\nusers: [{{name: a, role: view, password_hash: '${{NO_HASH}}'}}]\n"
+    )
+    found = loads(text, name="routes.yaml", folder=ROOT, environ={}, now=NOW, preview=True)
+    assert found.access.users == ()

@@ -53,7 +53,7 @@ def test_the_docs_name_every_fate() -> None:
 
 
 def test_the_page_has_a_colour_for_every_fate() -> None:
-    styles = (ROOT / "router/web/static/preview.css").read_text()
+    styles = (ROOT / "router/web/pages/static/style.css").read_text()
     assert [fate for fate in Fate if f".{fate}" not in styles] == []
 
 

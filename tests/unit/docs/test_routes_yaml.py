@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from router.channels import Section
-from router.config import models
+from router.config import access_models, models
 from router.config.problems import Trap
 from tests.unit.docs.pages import first_names, model_keys, section
 
@@ -14,6 +14,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "The whole file": (models.FileModel,),
     "severity": (models.SeverityModel,),
     "sources": (models.SourceModel,),
+    "users": (access_models.UserModel,),
+    "web": (access_models.WebModel, access_models.TrustedProxyModel),
     "network": (models.NetworkModel,),
     "time_intervals": (
         models.TimeIntervalModel, models.IntervalModel, models.TimesModel, models.HolidaysModel,
@@ -22,7 +24,12 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "inhibit_rules": (models.InhibitModel,),
     "retention": (models.RetentionModel,),
 }  # fmt: skip
-_ELSEWHERE = {models.BasicAuthModel, models.AlertmanagerAuth, models.FragmentModel}
+_ELSEWHERE = {
+    access_models.SourceAuthModel,
+    models.BasicAuthModel,
+    models.AlertmanagerAuth,
+    models.FragmentModel,
+}
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -33,13 +40,15 @@ def test_a_section_lists_exactly_the_keys_of_its_models(heading: str) -> None:
 
 def test_every_model_of_the_file_has_a_section() -> None:
     known = {each for several in SECTIONS.values() for each in several} | _ELSEWHERE
-    found = {each for each in vars(models).values() if isinstance(each, type) and issubclass(each, Section)}
-    assert {each for each in found if each.__module__ == models.__name__} == known
+    modules = (models, access_models)
+    everything = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
+    found = {each for each in everything if issubclass(each, Section)}
+    assert {each for each in found if each.__module__ in {module.__name__ for module in modules}} == known
 
 
 def test_credentials_are_described_where_they_are_used() -> None:
     described = section(PAGE, "sources")
-    used = model_keys(models.BasicAuthModel, models.AlertmanagerAuth)
+    used = model_keys(access_models.SourceAuthModel, models.BasicAuthModel, models.AlertmanagerAuth)
     assert [key for key in used if f"`{key}`" not in described] == []
 
 

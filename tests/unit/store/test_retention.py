@@ -29,8 +29,8 @@ from router.model import (
 )
 from router.store import Adoption, Balance, Store
 from router.store.jobs import Adopt
-from router.store.prune_rules import PRUNE_CHANGES
-from router.store.retention import ROWS_PER_TRANSACTION, bounds
+from router.store.prune_rules import PRUNE_CHANGES, SURPLUS_RULES
+from router.store.retention import ROWS_PER_TRANSACTION, Bounds, bounds
 from router.store.schema import metadata
 from tests.examples import examples
 from tests.unit.core.memory import at_once
@@ -78,8 +78,9 @@ class PruneHarness:
         ((count,),) = self.database.rows(f"SELECT count(*) FROM {table} WHERE {where}")
         return int(count)
 
-    def numbers(self, table: str) -> list[int]:
-        return [number for (number,) in self.database.rows(f"SELECT id FROM {table} ORDER BY id")]
+    def numbers(self, table: str, where: str = "1") -> list[int]:
+        rows = self.database.rows(f"SELECT id FROM {table} WHERE {where} ORDER BY id")
+        return [number for (number,) in rows]
 
     def change(self, sql: str, *values: object) -> None:
         self.database.rows(sql, *values)
@@ -362,7 +363,7 @@ def test_slots_of_sent_digests_are_pruned(harness: PruneHarness) -> None:
 def test_quarantined_bodies_stay_as_long_as_history(harness: PruneHarness) -> None:
     for number, at in enumerate((harness.world.now - 31 * DAY, harness.world.now - 8 * DAY), 1_000):
         harness.change(
-            "INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL, NULL, '')", number, at
+            "INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL, NULL, '', NULL)", number, at
         )
     before = harness.account()
     harness.prune()
@@ -523,3 +524,73 @@ def prune_and_compare(harness: PruneHarness, retention: Retention) -> None:
     assert [harness.account(*period) for period in periods] == before
     assert before[0]["imbalance"] == 0
     assert harness.prune(retention) == []
+
+
+def quarantine(harness: PruneHarness, *sizes: int) -> list[int]:
+    """Quarantine bodies of these sizes, and return their ids."""
+    store, now = harness.world.store, harness.world.now
+    return [at_once(store.quarantine(bytes(size), "prod", "not JSON", now)) for size in sizes]
+
+
+def trim(harness: PruneHarness, limits: Retention) -> int:
+    return at_once(harness.world.store.quarantine_limits.trim(limits))
+
+
+def test_the_oldest_bodies_beyond_the_rows_are_dropped(harness: PruneHarness) -> None:
+    ids, before = quarantine(harness, *[1] * (ROWS_PER_TRANSACTION + 20)), harness.account()
+    assert trim(harness, Retention(quarantine_rows=10)) == ROWS_PER_TRANSACTION + 10
+    assert harness.numbers("webhooks", "quarantined IS NOT NULL") == ids[-10:]
+    assert harness.account() == before  # they stay counted
+    assert trim(harness, Retention(quarantine_rows=10)) == 0
+
+
+def test_the_oldest_bodies_beyond_the_bytes_are_dropped(harness: PruneHarness) -> None:
+    ids = quarantine(harness, 10, 600, 500, 400)
+    assert trim(harness, Retention(quarantine_bytes=1_000)) == 2
+    assert harness.numbers("webhooks", "quarantined IS NOT NULL") == ids[2:]
+    shown = harness.world.store.quarantine_limits.describe()
+    assert shown == {
+        "rows": 2, "bytes": 900, "max_rows": 10_000, "max_bytes": 1_000, "dropped_since_start": 2,
+    }  # fmt: skip
+
+
+def test_the_newest_body_stays_however_large_it_is(harness: PruneHarness) -> None:
+    *_, last = quarantine(harness, 10, 5_000)
+    assert trim(harness, Retention(quarantine_bytes=1_000)) == 1
+    assert harness.numbers("webhooks", "quarantined IS NOT NULL") == [last]
+
+
+def test_accepted_webhooks_are_no_part_of_the_quarantine(harness: PruneHarness) -> None:
+    notify_and_end(harness.world, "A")
+    before = harness.count("webhooks")
+    quarantine(harness, 10)
+    assert trim(harness, Retention(quarantine_rows=1)) == 0
+    assert harness.count("webhooks") == before + 1
+
+
+def test_a_dropped_body_with_decided_alerts_keeps_its_row(harness: PruneHarness) -> None:
+    notify_and_end(harness.world, "A")
+    harness.change("UPDATE webhooks SET quarantined = 'it fails'")
+    decided = harness.count("webhooks")
+    quarantine(harness, 10)
+    assert trim(harness, Retention(quarantine_rows=1)) == decided
+    assert harness.count("webhooks", "body = x''") == decided
+    assert harness.balance().off == 0
+
+
+def test_more_than_the_limit_wakes_the_one_who_trims(harness: PruneHarness) -> None:
+    limits = harness.world.store.quarantine_limits
+    trim(harness, Retention(quarantine_rows=2))
+    quarantine(harness, 1, 1)
+    assert not limits.full.is_set()
+    quarantine(harness, 1)
+    assert limits.full.is_set()
+    assert trim(harness, Retention(quarantine_rows=2)) == 1
+    assert not limits.full.is_set()
+
+
+def test_large_bodies_are_dropped_in_small_transactions(harness: PruneHarness) -> None:
+    quarantine(harness, *[2**20] * 40, 1)
+    limits = Bounds(0, 0, 0, max(harness.numbers("webhooks")) - 1)
+    found = at_once(harness.database.read(lambda c: SURPLUS_RULES[0].find(c, limits, 0)))
+    assert 1 <= len(found) < 20

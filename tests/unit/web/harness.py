@@ -11,10 +11,13 @@ from router.clock import SystemClock
 from router.config import Config
 from router.decide import Policy, Route, Severity
 from router.metrics import Metrics
-from router.model import Destination, Retention, Source
+from router.model import AccessSettings, Destination, Retention, Source
 from router.store import Store
 from router.undecided import Undecided
 from router.web import AppContext
+from router.web.access.identification import Identification
+from router.web.access.password_checks import PasswordChecks
+from router.web.access.peers import AccessOptions
 from tests.waiting import until
 
 SLACK = Destination("slack:C0WARNINGS", "slack", None)
@@ -40,6 +43,9 @@ class WebHarness:
     woken: set[str] = field(default_factory=set)
     reloads: int = 0
     resumed: list[str] = field(default_factory=list)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    options: AccessOptions = field(default_factory=AccessOptions)
+    checks: PasswordChecks = field(default_factory=PasswordChecks)
 
     def wake(self, destinations: Iterable[str]) -> None:
         self.woken.update(destinations)
@@ -58,7 +64,9 @@ class WebHarness:
         ]
 
     def config(self) -> Config:
-        return Config(self.policy(), self.sources, {}, "Europe/Berlin", None, "0" * 64, Retention())
+        return Config(
+            POLICY, self.sources, {}, "Europe/Berlin", None, "0" * 64, Retention(), access=self.access
+        )
 
     async def reload(self) -> None:
         self.reloads += 1
@@ -88,7 +96,7 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
-            reload=self.reload, resume=self.resume, files_differ=self.files_differ,
+            reload=self.reload, resume=self.resume, files_differ=self.files_differ, access=Identification(self.options, self.checks),
         )  # fmt: skip
 
     async def accepted(self) -> int:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from router.metrics import Metrics
-from router.model import Source
 from router.store import Store, StoreUnavailable
 from router.web.probes import prefers_text
 from tests.database import change
@@ -188,18 +187,3 @@ async def test_without_metrics_there_is_nothing_to_scrape_and_webhooks_work(
     assert (await client.post("/webhook", json=webhook(alert(), 7))).status == 200
     assert (await client.post("/webhook", data=b"")).status == 202
     assert (await client.get("/metrics")).status == 404
-
-
-async def test_a_reload_is_for_those_who_may_post(serve: Serve, harness: WebHarness) -> None:
-    harness.sources = (Source("prod", bearer_token="right"),)
-    client = await serve(harness)
-    answer = await client.post("/-/reload", headers={"Authorization": "Bearer wrong"})
-    assert (answer.status, harness.reloads) == (401, 0)
-    answer = await client.post("/-/reload", headers={"Authorization": "Bearer right"})
-    assert (answer.status, harness.reloads) == (200, 1)
-
-
-async def test_a_page_of_somebody_else_cannot_reload(serve: Serve, harness: WebHarness) -> None:
-    client = await serve(harness)
-    answer = await client.post("/-/reload", headers={"Origin": "https://evil.example"})
-    assert (answer.status, harness.reloads) == (401, 0)
