@@ -8,7 +8,7 @@ import click
 
 from router.cli.completion import complete_alerts, complete_destinations
 from router.cli.listing import Listing, all_option, limit_option, write_list, write_list_as_json
-from router.cli.service_options import Service, service_options
+from router.cli.service_address import ServiceAddress, service_options
 from router.cli.service_time import ServiceTime
 from router.cli.shared import Failure, json_option
 from router.cli.terminal import Column, printable, style_of, wrapped
@@ -56,7 +56,7 @@ _MAX_EVENTS = 200
 @json_option
 def alerts(  # noqa: PLR0913  (click passes each option as an argument)
     *, filters: tuple[str, ...], severity: tuple[str, ...], destination: str | None, source: str | None, status: str,
-    waiting: bool, fate: str | None, limit: int, all_: bool, service: Service, watch: float | None, as_json: bool,
+    waiting: bool, fate: str | None, limit: int, all_: bool, service: ServiceAddress, watch: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """List what fires, the most urgent first, and what each destination was notified of.
 
@@ -144,7 +144,7 @@ def _waiting(time: ServiceTime, parameters: dict[str, Any]) -> Listing:
 @watch_option
 @json_option
 def show(
-    *, alert: str, all_: bool, since: str | None, at: str | None, service: Service, watch: float | None, as_json: bool
+    *, alert: str, all_: bool, since: str | None, at: str | None, service: ServiceAddress, watch: float | None, as_json: bool
 ) -> None:  # fmt: skip
     """Show an alert: each destination, whether it was notified, and if not, why not and what happens next; and its story.
 

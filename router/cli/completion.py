@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from router.cli.service_options import service_of
+from router.cli.service_address import service_of
 from router.cli.shared import Failure
 from router.cli.terminal import clipped, printable
 

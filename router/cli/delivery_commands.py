@@ -7,7 +7,7 @@ import click
 
 from router.cli.completion import complete_dead_letters, complete_destinations
 from router.cli.listing import Listing, all_option, limit_option, write_list, write_list_as_json
-from router.cli.service_options import Service, service_options
+from router.cli.service_address import ServiceAddress, service_options
 from router.cli.service_time import ServiceTime, lasting
 from router.cli.shared import json_option, print_json
 from router.cli.terminal import Column, printable
@@ -53,7 +53,7 @@ _MAX_SETTLED = 2_000
 @click.pass_context
 def deliveries(  # noqa: PLR0913  (click passes each option as an argument)
     context: click.Context, *, destinations: tuple[str, ...], outcomes: tuple[str, ...], alert: int | None,
-    since: str | None, until: str | None, dead: bool, limit: int, all_: bool, service: Service, watch: float | None,
+    since: str | None, until: str | None, dead: bool, limit: int, all_: bool, service: ServiceAddress, watch: float | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """List the newest deliveries, or with --dead the dead letters, the most urgent first. Subcommands settle dead letters, and
@@ -151,7 +151,7 @@ def _dead_letters(time: ServiceTime, destinations: tuple[str, ...]) -> Listing:
 @click.option("--all", "all_", is_flag=True, help="Retry every dead letter.")
 @json_option
 @click.pass_obj
-def retry(service: Service, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
+def retry(service: ServiceAddress, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
     """Retry dead letters. Alerts whose status has not changed are sent; the others become obsolete."""
     _settle(service, dead_letters, "retry", all_=all_, as_json=as_json)
 
@@ -161,7 +161,7 @@ def retry(service: Service, dead_letters: tuple[int, ...], *, all_: bool, as_jso
 @click.option("--all", "all_", is_flag=True, help="Discard every dead letter.")
 @json_option
 @click.pass_obj
-def discard(service: Service, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
+def discard(service: ServiceAddress, dead_letters: tuple[int, ...], *, all_: bool, as_json: bool) -> None:
     """Settle dead letters without sending anything."""
     _settle(service, dead_letters, "discard", all_=all_, as_json=as_json)
 
@@ -188,7 +188,7 @@ def resume(context: click.Context, destination: str, *, as_json: bool) -> None:
 @click.argument("destination", shell_complete=complete_destinations)
 @json_option
 @click.pass_obj
-def pause(service: Service, destination: str, *, as_json: bool) -> None:
+def pause(service: ServiceAddress, destination: str, *, as_json: bool) -> None:
     """Send nothing to a destination (its key, like slack:C0CRITICAL) until it is resumed. What becomes due there waits."""
     api = service.api()
     done = api.pause(destination)
@@ -199,7 +199,9 @@ def pause(service: Service, destination: str, *, as_json: bool) -> None:
     click.echo(f"{key}: paused since {since}. Send again: deliveries resume {key}")
 
 
-def _settle(service: Service, chosen: Sequence[int], action: str, *, all_: bool, as_json: bool) -> None:
+def _settle(
+    service: ServiceAddress, chosen: Sequence[int], action: str, *, all_: bool, as_json: bool
+) -> None:
     if bool(chosen) is all_:
         raise click.UsageError("give the numbers of dead letters, or --all")
     api = service.api()

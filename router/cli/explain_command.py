@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 from click.core import ParameterSource
 
-from router.cli.service_options import Service, service_options
+from router.cli.service_address import ServiceAddress, service_options
 from router.cli.shared import (
     Failure,
     at_option,
@@ -58,7 +58,7 @@ MAX_ALERTS_EXPLAINED = 200
 @click.pass_context
 def explain(  # noqa: PLR0913  (click passes each option as an argument)
     context: click.Context, *, config: Path, labels: tuple[str, ...], webhook: IO[bytes] | None, fingerprint: str | None,
-    database: str, at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool, service: Service,
+    database: str, at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool, service: ServiceAddress,
     offline: bool,
 ) -> None:  # fmt: skip
     """Explain which destinations are notified of an alert, when, and why.
@@ -143,7 +143,7 @@ class _ByFile:
             raise Failure(str(error)) from None
 
 
-def _by_service(service: Service, at: str | None, firing: bytes | None) -> "_ByService | None":
+def _by_service(service: ServiceAddress, at: str | None, firing: bytes | None) -> "_ByService | None":
     """Return the service at an address, if there is one. Say if its files are not in force."""
     from router.cli.service_api import NoService
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from router.cli.terminal import Column, Table
+from router.cli.terminal import Column, TextTable
 from router.cli.watching import Screen
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def write_list(api: "ServiceApi", listing: Listing, screen: Screen, most: int | 
     :param most: how many rows at most; None: all
     :returns: how many rows the whole list has
     """
-    table = Table(listing.columns, screen.columns, colors=screen.colors)
+    table = TextTable(listing.columns, screen.columns, colors=screen.colors)
     written, page = 0, None
     with _Progress(written_elsewhere=screen.kept is not None) as progress:
         for page in api.pages(listing.path, listing.parameters, most):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from router.cli.service_options import Service, service_options
+from router.cli.service_address import ServiceAddress, service_options
 from router.cli.service_time import ServiceTime
 from router.cli.shared import Failure, json_option, now
 from router.cli.terminal import printable, width, wrapped
@@ -36,7 +36,7 @@ FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete
 @json_option
 @click.pass_context
 def ledger(
-    context: click.Context, *, since: str | None, until: str | None, database: str | None, service: Service,
+    context: click.Context, *, since: str | None, until: str | None, database: str | None, service: ServiceAddress,
     watch: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Count the fates of all changes of a period: changes x destinations = delivered + pending + …
@@ -62,7 +62,7 @@ def ledger(
     show(view, watch)
 
 
-def _service_reader(service: Service) -> Reader:
+def _service_reader(service: ServiceAddress) -> Reader:
     api = service.api()
 
     def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:

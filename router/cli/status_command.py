@@ -6,7 +6,7 @@ import click
 
 from router.cli.completion import complete_destinations
 from router.cli.listing import all_option
-from router.cli.service_options import Service, service_options
+from router.cli.service_address import ServiceAddress, service_options
 from router.cli.service_time import ServiceTime
 from router.cli.shared import json_option
 from router.cli.terminal import printable, style_of, wrapped
@@ -35,7 +35,7 @@ STATES = ("broken", "failing", "paused", "rate limited", "healthy", "unused")
 @watch_option
 @json_option
 def status(
-    *, destination: str | None, states: tuple[str, ...], all_: bool, service: Service, watch: float | None, as_json: bool
+    *, destination: str | None, states: tuple[str, ...], all_: bool, service: ServiceAddress, watch: float | None, as_json: bool
 ) -> None:  # fmt: skip
     """Say what is wrong now, and how each destination is.
 

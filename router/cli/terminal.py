@@ -105,7 +105,7 @@ def style_of(word: str) -> str | None:
     return _STYLE_OF_WORD.get(word)
 
 
-class Table:
+class TextTable:
     """Lays out rows. The widths are those of the first rows, so that a long list can be written as it comes."""
 
     def __init__(self, columns: Sequence[Column], columns_of_terminal: int | None, *, colors: bool) -> None:

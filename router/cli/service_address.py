@@ -16,7 +16,7 @@ Command = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceAddress:
     """The address of the service, and the credentials for it."""
 
     url: str
@@ -62,11 +62,11 @@ _NAMES = ("url", "token", "user", "password")
 
 
 def service_options(command: Command) -> Command:
-    """Add the options to a command. It gets a :class:`Service` as ``service``."""
+    """Add the options to a command. It gets a :class:`ServiceAddress` as ``service``."""
 
     @functools.wraps(command)
     def with_service(*arguments: Any, **options: Any) -> Any:
-        service = Service(**{name: options.pop(name) for name in _NAMES})
+        service = ServiceAddress(**{name: options.pop(name) for name in _NAMES})
         return command(*arguments, service=service, **options)
 
     for add in reversed(_OPTIONS):
@@ -74,7 +74,7 @@ def service_options(command: Command) -> Command:
     return with_service
 
 
-def service_of(context: click.Context) -> Service:
+def service_of(context: click.Context) -> ServiceAddress:
     """Return the service that a command line names so far. It is for completion, so it never asks for a password."""
     given: dict[str, Any] = {}
     each: click.Context | None = context
@@ -83,4 +83,4 @@ def service_of(context: click.Context) -> Service:
         each = each.parent
     if given.get("user") and not given.get("password"):
         given.pop("user")
-    return Service(**{"url": DEFAULT_URL, **given})
+    return ServiceAddress(**{"url": DEFAULT_URL, **given})
