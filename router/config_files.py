@@ -1,11 +1,22 @@
 """Loads routes.yaml and the files that it names, and notices when files change."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from router.clock import Clock
-from router.config import Config, FileIdentity, has_changed, identify_file, load, load_secrets_again
+from router.config import (
+    Config,
+    ConfigError,
+    FileIdentity,
+    has_changed,
+    identify_file,
+    included_files,
+    load,
+    load_secrets_again,
+    load_text,
+)
 from router.render import Templates
 from router.threads import Threads
 
@@ -21,6 +32,29 @@ class LoadedConfig:
     templates: Templates
     only_secrets: bool = False
     """Only the files of secrets were read for it; the rules and the templates are those of the configuration before."""
+    template_files: Mapping[Path, FileIdentity] = field(default_factory=dict)
+    """Each as it was just before it was read."""
+
+
+class DiskState(StrEnum):
+    """How a file on the disk compares with what is in force."""
+
+    IN_FORCE = "in force"
+    CHANGED = "changed"
+    MISSING = "missing"
+    NEW = "new"
+    """It is included, and was not there when the configuration was loaded."""
+    LEFT_OUT = "left out"
+    """It is an included file with a mistake, and no version of it is in force."""
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class FileOnDisk:
+    """A file of the configuration, as it is now."""
+
+    path: Path
+    state: DiskState
 
 
 class ConfigFiles:
@@ -63,6 +97,10 @@ class ConfigFiles:
         """Return whether a file of secrets has changed since it was read for a configuration."""
         return await self._threads.run(_any_changed, loaded.config.secret_files)
 
+    async def on_disk(self, loaded: LoadedConfig) -> tuple[FileOnDisk, ...]:
+        """Return how the files on the disk compare with a configuration that was loaded from them."""
+        return await self._threads.run(_on_disk, self.path, loaded)
+
     def close(self) -> None:
         self._threads.shutdown()
 
@@ -73,15 +111,17 @@ class ConfigFiles:
             now=self._clock.now(),
             preview=self._preview,
             last_good=last_good,
+            for_pages=True,
         )
-        return LoadedConfig(config, config.open_templates())
+        templates = {path: identify_file(path) for path in config.files if path.suffix == ".j2"}
+        return LoadedConfig(config, config.open_templates(), template_files=templates)
 
     def _load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
         config = load_secrets_again(
             before.config, self.path, environ=self._environ, now=self._clock.now(), preview=self._preview,
             last_good=last_good,
         )  # fmt: skip
-        return LoadedConfig(config, before.templates, only_secrets=True)
+        return LoadedConfig(config, before.templates, only_secrets=True, template_files=before.template_files)
 
 
 def _signature(files: Iterable[Path]) -> Signature:
@@ -90,3 +130,43 @@ def _signature(files: Iterable[Path]) -> Signature:
 
 def _any_changed(files: Mapping[Path, FileIdentity]) -> bool:
     return any(has_changed(path, before) for path, before in files.items())
+
+
+def _on_disk(path: Path, loaded: LoadedConfig) -> tuple[FileOnDisk, ...]:
+    return tuple(FileOnDisk(each, state) for each, state in _states(path, loaded))
+
+
+def _states(path: Path, loaded: LoadedConfig) -> Iterator[tuple[Path, DiskState]]:
+    config = loaded.config
+    yield path, _compared(path, config.text)
+    known = {path}
+    for fragment in config.fragments:
+        if fragment.file in known:
+            continue
+        known.add(fragment.file)
+        in_force = fragment.loaded
+        state = _compared(fragment.file, in_force.text if in_force is not None else fragment.read)
+        yield fragment.file, DiskState.LEFT_OUT if in_force is None and state is DiskState.IN_FORCE else state
+    yield from (
+        (each, DiskState.NEW) for each in included_files(config.include, path.parent) if each not in known
+    )
+    for each, before in {**loaded.template_files, **config.secret_files}.items():
+        now = identify_file(each)
+        yield each, DiskState.IN_FORCE if now == before != () else _differs(each)
+
+
+def _differs(path: Path) -> DiskState:
+    return DiskState.CHANGED if identify_file(path) else DiskState.MISSING
+
+
+def _compared(path: Path, text: str | None) -> DiskState:
+    """:param text: of the file in force; None: it could not be read"""
+    try:
+        now = load_text(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return DiskState.MISSING
+    except OSError:
+        return DiskState.UNREADABLE
+    except ConfigError:  # it is not UTF-8
+        return DiskState.CHANGED
+    return DiskState.IN_FORCE if now == text else DiskState.CHANGED

@@ -146,7 +146,7 @@ class Fragments:
             name = str(each.file) if each.name in self.all else each.name
             problems = () if each.read is not None else each.problems
             self.all[name] = Fragment(each.name, each.file, problems, each.texts, read=each.read)
-        for path in _files(patterns, main.folder) if read_before is None else ():
+        for path in included_files(patterns, main.folder) if read_before is None else ():
             fragment = Fragment(path.stem, path)
             if path.stem in self.all:
                 todo = f"rename one: {self.all[path.stem].file} has that name, too"
@@ -276,6 +276,7 @@ def _load(
     )
 
 
-def _files(patterns: tuple[str, ...], folder: Path) -> Iterator[Path]:
+def included_files(patterns: tuple[str, ...], folder: Path) -> Iterator[Path]:
+    """Yield the files that ``include:`` names, in order. Tests of rules are left out."""
     found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
     yield from sorted(path for path in found if not path.name.endswith(TESTS))

@@ -211,7 +211,8 @@ def secret_spans(
             for each in node.value:
                 yield from secret_spans(each, secret=secret, seen=seen)
         case _:
-            if secret and not VARIABLE.fullmatch(with_variables_shown(str(node.value))):
+            variable = VARIABLE.fullmatch(with_variables_shown(str(node.value)))
+            if secret and (variable is None or variable[2]):  # the default of a variable is a secret
                 yield node.start_mark.index, node.end_mark.index
 
 

@@ -8,16 +8,21 @@ from aiohttp import web
 
 from router.clock import Clock
 from router.config import Config
+from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
-from router.store import Integrity, Store
+from router.store import Balance, Integrity, Store
 
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
 KEEPALIVE_SECONDS = 330.0
 TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
+
+
+async def _no_files() -> tuple[FileOnDisk, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,8 @@ class AppContext:
     """The largest body, in bytes, before and after decompression."""
     rules_status: Callable[[], dict[str, Any]]
     """Describes the files of the rules in force and their errors, for ``/status``."""
-    reload: Callable[[], Awaitable[None]]
-    """Loads the rules again. :raises ReloadError: the files can't be used"""
+    reload: Callable[[str], Awaitable[None]]
+    """Loads the rules again (argument: who asks for it). :raises ReloadError: the files can't be used"""
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that
     attempt; None: there is no such destination.
@@ -60,6 +65,10 @@ class AppContext:
     """
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
+    balance: Callable[[], Balance | None] = lambda: None
+    """Returns the result of the last check of the ledger; None: none has run yet."""
+    files_on_disk: Callable[[], Awaitable[tuple[FileOnDisk, ...]]] = _no_files
+    """Compares the files of the rules on the disk with those in force."""
     preview: bool = False
     """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20

@@ -12,13 +12,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from router.load_status import ReloadError
 from router.metrics import package_version
 from router.model import MINUTE, Millis, Role
 from router.store import Integrity, StoreUnavailable
 from router.web.access import PRINCIPAL, Principal
 from router.web.actions import add_actions
 from router.web.api import add_api
+from router.web.api.configuration import RELOAD_CONFIGURATION
+from router.web.api.cursors import Query
+from router.web.api.endpoint import perform
+from router.web.api.problems import ApiError
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
 from router.web.auth import Unauthorized, authenticate
 from router.web.json_answers import refusal
@@ -144,11 +147,11 @@ async def _reload(request: web.Request) -> web.Response:
     context = request.app[APP_CONTEXT]
     try:
         authenticate(request, context.sources(), None)
-        await context.reload()
+        await perform(RELOAD_CONFIGURATION, context, Query(), request[PRINCIPAL])
     except Unauthorized as error:
         return refusal(401, str(error))
-    except ReloadError as error:
-        return refusal(500, str(error))
+    except ApiError as error:
+        return refusal(503 if error.status == 503 else 500, error.detail)
     return web.json_response({"status": "reloaded", **context.rules_status()})
 
 

@@ -59,7 +59,7 @@ class WebHarness:
     def config(self) -> Config:
         return Config(self.policy(), self.sources, {}, "Europe/Berlin", None, "0" * 64, Retention())
 
-    async def reload(self) -> None:
+    async def reload(self, actor: str) -> None:
         self.reloads += 1
 
     async def resume(self, destination: str) -> dict[str, str] | None:
