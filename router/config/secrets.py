@@ -205,7 +205,7 @@ def secret_spans(
                 if secret:
                     inside = not (scalar and name == "file")
                 else:
-                    inside = scalar if name in _forms().sections else _is_suspicious(name)
+                    inside = scalar if name in _forms().sections else _is_suspicious(name, _forms().keys)
                 yield from secret_spans(value, secret=inside, seen=seen)
         case SequenceNode():
             for each in node.value:
@@ -245,7 +245,8 @@ def below_secrets(text: str) -> Iterator[tuple[int, int]]:
         at += len(line)
 
 
-def _is_suspicious(key: str) -> bool:
-    """Return whether a key has a secret, or looks as if it had one."""
+@lru_cache(maxsize=4096)
+def _is_suspicious(key: str, keys: frozenset[str]) -> bool:
+    """Return whether a key has a secret, or looks as if it had one. :param keys: :func:`secret_keys`"""
     looks = _SUSPICIOUS_KEY.search(key) is not None
-    return looks or bool(difflib.get_close_matches(key, secret_keys(), n=1, cutoff=_SIMILAR_KEY))
+    return looks or bool(difflib.get_close_matches(key, keys, n=1, cutoff=_SIMILAR_KEY))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from router.config import shown_files as module
 from router.config import Config, load
+from router.config import shown_files as module
 
 NOW = 1_795_262_400_000  # Sat 21 Nov 2026 12:00 UTC
 SECRETS = {

@@ -362,7 +362,7 @@ def test_slots_of_sent_digests_are_pruned(harness: PruneHarness) -> None:
 def test_quarantined_bodies_stay_as_long_as_history(harness: PruneHarness) -> None:
     for number, at in enumerate((harness.world.now - 31 * DAY, harness.world.now - 8 * DAY), 1_000):
         harness.change(
-            "INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL, NULL, '')", number, at
+            "INSERT INTO webhooks VALUES (?, 'prod', ?, x'00', 'not JSON', NULL, NULL, '', NULL)", number, at
         )
     before = harness.account()
     harness.prune()
