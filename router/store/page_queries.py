@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from router.model import Labels, Millis
-from router.store import firing_sources, ledger, quarantined_bodies, story, totals
+from router.store import firing_sources, ledger, load_history, quarantined_bodies, story, totals
 from router.store.audit import AuditLine, audit_lines
 from router.store.dead_letter_list import (
     DeadLetterPage,
@@ -33,6 +33,7 @@ from router.store.destination_history import (
 )
 from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy, StoreUnavailable
+from router.store.load_history import LoadLine, StoredLoad
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
 from router.store.snapshot import KnownAlert
@@ -218,6 +219,20 @@ class PageQueries:
             if not piece:
                 raise StoreUnavailable("the body was deleted while it was read")
             yield piece
+
+    async def loads(self, before: int | None, limit: int) -> tuple[list[LoadLine], Total]:
+        """Return the newest loads of routes.yaml with a smaller id than ``before`` (None: the newest of all), and how many
+        there are.
+        """
+        return await self._database.read(lambda c: load_history.load_lines(c, before, limit))
+
+    async def load(self, number: int) -> tuple[StoredLoad, StoredLoad | None] | None:
+        """Return a load and the good one before it, see :func:`router.store.load_history.find_load`."""
+        return await self._database.read(lambda c: load_history.find_load(c, number))
+
+    async def load_of(self, sha256: str) -> StoredLoad | None:
+        """Return the last load that put these files in force; None: it is not kept."""
+        return await self._database.read(lambda c: load_history.load_of(c, sha256))
 
     async def actions(self, before: int | None, limit: int) -> tuple[list[AuditLine], Total]:
         """Return the newest actions with a smaller id than ``before`` (None: the newest of all), and how many there are."""

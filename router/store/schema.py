@@ -509,5 +509,6 @@ loads = sa.Table(
     text("actor"),  # who asked for it: a user, a signal, a changed file, or the start
     text("sha256"),  # of the files; empty: they could not be read
     text("error", ""),  # empty: they came into force
-    blob("files"),  # packed JSON: the text of each file by name, its secrets masked; of a failed load empty
+    blob("files"),  # packed JSON: [{name, text, size}], secrets masked; of a failed load empty
+    sa.Index("ix_loads_sha256", "sha256"),
 )

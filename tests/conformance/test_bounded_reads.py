@@ -54,6 +54,9 @@ READINGS: dict[str, Reading] = {
     "quarantine": lambda store: store.pages.quarantined(limit=20),
     "quarantine of a source": lambda store: store.pages.quarantined("default", limit=20),
     "quarantine, another page": lambda store: store.pages.quarantined("default", before=2**40, limit=20),
+    "loads of routes.yaml": lambda store: store.pages.loads(2**40, 20),
+    "a load of routes.yaml": lambda store: store.pages.load(2**40),
+    "files that were in force": lambda store: store.pages.load_of("0" * 64),
     "how a quarantined body begins": lambda store: store.pages.body_begin(2**40),
     **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
@@ -91,6 +94,8 @@ async def filled(store: Store, count: int) -> None:
     await post("warning", Status.FIRING)
     await post("critical", Status.FIRING, count)
     await asyncio.gather(*(store.quarantine(b"x", "default", "r", NOW) for _ in range(count)))
+    for number in range(count):
+        await store.loads.record("start", f"{number:064x}", [], NOW)
 
 
 async def analyzed(url: str) -> None:

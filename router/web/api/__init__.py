@@ -7,6 +7,7 @@ from aiohttp import web
 from router.metrics import package_version
 from router.web.api import (
     action_log,
+    configuration,
     dead_letter_endpoints,
     deliveries,
     destinations,
@@ -20,6 +21,7 @@ from router.web.api.problems import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *overview.ENDPOINTS,
+    *configuration.ENDPOINTS,
     *dead_letter_endpoints.ENDPOINTS,
     *deliveries.ENDPOINTS,
     *destinations.ENDPOINTS,
