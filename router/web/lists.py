@@ -39,8 +39,6 @@ def add_lists(app: web.Application, *, home: str) -> None:
         [
             web.get("/", page),
             web.static("/static", STATIC),
-            web.get("/api/v1/waiting", _list_handler(PageQueries.waiting, "waiting")),
-            web.get("/api/v1/decisions", _list_handler(PageQueries.decisions, "decisions")),
             web.get("/api/v1/ledger", _ledger),
             web.get("/api/v1/deliveries", _list_handler(PageQueries.attempts, "deliveries")),
             web.get("/api/v1/dead-letters", _list_handler(PageQueries.dead_letters, "dead-letters")),

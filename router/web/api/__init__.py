@@ -5,11 +5,18 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log
+from router.web.api import action_log, alert_story, decisions, firing_group_list, firing_list, waiting_list
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 
-ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (*action_log.ENDPOINTS,)
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    *firing_list.ENDPOINTS,
+    *firing_group_list.ENDPOINTS,
+    *alert_story.ENDPOINTS,
+    *waiting_list.ENDPOINTS,
+    *decisions.ENDPOINTS,
+    *action_log.ENDPOINTS,
+)
 """All operations, in the order of the documentation."""
 _DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("openapi", dict)
 
