@@ -13,6 +13,7 @@ from router.store.schema import alerts, conversations, groups, members
 
 MAX_DESTINATIONS = 50
 """How many destinations of an alert a list has at most."""
+_MEMBERS_PER_QUERY = 500
 _MAX_ANNOTATION_BYTES = 64 * 1024
 """Annotations with more bytes are left out of lists."""
 
@@ -140,18 +141,16 @@ def read_groups(connection: sa.Connection, ids: set[int]) -> dict[int, AlertGrou
     return {row["id"]: AlertGroup(**{**row, "labels": json.loads(row["labels"])}) for row in rows}
 
 
-STATE_COLUMNS = (
+_STATE_COLUMNS = (
     members.c.id.label("member"), members.c.alert_id.label("alert"), conversations.c.destination, members.c.status,
     members.c.notified, members.c.decision, sa.func.coalesce(members.c.at, conversations.c.slot).label("at"),
     members.c.rule, members.c.reason, members.c.inhibitor, members.c.held_since, members.c.failover,
     conversations.c.id.label("conversation"), conversations.c.kind, conversations.c.attempts, conversations.c.next_at,
     conversations.c.delivery_id.is_not(None).label("is_under_way"), conversations.c.notified_at,
 )  # fmt: skip
-"""The columns of :class:`DestinationState`, of ``members`` joined with ``conversations``."""
 
 
-def state_of(row: Any) -> DestinationState:
-    """Return the state of a row of :data:`STATE_COLUMNS`."""
+def _state_of(row: Any) -> DestinationState:
     return DestinationState(
         **{**row, "failover": bool(row["failover"]), "is_under_way": bool(row["is_under_way"])}
     )
@@ -161,29 +160,31 @@ def destination_states(
     connection: sa.Connection, ids: Sequence[int]
 ) -> tuple[dict[int, list[DestinationState]], dict[int, int]]:
     """Return the states of alerts at the destinations of their open conversations, by alert, and how many are left out."""
-    numbered = (
-        sa.select(
-            members.c.id,
-            sa.func.row_number().over(partition_by=members.c.alert_id, order_by=members.c.id).label("number"),
-        )
-        .where(members.c.alert_id.in_(ids), members.c.open == 1)
-        .subquery()
-    )
-    query = (
-        sa.select(*STATE_COLUMNS, numbered.c.number)
-        .join(numbered, numbered.c.id == members.c.id)
-        .join(conversations, conversations.c.id == members.c.conversation_id)
-        .where(numbered.c.number <= MAX_DESTINATIONS + 1)
-        .order_by(members.c.id)
-    )
+    if not ids:
+        return {}, {}
+    number = sa.func.row_number().over(partition_by=members.c.alert_id, order_by=members.c.id).label("number")
+    of_alerts = members.c.alert_id.in_(ids), members.c.open == 1
+    numbered = sa.select(members.c.id, members.c.alert_id, number).where(*of_alerts).subquery()
+    rows = connection.execute(sa.select(numbered).where(numbered.c.number <= MAX_DESTINATIONS + 1)).all()
+    shown = [member for member, _, number in rows if number <= MAX_DESTINATIONS]
+    cut = {alert for _, alert, number in rows if number > MAX_DESTINATIONS}
     states: dict[int, list[DestinationState]] = {}
-    cut: set[int] = set()
-    for row in map(dict, connection.execute(query).mappings()):
-        if row.pop("number") <= MAX_DESTINATIONS:
-            states.setdefault(row["alert"], []).append(state_of(row))
-        else:
-            cut.add(row["alert"])
+    for state in states_of_members(connection, shown):
+        states.setdefault(state.alert, []).append(state)
     return states, {alert: _count_open(connection, alert) - MAX_DESTINATIONS for alert in cut}
+
+
+def states_of_members(connection: sa.Connection, ids: Sequence[int]) -> list[DestinationState]:
+    """Return the states of members, in the order of their ids."""
+    found: list[DestinationState] = []
+    for first in range(0, len(ids), _MEMBERS_PER_QUERY):
+        query = (
+            sa.select(*_STATE_COLUMNS)
+            .join(conversations, conversations.c.id == members.c.conversation_id)
+            .where(members.c.id.in_(ids[first : first + _MEMBERS_PER_QUERY]))
+        )
+        found += map(_state_of, connection.execute(query).mappings())
+    return sorted(found, key=lambda each: each.member)
 
 
 def _count_open(connection: sa.Connection, alert: int) -> int:

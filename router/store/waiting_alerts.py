@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from router.decide import Severity
 from router.model import Labels, Millis
 from router.store.alert_order import Stage, stages, stages_from
-from router.store.alert_rows import STATE_COLUMNS, DestinationState, ListedAlert, listed_alerts, state_of
+from router.store.alert_rows import DestinationState, ListedAlert, listed_alerts, states_of_members
 from router.store.schema import WAITS, alerts, conversations, inhibitors, members
 from router.store.totals import MAX_COUNTED, Total, count_rows
 
@@ -264,10 +264,7 @@ def _total(connection: sa.Connection, which: WaitingFilter, several: Sequence[St
 
 
 def _read(connection: sa.Connection, ids: Sequence[int]) -> tuple[WaitingAlert, ...]:
-    rows = connection.execute(
-        sa.select(*STATE_COLUMNS).select_from(_JOINED).where(members.c.id.in_(ids))
-    ).mappings()
-    states = {row["member"]: state_of(row) for row in rows}
+    states = {each.member: each for each in states_of_members(connection, ids)}
     wanted = dict.fromkeys(states[id_].alert for id_ in ids if id_ in states)
     listed = {each.id: each for each in listed_alerts(connection, list(wanted))}
     return tuple(
