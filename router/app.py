@@ -24,7 +24,7 @@ from router.model import SECOND, Millis
 from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
-from router.reload import Reloader
+from router.reload import SIGNAL, Reloader
 from router.shutdown import Shutdown
 from router.store import Store
 from router.threads import Threads
@@ -152,8 +152,8 @@ class Service:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def reload(self) -> None:
-        """Load routes.yaml again. :raises ReloadError: it can't be used, and the last good one stays in force"""
-        await self.reloader.reload()
+        """Load routes.yaml again, as a signal does. :raises ReloadError: it can't be used, and the last good one stays in force"""
+        await self.reloader.reload(SIGNAL)
 
     async def stop(self) -> None:
         """Refuse webhooks, send what is due as long as there is time, and close everything."""
@@ -206,7 +206,8 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, access=Identification(access), files_differ=lambda: files.differ_from(active.config), integrity=lambda: maintenance.integrity,
+        resume=lanes.resume, access=Identification(access), files_on_disk=reloader.files_on_disk,
+        integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
     ))  # fmt: skip
     add_lists(app, home="status.html" if outbox is None else None)
     if outbox is not None:

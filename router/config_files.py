@@ -1,7 +1,8 @@
 """Loads routes.yaml and the files that it names, and notices when files change."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from router.clock import Clock
@@ -9,14 +10,13 @@ from router.config import (
     Config,
     ConfigError,
     FileIdentity,
-    Fragment,
     has_changed,
     identify_file,
     included_files,
     load,
     load_secrets_again,
+    load_text,
 )
-from router.config.document import load_text
 from router.render import Templates
 from router.threads import Threads
 
@@ -32,6 +32,34 @@ class LoadedConfig:
     templates: Templates
     only_secrets: bool = False
     """Only the files of secrets were read for it; the rules and the templates are those of the configuration before."""
+    template_files: Mapping[Path, FileIdentity] = field(default_factory=dict)
+    """Each as it was just before it was read."""
+
+
+class DiskState(StrEnum):
+    """How a file on the disk compares with what is in force."""
+
+    IN_FORCE = "in force"
+    CHANGED = "changed"
+    MISSING = "missing"
+    NEW = "new"
+    """It is included, and was not there when the configuration was loaded."""
+    LEFT_OUT = "left out"
+    """It is an included file with a mistake, and no version of it is in force."""
+    UNREADABLE = "unreadable"
+
+    @property
+    def is_other(self) -> bool:
+        """Whether a reload would read something else than what is in force."""
+        return self not in {DiskState.IN_FORCE, DiskState.LEFT_OUT}
+
+
+@dataclass(frozen=True, slots=True)
+class FileOnDisk:
+    """A file of the configuration, as it is now."""
+
+    path: Path
+    state: DiskState
 
 
 class ConfigFiles:
@@ -82,9 +110,9 @@ class ConfigFiles:
         """Return whether a file of secrets has changed since it was read for a configuration."""
         return await self._threads.run(_any_changed, loaded.config.secret_files)
 
-    async def differ_from(self, config: Config) -> bool:
-        """Return whether the files of the rules say something else now than when a configuration was loaded from them."""
-        return await self._threads.run(_differ, self.path, config)
+    async def on_disk(self, loaded: LoadedConfig) -> tuple[FileOnDisk, ...]:
+        """Return how the files on the disk compare with a configuration that was loaded from them."""
+        return await self._threads.run(_on_disk, self.path, loaded)
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -96,16 +124,18 @@ class ConfigFiles:
             now=self._clock.now(),
             preview=self._preview,
             last_good=last_good,
+            for_pages=True,
         )
         self._check(config, self.path)
-        return LoadedConfig(config, config.open_templates())
+        templates = {path: identify_file(path) for path in config.files if path.suffix == ".j2"}
+        return LoadedConfig(config, config.open_templates(), template_files=templates)
 
     def _load_secrets(self, before: LoadedConfig, last_good: Mapping[str, str]) -> LoadedConfig:
         config = load_secrets_again(
             before.config, self.path, environ=self._environ, now=self._clock.now(), preview=self._preview,
             last_good=last_good,
         )  # fmt: skip
-        return LoadedConfig(config, before.templates, only_secrets=True)
+        return LoadedConfig(config, before.templates, only_secrets=True, template_files=before.template_files)
 
 
 def _signature(files: Iterable[Path]) -> Signature:
@@ -116,23 +146,41 @@ def _any_changed(files: Mapping[Path, FileIdentity]) -> bool:
     return any(has_changed(path, before) for path, before in files.items())
 
 
-def _differ(path: Path, config: Config) -> bool:
-    included = {each.file: each for each in config.fragments if each.file != path}
-    if _text_of(path) != config.text or {*included_files(config.include, path.parent)} != included.keys():
-        return True
-    return any(map(_is_other, included.values()))
+def _on_disk(path: Path, loaded: LoadedConfig) -> tuple[FileOnDisk, ...]:
+    return tuple(FileOnDisk(each, state) for each, state in _states(path, loaded))
 
 
-def _is_other(fragment: Fragment) -> bool:
-    """Return whether an included file is not in force as it is on the disk."""
-    if fragment.read is None and fragment.loaded is None:  # it could not be used when it was loaded
-        return False
-    return fragment.stale or fragment.loaded is None or _text_of(fragment.file) != fragment.read
+def _states(path: Path, loaded: LoadedConfig) -> Iterator[tuple[Path, DiskState]]:
+    config = loaded.config
+    yield path, _compared(path, config.text)
+    known = {path}
+    for fragment in config.fragments:
+        if fragment.file in known:
+            continue
+        known.add(fragment.file)
+        in_force = fragment.loaded
+        state = _compared(fragment.file, in_force.text if in_force is not None else fragment.read)
+        yield fragment.file, DiskState.LEFT_OUT if in_force is None and state is DiskState.IN_FORCE else state
+    yield from (
+        (each, DiskState.NEW) for each in included_files(config.include, path.parent) if each not in known
+    )
+    for each, before in {**loaded.template_files, **config.secret_files}.items():
+        now = identify_file(each)
+        yield each, DiskState.IN_FORCE if now == before != () else _differs(each)
 
 
-def _text_of(path: Path) -> str | None:
-    """Return the text of a file; None: it can't be read."""
+def _differs(path: Path) -> DiskState:
+    return DiskState.CHANGED if identify_file(path) else DiskState.MISSING
+
+
+def _compared(path: Path, text: str | None) -> DiskState:
+    """:param text: of the file in force; None: it could not be read"""
     try:
-        return load_text(path.read_bytes(), str(path))
-    except (OSError, ConfigError):
-        return None
+        now = load_text(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return DiskState.MISSING
+    except OSError:
+        return DiskState.UNREADABLE
+    except ConfigError:  # it is not UTF-8
+        return DiskState.CHANGED
+    return DiskState.IN_FORCE if now == text else DiskState.CHANGED

@@ -28,6 +28,7 @@ class LoadStatus:
         self._metrics = metrics
         self._config: Config | None = None
         self._loaded_at: Millis = 0
+        self._loaded_by = ""
         self._files_error: str | None = None
         """Why the last load of all files failed; None: it succeeded."""
         self._secrets_error: str | None = None
@@ -56,12 +57,13 @@ class LoadStatus:
         """Something failed after the rules in force were adopted, and has not succeeded yet."""
         return self._unfinished_error is not None
 
-    def loaded(self, config: Config, now: Millis, *, only_secrets: bool = False) -> None:
+    def loaded(self, config: Config, now: Millis, *, only_secrets: bool = False, by: str = "") -> None:
         """Record that a configuration is in force, and log what is wrong with its included files.
 
+        :param by: who asked for it
         :param only_secrets: the other files were not read, so an error in them stays
         """
-        self._config, self._loaded_at, self._secrets_error = config, now, None
+        self._config, self._loaded_at, self._loaded_by, self._secrets_error = config, now, by, None
         if not only_secrets:
             self._files_error = None
         self._metrics.config_loaded(config.digest, now)
@@ -115,6 +117,7 @@ class LoadStatus:
         return {
             "file": str(self._path),
             "loaded_at": self._loaded_at,
+            "loaded_by": self._loaded_by,
             "digest": config.digest if config is not None else None,
             "error": self.error,
             "applied": self.phase is None,

@@ -44,6 +44,8 @@ class Maintenance:
         self._policy = policy
         self._balance: Balance | None = None
         """The last result; None: the next check reads the whole ledger."""
+        self.balance: Balance | None = None
+        """The last result; None: there was none yet."""
         self.integrity: Integrity | None = None
         """The result of the last check; None: there was none yet."""
         # Times of the monotonic clock.
@@ -93,7 +95,7 @@ class Maintenance:
         found = await self._store.balance(last)
         if found.off and (last is not None or self._balance is None or found.off != self._balance.off):
             log.error("the ledger does not balance", off=found.off, changes=list(found.changes))
-        self._balance = found
+        self._balance = self.balance = found
         self._check_at = self._clock.elapsed() + MINUTE
         self._metrics.imbalance(found.off)
         await self._check_integrity(is_whole=last is None)

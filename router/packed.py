@@ -122,3 +122,13 @@ def unpack(packed: bytes, learned: LearnedDictionary | None = None) -> bytes:
     if not inflate.eof:
         raise ValueError("can't unpack the text: its end is missing")
     return data
+
+
+def unpack_short(packed: bytes, max_bytes: int) -> bytes | None:
+    """Return a text that was packed without a learned dictionary; None: it has more bytes than that. No more are unpacked."""
+    if packed[:1] != _COMPRESSED:
+        data = unpack(packed)
+        return data if len(data) <= max_bytes else None
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_DICTIONARY)
+    data = inflate.decompress(packed[1:], max_bytes + 1)
+    return data if len(data) <= max_bytes else None

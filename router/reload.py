@@ -1,8 +1,9 @@
 """Puts configurations in force: at the start, when a person asks for a reload, and when a watched file changes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -11,8 +12,8 @@ from router.active_config import ActiveConfig
 from router.channels import destination_as_json, destination_from_json
 from router.channels.base import Channel
 from router.clock import Clock
-from router.config import ConfigError
-from router.config_files import ConfigFiles, LoadedConfig
+from router.config import Config, ConfigError
+from router.config_files import ConfigFiles, FileOnDisk, LoadedConfig
 from router.decide import Policy
 from router.deliver import Lanes, RuntimeConfig
 from router.load_status import LoadStatus, ReloadError
@@ -22,6 +23,9 @@ from router.render import TemplateError
 from router.store import Adoption, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
+
+# Who asks for a load, if it is no user.
+START, SIGNAL, FILE_CHANGED, SECRET_CHANGED = "start", "signal", "file changed", "secret changed"
 
 # How often watched files are compared with how they were.
 _WATCH_EVERY: Millis = 2 * SECOND
@@ -65,12 +69,14 @@ class Reloader:
         self._running = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
         self._finishing: asyncio.Task[object] | None = None
+        self._recorded: tuple[str, str] | None = None
+        """The hash and the error of the last load in the history, if this process wrote it."""
         self._unused: list[Channel] = []
         """Open channels that are no longer in force."""
 
     async def adopt(self) -> Policy:
         """Apply the rules in force to the store when the service starts, and return them. :raises StoreUnavailable:"""
-        await self._adopt(self._active.loaded)
+        await self._adopt(self._active.loaded, START)
         return self._active.policy()
 
     async def start(self, lanes_are_open: Callable[[], None]) -> None:
@@ -83,15 +89,15 @@ class Reloader:
             lanes_are_open()
             await self._judging.finish()
 
-    async def reload(self) -> None:
+    async def reload(self, actor: str) -> None:
         """Load the files again, and put them in force as a whole or not at all.
 
+        :param actor: who asks for it, for the history: a user's name, or one of the constants of this module
         :raises ReloadError: they can't be used, and the last good configuration stays in force; or they are in force,
             but something failed after that, and is tried again
         """
-        async with self._running:
-            with self._failures_shown(only_secrets=False):
-                await self._put_in_force(self._files.load)
+        async with self._running, self._failures_shown(actor, only_secrets=False):
+            await self._put_in_force(self._files.load, actor)
 
     async def reload_changed_secrets(self) -> None:
         """If a file of secrets has changed, or could not be used the last time, load the secrets and put them in force.
@@ -104,18 +110,24 @@ class Reloader:
             before = self._active.loaded
             if not self._status.has_secrets_error and not await self._files.secrets_changed(before):
                 return
-            with (
-                self._failures_shown(only_secrets=True),
-                suppress(StoreUnavailable),
-            ):  # the store logs it once
-                await self._store.ready()  # before channels are made for nothing
-                await self._put_in_force(lambda last_good: self._files.load_secrets(before, last_good))
+            async with self._failures_shown(SECRET_CHANGED, only_secrets=True):
+                with suppress(StoreUnavailable):  # the store logs it once
+                    await self._store.ready()  # before channels are made for nothing
+                    await self._put_in_force(
+                        lambda last_good: self._files.load_secrets(before, last_good), SECRET_CHANGED
+                    )
 
-    async def _put_in_force(self, load: Callable[[dict[str, str]], Awaitable[LoadedConfig]]) -> None:
+    async def files_on_disk(self) -> tuple[FileOnDisk, ...]:
+        """Return how the files on the disk compare with the configuration in force."""
+        return await self._files.on_disk(self._active.loaded)
+
+    async def _put_in_force(
+        self, load: Callable[[dict[str, str]], Awaitable[LoadedConfig]], actor: str
+    ) -> None:
         last_good = await self._store.fragments()
         loaded = await load(last_good)
         before = self._active.runtime()
-        await self._adopt(loaded)
+        await self._adopt(loaded, actor)
         try:
             await self._finish()
         finally:
@@ -152,9 +164,12 @@ class Reloader:
                     with suppress(ReloadError):  # it is logged and shown
                         await self._finish()
 
-    @contextmanager
-    def _failures_shown(self, *, only_secrets: bool) -> Iterator[None]:
-        """Log and show why a configuration can't be put in force. :raises ReloadError: in place of what was raised"""
+    @asynccontextmanager
+    async def _failures_shown(self, actor: str, *, only_secrets: bool) -> AsyncIterator[None]:
+        """Log, show and store why a configuration can't be put in force.
+
+        :raises ReloadError: in place of what was raised
+        """
         try:
             yield
         except ReloadError:
@@ -162,15 +177,31 @@ class Reloader:
         except (ConfigError, TemplateError, StoreUnavailable) as error:
             shown = error.shown if isinstance(error, ConfigError) else str(error)
             self._status.failed(shown, only_secrets=only_secrets)
+            await self._record(actor, error=shown)
             raise ReloadError(shown) from error
         except Exception as error:
             shown = f"internal: {type(error).__name__}; the log says more"
             if not only_secrets or self._status.error != shown:  # the secrets are tried again and again
                 log.exception("reload failed unexpectedly")
             self._status.failed(shown, only_secrets=only_secrets)
+            await self._record(actor, error=shown)
             raise ReloadError(shown) from error
 
-    async def _adopt(self, loaded: LoadedConfig) -> None:
+    async def _record(self, actor: str, config: Config | None = None, error: str = "") -> None:
+        """Store in the history that a configuration came into force, or why none did. The history may miss a load, but no
+        load fails because of it.
+        """
+        sha256 = "" if config is None else config.digest
+        if self._recorded == (sha256, error):  # the secrets are tried again and again
+            return
+        files = [asdict(each) for each in (() if config is None else config.shown)]
+        try:
+            await self._store.loads.record(actor, sha256, files, self._clock.now(), error)
+            self._recorded = (sha256, error)
+        except Exception as failure:  # noqa: BLE001  (what was loaded is in force all the same)
+            log.warning("the history of routes.yaml misses a load", reason=str(failure))
+
+    async def _adopt(self, loaded: LoadedConfig, actor: str) -> None:
         """Put rules in force; :meth:`_open_lanes` and the judging do the rest.
 
         :raises StoreUnavailable: the configuration before stays in force
@@ -189,8 +220,9 @@ class Reloader:
             self._active.restore(before, runtime_before)
             self._close_later(refused)
             raise
-        self._status.loaded(config, now, only_secrets=loaded.only_secrets)
+        self._status.loaded(config, now, only_secrets=loaded.only_secrets, by=actor)
         self._status.set_phase(left)
+        await self._record(actor, config)
 
     async def _open_lanes(self, answers_seconds: float | None) -> None:
         """Open the lanes of the rules in force, as soon as the inhibit rules know all firing alerts.
@@ -237,7 +269,7 @@ class Reloader:
                 # This comes before the load, so that a change during the load is noticed the next time.
                 seen = now
                 with suppress(ReloadError):  # it is logged and shown
-                    await self.reload()
+                    await self.reload(FILE_CHANGED)
 
     def _watched_files(self) -> tuple[Any, ...]:
         config = self._active.config

@@ -12,6 +12,7 @@ from router.config.file_identity import FileIdentity, has_changed, identify_file
 from router.config.fragments import Fragment, included_files
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
+from router.config.shown_files import ShownFile, mask_files
 from router.config.traps import find_traps
 from router.decide import Policy
 from router.model import AccessSettings, Configuration, Millis, Retention, Source
@@ -50,7 +51,9 @@ class Config:
     text: str = field(default="", repr=False)
     """The main file as it was read, its secrets included."""
     include: tuple[str, ...] = ()
-    """The patterns of included files."""
+    """The patterns of the included files."""
+    shown: tuple[ShownFile, ...] = field(default=(), repr=False)
+    """The files in force, the main one first, with secrets masked; empty: it was loaded without ``for_pages``."""
 
     def open_templates(self) -> Templates:
         """:raises TemplateError: the folder or a file in it can't be used"""
@@ -65,13 +68,14 @@ class Config:
 
 def load(
     path: Path, *, environ: Mapping[str, str], now: Millis, preview: bool = False, checking: bool = False,
-    last_good: Mapping[str, str] | None = None,
+    last_good: Mapping[str, str] | None = None, for_pages: bool = False,
 ) -> Config:  # fmt: skip
     """Read a file and the files that it includes. Of a broken included file, the last good version is used; if there is none, the file is left out.
 
     :param preview: nothing will be sent: missing variables, secrets and channel sections get made-up values
     :param checking: nothing will be sent: ``problems`` of the result are the missing credentials, and the traps
     :param last_good: ``Fragment.loaded.kept`` of the last version in force, by the name of the included file
+    :param for_pages: the result has the texts of the files, see :attr:`Config.shown`
     :raises ConfigError: with every mistake in the main file and its position
     """
     name = str(path)
@@ -82,7 +86,7 @@ def load(
         raise ConfigError([Problem(name, 1, 1, f"can't be read: {error.strerror}", todo)]) from None
     return loads(
         load_text(data, name), name=name, folder=path.parent, environ=environ, now=now, preview=preview, checking=checking,
-        last_good=last_good,
+        last_good=last_good, for_pages=for_pages,
     )  # fmt: skip
 
 
@@ -98,13 +102,13 @@ def load_secrets_again(
     """
     return loads(
         before.text, name=str(path), folder=path.parent, environ=environ, now=now, preview=preview, last_good=last_good,
-        before=before,
+        before=before, for_pages=bool(before.shown),
     )  # fmt: skip
 
 
 def loads(  # noqa: PLR0913  (each is an option of its own)
     text: str, *, name: str, folder: Path, environ: Mapping[str, str], now: Millis, preview: bool = False,
-    checking: bool = False, last_good: Mapping[str, str] | None = None, before: Config | None = None,
+    checking: bool = False, last_good: Mapping[str, str] | None = None, before: Config | None = None, for_pages: bool = False,
 ) -> Config:  # fmt: skip
     """Load rules from a text, as :func:`load` does from a file.
 
@@ -167,7 +171,8 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         retention=Retention(**file.retention.model_dump()),
         secret_files=dict(sorted(secret_files.items())),
         text=text,
-        include=file.include,
+        include=tuple(file.include),
+        shown=mask_files([document, *(part.document for part in loaded)]) if for_pages else (),
     )  # fmt: skip
 
 
@@ -182,12 +187,14 @@ __all__ = [
     "FileIdentity",
     "Fragment",
     "Problem",
+    "ShownFile",
     "Trap",
     "has_changed",
     "identify_file",
     "included_files",
     "load",
     "load_secrets_again",
+    "load_text",
     "loads",
     "show_problem",
 ]

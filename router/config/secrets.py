@@ -207,13 +207,14 @@ def secret_spans(
                 if secret:
                     inside = not (scalar and name == "file")
                 else:
-                    inside = scalar if name in _forms().sections else _is_suspicious(name)
+                    inside = scalar if name in _forms().sections else _is_suspicious(name, _forms().keys)
                 yield from secret_spans(value, secret=inside, seen=seen)
         case SequenceNode():
             for each in node.value:
                 yield from secret_spans(each, secret=secret, seen=seen)
         case _:
-            if secret and not VARIABLE.fullmatch(with_variables_shown(str(node.value))):
+            variable = VARIABLE.fullmatch(with_variables_shown(str(node.value)))
+            if secret and (variable is None or variable[2]):  # the default of a variable is a secret
                 yield node.start_mark.index, node.end_mark.index
 
 
@@ -246,7 +247,8 @@ def below_secrets(text: str) -> Iterator[tuple[int, int]]:
         at += len(line)
 
 
-def _is_suspicious(key: str) -> bool:
-    """Return whether a key has a secret, or looks as if it had one."""
+@lru_cache(maxsize=4096)
+def _is_suspicious(key: str, keys: frozenset[str]) -> bool:
+    """Return whether a key has a secret, or looks as if it had one. :param keys: :func:`secret_keys`"""
     looks = _SUSPICIOUS_KEY.search(key) is not None
-    return looks or bool(difflib.get_close_matches(key, secret_keys(), n=1, cutoff=_SIMILAR_KEY))
+    return looks or bool(difflib.get_close_matches(key, keys, n=1, cutoff=_SIMILAR_KEY))

@@ -116,6 +116,19 @@ def silence_of(external_url: str, alerts: Sequence[Labels]) -> tuple[str, str]:
     return f"Silence these {len(alerts)}{' and the like' * (combinations > distinct)}", address
 
 
+def alertmanager_address(external_url: str, group: Labels) -> str:
+    """Return the address of Alertmanager's page of alerts with the labels of a group; empty: there is no such page."""
+    base = web_address(external_url)
+    if not base:
+        return ""
+    matchers = [_matcher(name, [value]) for name, value in sorted(group.items())]
+    address = f"{base.rstrip('/')}/#/alerts"
+    if not matchers or not all(matchers) or len(matchers) > _MAX_MATCHERS:
+        return address
+    filtered = f"{address}?filter={quote('{' + ','.join(matchers) + '}', errors='replace')}"
+    return filtered if len(filtered) <= len(address) + 3 * _MAX_FILTER_CHARS else address
+
+
 def _some(names: Sequence[str]) -> str:
     shown = (
         " and ".join(clip(line(each), _MAX_NAME_CHARS) for each in names) if len(names) <= _MAX_NAMES else ""

@@ -32,6 +32,7 @@ from router.store.health import RETRY_AFTER_FAILED_WRITE, StoreBusy, StoreUnavai
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.ledger import KeptWebhook
+from router.store.load_history import LoadHistory, LoadLine, StoredLoad
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
 from router.store.presence_updates import PresenceUpdates
@@ -60,6 +61,7 @@ class Store:
     - :attr:`timekeeping`: records that the router runs, and handles steps of the clock
     - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
     - :attr:`audit`: writes the log of actions
+    - :attr:`loads`: writes the history of routes.yaml
     - :attr:`undecided`: decides webhooks that are too large for one batch
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -75,6 +77,7 @@ class Store:
         self._claiming = Claiming(database, self._recording)
         self.pages = PageQueries(database)
         self.audit = Audit(database)
+        self.loads = LoadHistory(database, self._packer)
         self.rules = RuleChanges(database, self._recording)
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
@@ -330,6 +333,7 @@ __all__ = [
     "KeptWebhook",
     "Limits",
     "Listening",
+    "LoadLine",
     "Permit",
     "Phase",
     "QuarantinedBody",
@@ -341,6 +345,7 @@ __all__ = [
     "Store",
     "StoreBusy",
     "StoreUnavailable",
+    "StoredLoad",
     "Story",
     "Timekeeping",
     "Total",

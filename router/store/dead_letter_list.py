@@ -12,7 +12,7 @@ from router.store.conversation_topics import topics_of
 from router.store.schema import IS_UNSETTLED, alerts, dead_letters, members
 from router.store.totals import Total, count_rows
 
-Position = tuple[int, int]
+DeadLetterPosition = tuple[int, int]
 """The urgency and the id of the last row of a page."""
 # A list shows the first alerts of each dead letter. A row of a list has this much of the text of its notices.
 _MAX_LISTED_ALERTS = 10
@@ -37,14 +37,14 @@ class DeadLetterPage:
     alerts_total}. ``alerts`` are the first ones: {id, labels, level, status (now), unnotified (the status that was not
     sent)}. ``recipient`` is the only recipient that was not notified; empty: no recipient was."""
     total: Total
-    after: Position | None
+    after: DeadLetterPosition | None
     """The cursor of the next page; None: this is the last one."""
 
 
 def list_dead_letters(
     connection: sa.Connection,
     destinations: tuple[str, ...] = (),
-    after: Position | None = None,
+    after: DeadLetterPosition | None = None,
     limit: int = 50,
 ) -> DeadLetterPage:
     """Return a page of the unsettled dead letters.
@@ -66,10 +66,10 @@ def count_unsettled(connection: sa.Connection, destinations: tuple[str, ...] = (
 
 
 def unsettled_ids(
-    connection: sa.Connection, destinations: tuple[str, ...], after: Position | None, limit: int
-) -> list[Position]:
+    connection: sa.Connection, destinations: tuple[str, ...], after: DeadLetterPosition | None, limit: int
+) -> list[DeadLetterPosition]:
     """Return the urgency and the id of the next unsettled dead letters, in the order of the list."""
-    found: list[Position] = []
+    found: list[DeadLetterPosition] = []
     for part in _parts(destinations):
         found += _of_part(connection, part, after, limit)
     found.sort(key=lambda each: (each[0], -each[1]))
@@ -85,12 +85,12 @@ def _parts(destinations: tuple[str, ...]) -> Iterable[tuple[sa.ColumnElement[boo
 def _of_part(
     connection: sa.Connection,
     part: tuple[sa.ColumnElement[bool], ...],
-    after: Position | None,
+    after: DeadLetterPosition | None,
     limit: int,
-) -> list[Position]:
+) -> list[DeadLetterPosition]:
     """Return the next ones of a part. There are few levels, so each is read by itself, in the order of the index."""
     urgency, id_ = dead_letters.c.urgency, dead_letters.c.id
-    found: list[Position] = []
+    found: list[DeadLetterPosition] = []
     at_least = 0 if after is None else after[0]
     while len(found) < limit:
         level = connection.execute(

@@ -5,17 +5,24 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
+
+from router.decide import Severity
 from router.model import Labels, Millis
-from router.store import firing_sources, ledger, quarantined_bodies, story, totals
+from router.store import firing_sources, ledger, load_history, quarantined_bodies, story, totals
+from router.store.alert_detail import AlertDetail, alert_detail
+from router.store.alert_filters import AlertFilter
+from router.store.alert_list import AlertPage, Position, list_alerts
 from router.store.audit import AuditLine, audit_lines
 from router.store.dead_letter_list import (
     DeadLetterPage,
-    Position,
+    DeadLetterPosition,
     count_unsettled,
     list_dead_letters,
     read_dead_letter,
     unsettled_ids,
 )
+from router.store.decision_list import DecisionFilter, DecisionPage, list_decisions
 from router.store.delivery_hours import read_hours
 from router.store.delivery_list import (
     EVERY_DELIVERY,
@@ -31,14 +38,26 @@ from router.store.destination_history import (
     unsent_ends,
     used_destinations,
 )
+from router.store.firing_groups import GroupPage, GroupPosition, list_groups
 from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy, StoreUnavailable
+from router.store.load_history import LoadLine, StoredLoad
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
 from router.store.snapshot import KnownAlert
 from router.store.stored_trouble import StoredTrouble, StoredTroubleReader
 from router.store.story import Story
 from router.store.totals import Total
+from router.store.waiting_alerts import (
+    InhibitingAlert,
+    WaitingFilter,
+    WaitingPage,
+    WaitingPosition,
+    WaitingSummary,
+    inhibiting_alerts,
+    list_waiting,
+    waiting_summary,
+)
 from router.store.writer import Database
 
 
@@ -128,7 +147,7 @@ class PageQueries:
         return await self._database.read(lambda c: read_hours(c, since, until, destinations))
 
     async def dead_letters(
-        self, destinations: tuple[str, ...] = (), after: Position | None = None, limit: int = 50
+        self, destinations: tuple[str, ...] = (), after: DeadLetterPosition | None = None, limit: int = 50
     ) -> DeadLetterPage:
         """Return a page of unsettled dead letters, see :func:`router.store.dead_letter_list.list_dead_letters`."""
         return await self._database.read(lambda c: list_dead_letters(c, destinations, after, limit))
@@ -144,8 +163,8 @@ class PageQueries:
         return await self._database.read(lambda c: count_unsettled(c, destinations))
 
     async def unsettled_ids(
-        self, destinations: tuple[str, ...], after: Position | None, limit: int
-    ) -> list[Position]:
+        self, destinations: tuple[str, ...], after: DeadLetterPosition | None, limit: int
+    ) -> list[DeadLetterPosition]:
         """Return the next unsettled dead letters, see :func:`router.store.dead_letter_list.unsettled_ids`."""
         return await self._database.read(lambda c: unsettled_ids(c, destinations, after, limit))
 
@@ -219,8 +238,73 @@ class PageQueries:
                 raise StoreUnavailable("the body was deleted while it was read")
             yield piece
 
+    async def loads(self, before: int | None, limit: int) -> tuple[list[LoadLine], Total]:
+        """Return the newest loads of routes.yaml with a smaller id than ``before`` (None: the newest of all), and how many
+        there are.
+        """
+        return await self._database.read(lambda c: load_history.load_lines(c, before, limit))
+
+    async def load(self, number: int) -> tuple[StoredLoad, StoredLoad | None] | None:
+        """Return a load and the good one before it, see :func:`router.store.load_history.find_load`."""
+        return await self._database.read(lambda c: load_history.find_load(c, number))
+
+    async def load_of(self, sha256: str) -> StoredLoad | None:
+        """Return the last load that put these files in force; None: it is not kept."""
+        return await self._database.read(lambda c: load_history.load_of(c, sha256))
+
     async def actions(self, before: int | None, limit: int) -> tuple[list[AuditLine], Total]:
         """Return the newest actions with a smaller id than ``before`` (None: the newest of all), and how many there are."""
         return await self._database.read(
             lambda c: (audit_lines(c, before, limit), totals.total(c, "actions"))
         )
+
+    async def alerts(
+        self, which: AlertFilter, severity: Severity, after: Position | None, limit: int
+    ) -> tuple[AlertPage, dict[int, InhibitingAlert]]:
+        """Return a page of alerts, see :func:`router.store.alert_list.list_alerts`, and the alerts that mute them by member."""
+
+        def read(connection: sa.Connection) -> tuple[AlertPage, dict[int, InhibitingAlert]]:
+            page = list_alerts(connection, which, severity, after, limit)
+            states = [state for each in page.alerts for state in each.destinations]
+            return page, inhibiting_alerts(connection, states)
+
+        return await self._database.read(read)
+
+    async def alert_groups(
+        self, which: AlertFilter, severity: Severity, after: GroupPosition | None, limit: int
+    ) -> tuple[GroupPage, dict[int, InhibitingAlert]]:
+        """Return a page of the groups that fire, see :func:`router.store.firing_groups.list_groups`, and the alerts that
+        mute their alerts by member.
+        """
+
+        def read(connection: sa.Connection) -> tuple[GroupPage, dict[int, InhibitingAlert]]:
+            page = list_groups(connection, which, severity, after, limit)
+            states = [state for group in page.groups for each in group.alerts for state in each.destinations]
+            return page, inhibiting_alerts(connection, states)
+
+        return await self._database.read(read)
+
+    async def alert(self, alert: int) -> AlertDetail | None:
+        """Return one alert with its destinations; None: there is no such alert."""
+        return await self._database.read(lambda c: alert_detail(c, alert))
+
+    async def waiting_alerts(
+        self, which: WaitingFilter, severity: Severity, after: WaitingPosition | None, limit: int
+    ) -> tuple[WaitingPage, dict[int, InhibitingAlert]]:
+        """Return a page of what waits, see :func:`router.store.waiting_alerts.list_waiting`, and the alerts that mute it by
+        member.
+        """
+
+        def read(connection: sa.Connection) -> tuple[WaitingPage, dict[int, InhibitingAlert]]:
+            page = list_waiting(connection, which, severity, after, limit)
+            return page, inhibiting_alerts(connection, [each.state for each in page.rows])
+
+        return await self._database.read(read)
+
+    async def waiting_summary(self) -> WaitingSummary:
+        """Return what waits in numbers, see :func:`router.store.waiting_alerts.waiting_summary`."""
+        return await self._database.read(waiting_summary)
+
+    async def newest_decisions(self, which: DecisionFilter, before: int | None, limit: int) -> DecisionPage:
+        """Return a page of decisions, see :func:`router.store.decision_list.list_decisions`."""
+        return await self._database.read(lambda c: list_decisions(c, which, before, limit))

@@ -23,6 +23,7 @@ from router.store.schema import (
     fates,
     former_fates,
     groups,
+    loads,
     members,
     messages,
     metadata,
@@ -215,6 +216,20 @@ _CONFIGURATIONS = PruneRule(
     # Another configuration has been in force for so long that no decision of this one is kept.
     sa.exists().where(_newer_rules.c.at > configurations.c.at, _newer_rules.c.at < p("before")),
 )
+_next_load = loads.alias("next_load")
+_LOADS = PruneRule(
+    loads,
+    # The files in force are kept, and those by which a kept decision was made.
+    sa.and_(
+        loads.c.at < p("before"),
+        sa.or_(
+            loads.c.error != "",
+            sa.exists().where(
+                _next_load.c.id > loads.c.id, _next_load.c.error == "", _next_load.c.at < p("before")
+            ),
+        ),
+    ),
+)
 _GROUPS = PruneRule(groups, _unreferenced(groups))
 # Deleting a large body takes about as long as deleting this many bytes in separate rows.
 _BYTES_PER_ROW = 32 * 1024
@@ -269,5 +284,5 @@ _DEAD_LETTERS = PruneRule(
 # A row is deleted before the rows that it refers to.
 PRUNE_RULES = (
     _BODIES, _MESSAGES, _DEAD_LETTERS, PRUNE_CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
-    _CONFIGURATIONS,
+    _CONFIGURATIONS, _LOADS,
 )  # fmt: skip

@@ -134,6 +134,8 @@ IS_FIRING = alerts.c.status == sa.literal_column("'firing'")
 partial_index("ix_alerts_firing", alerts, "id", where=IS_FIRING)
 # For lists that begin with the most urgent level.
 partial_index("ix_alerts_firing_level", alerts, "level", "id", where=IS_FIRING)
+# For lists of groups that begin with the most urgent level. The start is in it for the earliest and the latest start.
+partial_index("ix_alerts_firing_group", alerts, "level", "group_id", "id", "starts_at", where=IS_FIRING)
 partial_index("ix_alerts_firing_source", alerts, "source", "id", where=IS_FIRING)
 partial_index("ix_alerts_doubted", alerts, "source", "id", where=alerts.c.doubt_until.is_not(None))
 # Self-alerts.
@@ -509,5 +511,6 @@ loads = sa.Table(
     text("actor"),  # who asked for it: a user, a signal, a changed file, or the start
     text("sha256"),  # of the files; empty: they could not be read
     text("error", ""),  # empty: they came into force
-    blob("files"),  # packed JSON: the text of each file by name, its secrets masked; of a failed load empty
+    blob("files"),  # packed JSON: [{name, text, size}], secrets masked; of a failed load empty
+    sa.Index("ix_loads_sha256", "sha256"),
 )

@@ -8,10 +8,11 @@ from aiohttp import web
 
 from router.clock import Clock
 from router.config import Config
+from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
-from router.store import Integrity, Store
+from router.store import Balance, Integrity, Store
 from router.threads import Threads
 from router.web.access.identification import Identification
 
@@ -22,6 +23,10 @@ TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
 
 _PAGE_THREADS = 2
+
+
+async def _no_files() -> tuple[FileOnDisk, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +59,24 @@ class AppContext:
     """The largest body, in bytes, before and after decompression."""
     rules_status: Callable[[], dict[str, Any]]
     """Describes the files of the rules in force and their errors, for ``/status``."""
-    reload: Callable[[], Awaitable[None]]
-    """Loads the rules again. :raises ReloadError: the files can't be used"""
+    reload: Callable[[str], Awaitable[None]]
+    """Loads the rules again (argument: who asks for it). :raises ReloadError: the files can't be used"""
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that
     attempt; None: there is no such destination.
 
     :raises StoreUnavailable: the store is not writable
     """
-    files_differ: Callable[[], Awaitable[bool]]
-    """Returns whether the files of the rules say something else now than the rules in force."""
     access: Identification = field(default_factory=Identification)
     """Finds out who makes a request."""
     threads: Threads = field(default_factory=lambda: Threads("pages", _PAGE_THREADS))
     """Where handlers do work that takes long, such as rendering."""
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
+    balance: Callable[[], Balance | None] = lambda: None
+    """Returns the result of the last check of the ledger; None: none has run yet."""
+    files_on_disk: Callable[[], Awaitable[tuple[FileOnDisk, ...]]] = _no_files
+    """Compares the files of the rules on the disk with those in force."""
     preview: bool = False
     """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20

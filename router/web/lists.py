@@ -39,8 +39,6 @@ def add_lists(app: web.Application, *, home: str | None) -> None:
         [
             *([] if home is None else [web.get("/", page)]),
             web.static("/static", STATIC),
-            web.get("/api/v1/waiting", _list_handler(PageQueries.waiting, "waiting")),
-            web.get("/api/v1/decisions", _list_handler(PageQueries.decisions, "decisions")),
             web.get("/api/v1/ledger", _ledger),
             web.get("/api/v1/schedule", _schedule),
         ]

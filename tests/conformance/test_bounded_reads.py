@@ -7,11 +7,27 @@ import pytest
 import sqlalchemy as sa
 
 from router.core.rows import FAILED_OUTCOMES
+from router.decide.matchers import parse_matchers
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
-from router.store import ROWS_OF_LISTS, Limits, Permit, Store, delivery_list, destination_history, totals
+from router.store import (
+    ROWS_OF_LISTS,
+    Limits,
+    Permit,
+    Store,
+    alert_list,
+    decision_list,
+    delivery_list,
+    destination_history,
+    firing_groups,
+    totals,
+    waiting_alerts,
+)
+from router.store.alert_filters import AlertFilter
 from router.store.backend import open_backend
+from router.store.decision_list import DecisionFilter
 from router.store.delivery_list import DeliveryFilter
 from router.store.queries import QUERIES
+from router.store.waiting_alerts import WaitingFilter
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
 
@@ -33,6 +49,35 @@ READINGS: dict[str, Reading] = {
     "trouble": lambda store: store.pages.troubles(),
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
     "waiting": lambda store: store.pages.waiting(),
+    "alerts": lambda store: store.pages.alerts(AlertFilter(), POLICY.severity, None, 20),
+    "alerts of a level": lambda store: store.pages.alerts(
+        AlertFilter(levels=("warning",)), POLICY.severity, None, 20
+    ),
+    "alerts that have ended": lambda store: store.pages.alerts(
+        AlertFilter("resolved"), POLICY.severity, None, 20
+    ),
+    "alerts with a label": lambda store: store.pages.alerts(
+        AlertFilter(matchers=parse_matchers('severity="warning"')), POLICY.severity, None, 20
+    ),
+    "alerts by a regular expression": lambda store: store.pages.alerts(
+        AlertFilter(matchers=parse_matchers('severity=~"warn.*"')), POLICY.severity, None, 20
+    ),
+    "alerts of a destination": lambda store: store.pages.alerts(
+        AlertFilter(destination=SLACK.key), POLICY.severity, None, 20
+    ),
+    "groups": lambda store: store.pages.alert_groups(AlertFilter(), POLICY.severity, None, 10),
+    "groups with a label": lambda store: store.pages.alert_groups(
+        AlertFilter(matchers=parse_matchers('severity=~"warn.*"')), POLICY.severity, None, 10
+    ),
+    "what waits": lambda store: store.pages.waiting_alerts(WaitingFilter(), POLICY.severity, None, 20),
+    "what waits at a destination": lambda store: store.pages.waiting_alerts(
+        WaitingFilter(TEAM.key), POLICY.severity, None, 20
+    ),
+    "what waits in numbers": lambda store: store.pages.waiting_summary(),
+    "decisions": lambda store: store.pages.newest_decisions(DecisionFilter(), None, 20),
+    "decisions of a destination": lambda store: store.pages.newest_decisions(
+        DecisionFilter(TEAM.key), None, 20
+    ),
     "ledger": lambda store: store.pages.decisions(),
     **{
         f"deliveries: {name}": lambda store, wanted=wanted: store.pages.deliveries(wanted)  # type: ignore[misc]
@@ -54,6 +99,9 @@ READINGS: dict[str, Reading] = {
     "quarantine": lambda store: store.pages.quarantined(limit=20),
     "quarantine of a source": lambda store: store.pages.quarantined("default", limit=20),
     "quarantine, another page": lambda store: store.pages.quarantined("default", before=2**40, limit=20),
+    "loads of routes.yaml": lambda store: store.pages.loads(2**40, 20),
+    "a load of routes.yaml": lambda store: store.pages.load(2**40),
+    "files that were in force": lambda store: store.pages.load_of("0" * 64),
     "how a quarantined body begins": lambda store: store.pages.body_begin(2**40),
     **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
@@ -91,6 +139,8 @@ async def filled(store: Store, count: int) -> None:
     await post("warning", Status.FIRING)
     await post("critical", Status.FIRING, count)
     await asyncio.gather(*(store.quarantine(b"x", "default", "r", NOW) for _ in range(count)))
+    for number in range(count):
+        await store.loads.record("start", f"{number:064x}", [], NOW)
 
 
 async def analyzed(url: str) -> None:
@@ -109,6 +159,15 @@ def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
     for window in ("SECOND_WINDOW", "LARGE_WINDOW"):
         monkeypatch.setattr(destination_history, window, FEW // 2)
     monkeypatch.setattr(delivery_list, "_MAX_SCANNED", MOST)
+    for module in (totals, alert_list, firing_groups, waiting_alerts, decision_list):
+        monkeypatch.setattr(module, "MAX_COUNTED", MOST)
+    for name in ("MAX_FEW", "_MAX_WINDOW", "_MAX_CHECKED", "_MAX_COUNT_WINDOW", "_MAX_COUNT_CHECKED"):
+        monkeypatch.setattr(alert_list, name, 60)
+    for name in ("_MAX_SKIPPED", "_MAX_WINDOW", "_MAX_CHECKED", "_MAX_COUNT_WINDOW", "_MAX_COUNT_CHECKED"):
+        monkeypatch.setattr(firing_groups, name, 60)
+    monkeypatch.setattr(waiting_alerts, "MAX_FEW", 60)
+    monkeypatch.setattr(waiting_alerts, "_MAX_WINDOW", 60)
+    monkeypatch.setattr(decision_list, "_MAX_WINDOW", 60)
 
 
 @pytest.fixture

@@ -216,8 +216,8 @@ async def test_the_ledger_says_why_a_doubt_is_not_sent(world: World) -> None:
     await world.start()
     await ended(world)
     await say(world, "firing", peer="http://am-2")
-    rows = await world.get("/api/v1/decisions")
-    assert any("contradicts a recent end" in row["reason"] for row in rows)
+    page = await world.get("/api/v1/decisions")
+    assert any("contradicts a recent end" in row["reason"] for row in page["items"])
 
 
 async def test_in_a_preview_doubts_are_settled_too(world: World) -> None:

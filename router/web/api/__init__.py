@@ -7,12 +7,18 @@ from aiohttp import web
 from router.metrics import package_version
 from router.web.api import (
     action_log,
+    alert_story,
+    configuration,
     dead_letter_endpoints,
+    decisions,
     deliveries,
     destinations,
     explanations,
+    firing_group_list,
+    firing_list,
     overview,
     quarantine,
+    waiting_list,
 )
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
@@ -20,11 +26,17 @@ from router.web.api.problems import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *overview.ENDPOINTS,
+    *alert_story.ENDPOINTS,
+    *configuration.ENDPOINTS,
     *dead_letter_endpoints.ENDPOINTS,
+    *decisions.ENDPOINTS,
     *deliveries.ENDPOINTS,
     *destinations.ENDPOINTS,
     *explanations.ENDPOINTS,
+    *firing_group_list.ENDPOINTS,
+    *firing_list.ENDPOINTS,
     *quarantine.ENDPOINTS,
+    *waiting_list.ENDPOINTS,
     *action_log.ENDPOINTS,
 )
 """All operations, in the order of the documentation."""

@@ -184,7 +184,7 @@ async def rules_in_force(context: AppContext) -> RulesInForce:
     status = context.rules_status()
     return RulesInForce(
         file=status.get("file", ""), sha256=status.get("digest"), loaded_at=status.get("loaded_at"),
-        error=status.get("error"), applied=status["applied"], differs=await context.files_differ(),
+        error=status.get("error"), applied=status["applied"], differs=any(each.state.is_other for each in await context.files_on_disk()),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from aiohttp import web
 from router.web.app_context import APP_CONTEXT
 from router.web.pages import (
     action_page,
+    configuration_page,
     dead_letters_page,
     deliveries_page,
     destinations_page,
@@ -14,6 +15,7 @@ from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
 ROUTES = (
+    *configuration_page.ROUTES,
     *dead_letters_page.ROUTES,
     *deliveries_page.ROUTES,
     *destinations_page.ROUTES,

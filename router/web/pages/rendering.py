@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 import aiohttp_jinja2
@@ -25,6 +25,8 @@ from router.web.app_context import APP_CONTEXT
 from router.web.pages.navigation import navigation
 
 FOLDER = Path(__file__).parent
+LINES_PER_PAGE = 5_000
+"""How many lines of a file of the configuration one page has."""
 _HEADERS = {
     # Only scripts of the router itself run, and no style is inline. A message with its own HTML is shown in a frame that
     # may run nothing.
@@ -51,7 +53,11 @@ def set_up_templates(app: web.Application) -> None:
         "number": _number,
         "clipped": _clipped,
     }
-    environment.globals |= {"address": address, "destination_address": destination_address}
+    environment.globals |= {
+        "address": address,
+        "destination_address": destination_address,
+        "line_address": line_address,
+    }
 
 
 async def render(
@@ -85,6 +91,26 @@ def address(path: str, **parameters: Any) -> str:
     """Return an address of a page. Parameters that are None or empty are left out; a list gives a parameter several times."""
     given = [(name, value) for name, value in parameters.items() if value not in (None, "", (), [])]
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def line_address(sha256: str, file: str, line: int) -> str:
+    """Return the address of a line of a file that was in force.
+
+    :param sha256: the hash of the files, as decisions have it
+    :param file: the name of the file, as positions of rules have it
+    """
+    return f"{lines_address(sha256, file, line - 1 - (line - 1) % LINES_PER_PAGE)}#{line_id(file, line)}"
+
+
+def lines_address(sha256: str, file: str, after: int) -> str:
+    """Return the address of the page with a part of a file that was in force. :param after: the lines before it"""
+    part = {"file": file, "after": after} if after else {}
+    return address(f"/configuration/{sha256}", **part)
+
+
+def line_id(file: str, line: int) -> str:
+    """Return the id that a line of a file has on its page: ``routes.yaml-57``."""
+    return f"{quote(file, safe='/._-')}-{line}"
 
 
 def _shown(value: Any) -> Any:

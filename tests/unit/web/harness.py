@@ -68,11 +68,8 @@ class WebHarness:
             POLICY, self.sources, {}, "Europe/Berlin", None, "0" * 64, Retention(), access=self.access
         )
 
-    async def reload(self) -> None:
+    async def reload(self, actor: str) -> None:
         self.reloads += 1
-
-    async def files_differ(self) -> bool:
-        return False
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
@@ -96,7 +93,7 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
-            reload=self.reload, resume=self.resume, files_differ=self.files_differ, access=Identification(self.options, self.checks),
+            reload=self.reload, resume=self.resume, access=Identification(self.options, self.checks),
         )  # fmt: skip
 
     async def accepted(self) -> int:

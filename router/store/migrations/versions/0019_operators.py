@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("files", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_loads")),
     )
+    op.create_index("ix_loads_sha256", "loads", ["sha256"])
     op.add_column("webhooks", sa.Column("settled_at", sa.BigInteger(), nullable=True))
     for name, columns in _UNSETTLED_INDEXES.items():
         op.create_index(

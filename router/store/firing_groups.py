@@ -1,0 +1,357 @@
+"""Lists the alert groups that fire: the most urgent first, a page at a time.
+
+A group stands where its most urgent alert stands; among groups of one level, the one that was first seen last comes first.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from router.decide import Severity
+from router.model import Millis
+from router.store.alert_filters import AlertFilter, LabelCheck
+from router.store.alert_list import sorted_few
+from router.store.alert_order import Stage, stages, stages_from
+from router.store.alert_rows import AlertGroup, ListedAlert, listed_alerts, read_groups
+from router.store.schema import IS_FIRING, alerts
+from router.store.schema import groups as group_rows
+from router.store.totals import MAX_COUNTED, Total
+
+GroupPosition = tuple[str, int, int]
+"""The stage, the group, and the alert of the group that a page looked at last; alert 0: the whole group."""
+ALERTS_PER_GROUP = 10
+"""How many alerts of a group a page has at most, the most urgent first."""
+_MAX_SKIPPED = 1_000
+"""How many groups a page passes over at most, because they stand further up."""
+_MAX_WINDOW = 5_000
+_MAX_CHECKED = 2_000
+_MAX_EARLIER_CHECKED = 100
+_MAX_COUNT_WINDOW = 50_000
+_MAX_COUNT_CHECKED = 4_000
+_IDS_PER_QUERY = 250
+_FIRST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class FiringGroup:
+    """A group with alerts that fire."""
+
+    group: AlertGroup
+    levels: tuple[tuple[str, int], ...]
+    """How many of its alerts fire at each level, the most urgent level first."""
+    since: Millis | None
+    """The earliest start of an alert that fires (epoch ms); None: no start is known."""
+    newest: Millis | None
+    """The latest start."""
+    alerts: tuple[ListedAlert, ...]
+    """Its most urgent alerts, at most :data:`ALERTS_PER_GROUP`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """A page of the list of groups."""
+
+    groups: tuple[FiringGroup, ...]
+    next: GroupPosition | None
+    is_partial: bool
+    """See :attr:`router.store.alert_list.AlertPage.is_partial`."""
+    total: Total
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    groups: list[int]
+    next: GroupPosition | None
+    is_partial: bool = False
+
+
+def list_groups(
+    connection: sa.Connection, which: AlertFilter, severity: Severity, after: GroupPosition | None, limit: int
+) -> GroupPage:
+    """Return a page of the groups that have an alert which fires and fits.
+
+    :param severity: the levels of the rules in force
+    :param after: the position of this page, as the previous page returned it; None: the first page
+    """
+    several = stages(connection, severity, "firing")
+    chosen = [each for each in several if not which.levels or each.level in which.levels]
+    few = sorted_few(connection, which, severity)
+    if few is not None:
+        walk, total = _page_of_few(connection, few, severity, after, limit)
+    elif which == AlertFilter(levels=which.levels):
+        walk = _skip(connection, chosen, severity, after, limit)
+        total = _count(connection, which, chosen)
+    else:
+        walk = _GroupWalk(connection, which, chosen, limit).walk(severity, after)
+        total = _count(connection, which, chosen)
+    return GroupPage(_read(connection, several, walk.groups), walk.next, walk.is_partial, total)
+
+
+def _page_of_few(
+    connection: sa.Connection,
+    few: Sequence[tuple[Stage, int]],
+    severity: Severity,
+    after: GroupPosition | None,
+    limit: int,
+) -> tuple[_Walk, Total]:
+    ids = [id_ for _, id_ in few]
+    group_of: dict[int, int] = {}
+    for first in range(0, len(ids), _IDS_PER_QUERY):
+        some = alerts.c.id.in_(ids[first : first + _IDS_PER_QUERY])
+        group_of |= dict(
+            map(tuple, connection.execute(sa.select(alerts.c.id, alerts.c.group_id).where(some)))
+        )
+    stage_of: dict[int, Stage] = {}
+    for stage, id_ in few:
+        if id_ in group_of:
+            stage_of.setdefault(group_of[id_], stage)
+    order = list(dict.fromkeys(stage for stage, _ in few))
+    found = sorted(stage_of, key=lambda group: (order.index(stage_of[group]), -group))
+    total = Total(len(found))
+    if after is not None:
+        rest = stages_from(order, after[0], severity)
+        found = [
+            each
+            for each in found
+            if stage_of[each] in rest and (stage_of[each].name != after[0] or each < after[1])
+        ]
+    page = found[:limit]
+    more = (stage_of[page[-1]].name, page[-1], 0) if len(found) > limit else None
+    return _Walk(page, more), total
+
+
+def _skip(
+    connection: sa.Connection,
+    several: Sequence[Stage],
+    severity: Severity,
+    after: GroupPosition | None,
+    limit: int,
+) -> _Walk:
+    """Walk from group to group. Each step reads one entry of the index, however many alerts a group has."""
+    rest = several if after is None else stages_from(several, after[0], severity)
+    found: list[tuple[Stage, int]] = []
+    skipped = 0
+    for stage in rest:
+        below = after[1] if after is not None and stage.name == after[0] else _FIRST
+        earlier = _earlier(several, stage)
+        while True:
+            count = limit + 1 - len(found)
+            ids = _next_groups(connection, stage, below, count)
+            further_up = _firing_at(connection, ids, earlier)
+            for id_ in ids:
+                below = id_
+                if id_ in further_up:
+                    skipped += 1
+                    continue
+                found.append((stage, id_))
+                if len(found) > limit:
+                    last, group = found[-2]
+                    return _Walk([each for _, each in found[:limit]], (last.name, group, 0))
+            if len(ids) < count:
+                break
+            if skipped >= _MAX_SKIPPED:
+                return _Walk([each for _, each in found], (stage.name, below, 0), is_partial=True)
+    return _Walk([each for _, each in found], None)
+
+
+def _next_groups(connection: sa.Connection, stage: Stage, below: int, count: int) -> list[int]:
+    """Return the next groups with alerts that fire at a level, in descending order."""
+    at_level = IS_FIRING, alerts.c.level == stage.level
+    first = sa.select(sa.func.max(alerts.c.group_id).label("id")).where(*at_level, alerts.c.group_id < below)
+    found = first.cte("found", recursive=True)
+    after = (
+        sa.select(sa.func.max(alerts.c.group_id))
+        .where(*at_level, alerts.c.group_id < found.c.id)
+        .scalar_subquery()
+    )
+    found = found.union_all(sa.select(after).where(found.c.id.is_not(None)))
+    return list(
+        connection.execute(sa.select(found.c.id).where(found.c.id.is_not(None)).limit(count)).scalars()
+    )
+
+
+def _earlier(several: Sequence[Stage], stage: Stage) -> list[str]:
+    return [each.level for each in several[: several.index(stage)] if each.level is not None]
+
+
+def _firing_at(connection: sa.Connection, ids: Sequence[int], levels: Sequence[str]) -> set[int]:
+    """Return which of these groups have an alert that fires at one of these levels."""
+    if not ids or not levels:
+        return set()
+    fires = sa.exists().where(IS_FIRING, alerts.c.level.in_(levels), alerts.c.group_id == group_rows.c.id)
+    return set(
+        connection.execute(sa.select(group_rows.c.id).where(group_rows.c.id.in_(ids), fires)).scalars()
+    )
+
+
+class _GroupWalk:
+    """Walks from alert to alert, and passes over the rest of a group as soon as one of its alerts fits."""
+
+    def __init__(
+        self, connection: sa.Connection, which: AlertFilter, several: Sequence[Stage], limit: int
+    ) -> None:
+        self._connection, self._which, self._several, self._limit = connection, which, several, limit
+        self._check = LabelCheck(connection, which, _MAX_CHECKED)
+        self._window = _MAX_WINDOW
+        self._found: list[tuple[Stage, int]] = []
+
+    def walk(self, severity: Severity, after: GroupPosition | None) -> _Walk:
+        rest = self._several if after is None else stages_from(self._several, after[0], severity)
+        for stage in rest:
+            last = (after[1], after[2]) if after is not None and stage.name == after[0] else (_FIRST, 0)
+            stopped_at = self._walk_stage(stage, last)
+            groups = [each for _, each in self._found[: self._limit]]
+            if len(self._found) > self._limit:
+                of_last, group = self._found[self._limit - 1]
+                return _Walk(groups, (of_last.name, group, 0))
+            if stopped_at is not None:
+                return _Walk(groups, (stage.name, *stopped_at), is_partial=True)
+        return _Walk([each for _, each in self._found], None)
+
+    def _walk_stage(self, stage: Stage, last: tuple[int, int]) -> tuple[int, int] | None:
+        """Return where the walk stopped at the bound of its work; None: at the end of the stage, or the page is full."""
+        earlier = _earlier(self._several, stage)
+        while True:
+            window = _window(stage, last, self._window)
+            seen = window.subquery()
+            fitting = sa.select(seen).where(*self._which.conditions(seen.c.id))
+            order = seen.c.group_id.desc(), seen.c.id.desc()
+            rows = self._connection.execute(fitting.order_by(*order).limit(_IDS_PER_QUERY)).all()
+            group_of: dict[int, int] = dict(map(tuple, rows))
+            for id_, fits in self._check.fitting(list(group_of)):
+                if last == (group_of[id_], 0):
+                    continue  # the group is on the page already
+                last = (group_of[id_], id_)
+                if fits:
+                    last = (group_of[id_], 0)
+                    if not self._stands_further_up(group_of[id_], earlier):
+                        self._found.append((stage, group_of[id_]))
+                        if len(self._found) > self._limit:
+                            return None
+            if self._check.left <= 0:
+                return last
+            if len(rows) < _IDS_PER_QUERY:
+                break
+        ids = self._connection.execute(window.with_only_columns(alerts.c.group_id, alerts.c.id)).all()
+        if len(ids) >= self._window:
+            group, id_ = ids[-1]
+            return min(last, (group, id_))
+        self._window -= len(ids)
+        return None
+
+    def _stands_further_up(self, group: int, levels: Sequence[str]) -> bool:
+        if not levels:
+            return False
+        of_group = IS_FIRING, alerts.c.level.in_(levels), alerts.c.group_id == group
+        query = sa.select(alerts.c.id).where(*of_group, *self._which.conditions(alerts.c.id))
+        ids = list(self._connection.execute(query.limit(_MAX_EARLIER_CHECKED)).scalars())
+        check = LabelCheck(self._connection, self._which, _MAX_EARLIER_CHECKED)
+        return any(fits for _, fits in check.fitting(ids))
+
+
+def _window(stage: Stage, last: tuple[int, int], limit: int) -> sa.Select[int, int]:
+    position = sa.tuple_(alerts.c.group_id, alerts.c.id) < sa.tuple_(*map(sa.literal, last))
+    return (
+        sa.select(alerts.c.id, alerts.c.group_id)
+        .where(IS_FIRING, alerts.c.level == stage.level, position)
+        .order_by(alerts.c.group_id.desc(), alerts.c.id.desc())
+        .limit(limit)
+    )
+
+
+def _count(connection: sa.Connection, which: AlertFilter, several: Sequence[Stage]) -> Total:
+    """Return how many groups a list has: exact, unless too many alerts would have to be read for that."""
+    most = _MAX_COUNT_CHECKED if which.is_about_labels else _MAX_COUNT_WINDOW
+    levels = [each.level for each in several]
+    seen = (
+        sa.select(alerts.c.id, alerts.c.group_id)
+        .where(IS_FIRING, alerts.c.level.in_(levels))
+        .order_by(alerts.c.level, alerts.c.group_id, alerts.c.id)
+        .limit(most)
+        .subquery()
+    )
+    fitting = sa.select(seen).where(*which.conditions(seen.c.id))
+    read = connection.execute(sa.select(sa.func.count()).select_from(seen)).scalar_one()
+    if not which.is_about_labels:
+        distinct = sa.select(sa.func.count(fitting.subquery().c.group_id.distinct()))
+        count = int(connection.execute(distinct).scalar_one())
+        return Total(min(count, MAX_COUNTED), read < most and count <= MAX_COUNTED)
+    group_of: dict[int, int] = dict(map(tuple, connection.execute(fitting)))
+    check, found, ids = LabelCheck(connection, which, most), set(), list(group_of)
+    for first in range(0, len(ids), _IDS_PER_QUERY):
+        found |= {group_of[id_] for id_, fits in check.fitting(ids[first : first + _IDS_PER_QUERY]) if fits}
+    return Total(len(found), read < most and check.left > 0)
+
+
+def _read(connection: sa.Connection, several: Sequence[Stage], ids: Sequence[int]) -> tuple[FiringGroup, ...]:
+    levels = [each.level for each in several if each.level is not None]
+    counts = _levels_of(connection, levels, ids)
+    rows = read_groups(connection, set(ids))
+    samples = _samples(connection, levels, counts)
+    return tuple(
+        FiringGroup(
+            rows[id_],
+            tuple((level, counts[id_][level][0]) for level in levels if level in counts[id_]),
+            min(starts, default=None), max(ends, default=None), samples.get(id_, ()),
+        )
+        for id_ in ids
+        if id_ in rows and id_ in counts
+        for starts in [[start for _, start, _ in counts[id_].values() if start is not None]]
+        for ends in [[end for _, _, end in counts[id_].values() if end is not None]]
+    )  # fmt: skip
+
+
+Counts = Mapping[int, Mapping[str, tuple[int, Millis | None, Millis | None]]]
+"""By group and level: how many alerts fire, the earliest and the latest start."""
+
+
+def _levels_of(connection: sa.Connection, levels: Sequence[str], ids: Sequence[int]) -> Counts:
+    at = IS_FIRING, alerts.c.level.in_(levels), alerts.c.group_id.in_(ids)
+    rows = sa.select(alerts.c.group_id, alerts.c.level, alerts.c.starts_at).where(*at).subquery()
+    start = rows.c.starts_at
+    query = sa.select(
+        rows.c.group_id, rows.c.level, sa.func.count(), sa.func.min(start), sa.func.max(start)
+    ).group_by(rows.c.group_id, rows.c.level)
+    found: dict[int, dict[str, tuple[int, Millis | None, Millis | None]]] = {}
+    for group, level, count, first, last in connection.execute(query):
+        found.setdefault(group, {})[level] = (count, first, last)
+    return found
+
+
+def _samples(
+    connection: sa.Connection, levels: Sequence[str], counts: Counts
+) -> dict[int, tuple[ListedAlert, ...]]:
+    """Return the most urgent alerts of each group, and of one level those that were first seen last."""
+    wanted: list[tuple[int, str, int]] = []
+    for group, by_level in counts.items():
+        space = ALERTS_PER_GROUP
+        for level in levels:
+            if level in by_level and space > 0:
+                wanted.append((group, level, space))
+                space -= by_level[level][0]
+    ids = list(_newest(connection, wanted))
+    found: dict[int, list[ListedAlert]] = {}
+    for alert in listed_alerts(connection, ids):
+        found.setdefault(alert.group.id, []).append(alert)
+    return {group: tuple(several) for group, several in found.items()}
+
+
+def _newest(connection: sa.Connection, wanted: Sequence[tuple[int, str, int]]) -> Iterable[int]:
+    """Yield the newest alerts. :param wanted: each time a group, a level, and how many"""
+    for first in range(0, len(wanted), _PARTS_PER_QUERY):
+        some = wanted[first : first + _PARTS_PER_QUERY]
+        parts = [_NEWEST.format(number=number) for number in range(len(some))]
+        values = {
+            f"{name}{number}": value
+            for number, each in enumerate(some)
+            for name, value in zip(("group", "level", "count"), each, strict=True)
+        }
+        yield from connection.execute(sa.text(" UNION ALL ".join(parts)), values).scalars()
+
+
+_PARTS_PER_QUERY = 100
+_NEWEST = (
+    "SELECT id FROM (SELECT id FROM alerts WHERE status = 'firing' AND level = :level{number} AND group_id = :group{number}"
+    " ORDER BY id DESC LIMIT :count{number}) AS newest{number}"
+)
