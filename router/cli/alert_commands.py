@@ -126,11 +126,11 @@ def _waiting(time: ServiceTime, parameters: dict[str, Any]) -> Listing:
         note = row["note"]
         return (
             row["id"], row["level"], row["title"], time.since(row["starts_at"]), note["destination"], note["state"],
-            f"{note['words']} {note['next']}",
+            f"{note['words']} {note['next']}".strip(),
         )  # fmt: skip
 
     return Listing(
-        "/api/v1/waiting", parameters, columns, cells, "waits", "wait",
+        "/api/v1/waiting", parameters, columns, cells, "waiting notification", "waiting notifications",
         "Every firing alert was sent to its destinations.",
     )  # fmt: skip
 
@@ -246,7 +246,7 @@ def _alert_lines(found: dict[str, Any], time: ServiceTime, screen: Screen) -> It
         yield ""
         state = screen.paint(note["state"], style_of(note["state"]))
         yield f"{screen.paint(printable(note['destination']), 'bold')}  {state}"
-        for line in wrapped(printable(f"{note['words']} {note['next']}"), columns - 2):
+        for line in wrapped(printable(f"{note['words']} {note['next']}".strip()), columns - 2):
             yield f"  {line}"
     if left_out := found["destinations_left_out"]:
         yield f"and {left_out:,} more destinations"

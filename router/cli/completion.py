@@ -4,6 +4,7 @@ A service that does not answer within half a second, or refuses, completes nothi
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +29,8 @@ def _completing(ask: Ask) -> Callable[[click.Context, click.Parameter, str], lis
         context: click.Context, _parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         try:
-            found = ask(service_of(context).api(_TIMEOUT_SECONDS), incomplete)
+            with closing(service_of(context).api(_TIMEOUT_SECONDS)) as api:
+                found = ask(api, incomplete)
         except (Failure, KeyError, TypeError):  # another program may answer there
             return []
         return [

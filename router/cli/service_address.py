@@ -25,14 +25,17 @@ class ServiceAddress:
     password: str | None = field(default=None, repr=False)
 
     def api(self, timeout: float | None = None) -> "ServiceApi":
-        """Return a client. It asks for the password if it is missing.
+        """Return a client, which is closed at the end of the command. It asks for the password if it is missing.
 
         :param timeout: seconds without an answer; None: half a minute
         """
         from router.cli.service_api import ServiceApi
 
         more = {} if timeout is None else {"timeout": timeout}
-        return ServiceApi(self.url, self._authorization(), **more)
+        api = ServiceApi(self.url, self._authorization(), **more)
+        if (context := click.get_current_context(silent=True)) is not None:
+            context.call_on_close(api.close)
+        return api
 
     def _authorization(self) -> str | None:
         if self.token:

@@ -62,6 +62,10 @@ class ServiceApi:
         kind = http.client.HTTPConnection if parts.scheme == "http" else http.client.HTTPSConnection
         return kind(host, port, timeout=self._timeout), parts.path
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def get(self, path: str, **parameters: Any) -> Any:
         """Return the answer to a GET. See :data:`Parameters`"""
         return self._request("GET", _address(path, parameters), None)
