@@ -7,11 +7,16 @@ from router.model import Labels, Millis
 from router.store import firing_sources, ledger, story, totals
 from router.store.audit import AuditLine, audit_lines
 from router.store.firing_sources import SourceKey
+from router.store.rule_counts import RuleCounts, count_by_rule
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
+from router.store.shared_reading import SharedReading
 from router.store.snapshot import KnownAlert
 from router.store.story import Story
 from router.store.totals import Total
 from router.store.writer import Database
+
+# Counting more members than this takes more than a few milliseconds.
+_MANY_MEMBERS = 2_000
 
 
 class PageQueries:
@@ -22,6 +27,11 @@ class PageQueries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._rule_counts = SharedReading(
+            lambda: database.read(count_by_rule),
+            lambda: database.commits,
+            lambda found: found.size > _MANY_MEMBERS,
+        )
 
     async def status(self) -> dict[str, Any]:
         """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
@@ -68,9 +78,15 @@ class PageQueries:
         """
         return await self._database.read(lambda c: find_alerts(c, search, before, limit))
 
+    async def rule_counts(self) -> RuleCounts:
+        """Return what the rules decided about all alerts that fire now, see :mod:`router.store.rule_counts`. If there are
+        many, the result can be some seconds old.
+        """
+        return await self._rule_counts.get()
+
     async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
-        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.firing_sources`."""
-        return await self._database.read(lambda c: firing_sources.firing_sources(c, keys)) if keys else {}
+        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.find_sources`."""
+        return await self._database.read(lambda c: firing_sources.find_sources(c, keys)) if keys else {}
 
     async def known_alerts(self, search: Search, limit: int) -> tuple[tuple[KnownAlert, ...], bool]:
         """Return the newest alerts that a search finds, see :func:`router.store.firing_sources.known_alerts`."""

@@ -1,7 +1,7 @@
 """The objects and functions that :mod:`router.app` gives to the HTTP handlers."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from router.config import Config
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
+from router.rules.check import Checked
 from router.store import Integrity, Store
 from router.threads import Threads
 
@@ -19,8 +20,6 @@ from router.threads import Threads
 KEEPALIVE_SECONDS = 330.0
 TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
-
-_PAGE_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,9 @@ class AppContext:
     """
     files_differ: Callable[[], Awaitable[bool]]
     """Returns whether the files of the rules say something else now than the rules in force."""
-    threads: Threads = field(default_factory=lambda: Threads("pages", _PAGE_THREADS))
+    check_files: Callable[[], Awaitable[Checked]]
+    """Returns the mistakes and the traps of the files of the rules as they are now."""
+    threads: Threads
     """Where handlers do work that takes long, such as rendering."""
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""

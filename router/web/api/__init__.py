@@ -5,12 +5,15 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log, explanations
+from router.web.api import action_log, explanations, file_findings, route_tree, schedules
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    *route_tree.ENDPOINTS,
     *explanations.ENDPOINTS,
+    *schedules.ENDPOINTS,
+    *file_findings.ENDPOINTS,
     *action_log.ENDPOINTS,
 )
 """All operations, in the order of the documentation."""

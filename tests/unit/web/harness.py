@@ -12,7 +12,9 @@ from router.config import Config
 from router.decide import Policy, Route, Severity
 from router.metrics import Metrics
 from router.model import Destination, Retention, Source
+from router.rules.check import Checked
 from router.store import Store
+from router.threads import Threads
 from router.undecided import Undecided
 from router.web import AppContext
 from tests.waiting import until
@@ -36,6 +38,7 @@ class WebHarness:
     read_seconds: float = 30.0
     keep_seconds: float = 8.0
     metrics: Metrics = field(default_factory=Metrics)
+    threads: Threads = field(default_factory=lambda: Threads("pages", 1))
     woken: set[str] = field(default_factory=set)
     reloads: int = 0
     resumed: list[str] = field(default_factory=list)
@@ -62,6 +65,9 @@ class WebHarness:
     async def reload(self) -> None:
         self.reloads += 1
 
+    async def check_files(self) -> Checked:
+        return Checked((), {})
+
     async def files_differ(self) -> bool:
         return False
 
@@ -87,7 +93,8 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},
-            reload=self.reload, resume=self.resume, files_differ=self.files_differ,
+            reload=self.reload, resume=self.resume, files_differ=self.files_differ, check_files=self.check_files,
+            threads=self.threads,
         )  # fmt: skip
 
     async def accepted(self) -> int:
