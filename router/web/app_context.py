@@ -1,7 +1,7 @@
 """The objects and functions that :mod:`router.app` gives to the HTTP handlers."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from router.model import Source, Webhook
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.threads import Threads
+from router.web.access.identification import Identification
 
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
