@@ -192,7 +192,7 @@ class Connection(web.RequestHandler):
     ``_waiter`` is set while the handler waits for the next request, and ``_request_count`` grows with each complete header.
     """
 
-    __slots__ = ("_header_timer", "_server", "_socket", "_unread_timer", "address")
+    __slots__ = ("_early", "_header_timer", "_server", "_socket", "_unread_timer", "address")
 
     def __init__(self, server: BoundedServer, loop: asyncio.AbstractEventLoop) -> None:
         # aiohttp writes no access log if it has none.
@@ -204,6 +204,8 @@ class Connection(web.RequestHandler):
         self._server = server
         self._socket: asyncio.BaseTransport | None = None
         """The TCP connection, below TLS."""
+        self._early: bytearray | None = None
+        """What arrives before the handshake begins; None: it has begun, or the connection is not encrypted."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
 
@@ -223,8 +225,9 @@ class Connection(web.RequestHandler):
         if self._server.tls is None:
             super().connection_made(transport)
         else:
+            self._early = bytearray()
             tcp = cast(asyncio.Transport, transport)
-            tcp.pause_reading()  # the first bytes are for TLS
+            tcp.pause_reading()  # has no effect on uvloop, which begins to read after this call
             self._server.secure(self, tcp)
 
     async def shake_hands(self, transport: asyncio.Transport) -> None:
@@ -232,6 +235,8 @@ class Connection(web.RequestHandler):
         connection is counted and bounded meanwhile, and each handshake uses the newest certificate.
         """
         assert self._server.tls is not None  # noqa: S101  (narrows the type)
+        # It runs when start_tls has put the protocol of TLS in place, and before more bytes are read.
+        self._loop.call_soon(self._replay, transport)
         try:
             encrypted = await self._loop.start_tls(
                 transport, self, self._server.tls(), server_side=True,
@@ -249,6 +254,20 @@ class Connection(web.RequestHandler):
             else:
                 super().connection_made(encrypted)
 
+    def _replay(self, transport: asyncio.Transport) -> None:
+        """Pass to TLS what arrived before the handshake began."""
+        early, self._early = self._early or b"", None
+        given = transport.get_protocol()
+        if given is self:  # start_tls failed immediately
+            return
+        protocol = cast(asyncio.BufferedProtocol, given)
+        while early:
+            buffer = memoryview(protocol.get_buffer(len(early)))
+            size = min(len(buffer), len(early))
+            buffer[:size] = early[:size]
+            protocol.buffer_updated(size)
+            early = early[size:]
+
     def _handshake_failed(self, error: object) -> None:
         if self._server.is_open(self):  # else it has been closed, and the handshake failed because of that
             self._server.close_connection(self, CloseReason.TLS_HANDSHAKE, error)
@@ -258,6 +277,9 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early += data
+            return
         before = self._request_count
         super().data_received(data)
         if data:
