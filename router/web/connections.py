@@ -110,16 +110,16 @@ class BoundedServer(web.Server):
         self.bounds = bounds
         self.tls = tls
         self._metrics = metrics
-        self._open: OrderedDict[Connection, None] = OrderedDict()
+        self._open: OrderedDict[AcceptedConnection, None] = OrderedDict()
         """All connections. The one that received data last is at the end."""
-        self._by_address: dict[str, OrderedDict[Connection, None]] = {}
+        self._by_address: dict[str, OrderedDict[AcceptedConnection, None]] = {}
         """The same for each address."""
         self._handshakes: set[asyncio.Task[None]] = set()
 
-    def __call__(self) -> "Connection":
-        return Connection(self, asyncio.get_running_loop())
+    def __call__(self) -> "AcceptedConnection":
+        return AcceptedConnection(self, asyncio.get_running_loop())
 
-    def admit(self, connection: "Connection") -> bool:
+    def admit(self, connection: "AcceptedConnection") -> bool:
         """Register a new connection. If a limit is reached, close the one that has been idle longest.
 
         :returns: False if all are busy; then the new connection has been closed
@@ -139,17 +139,17 @@ class BoundedServer(web.Server):
         self._metrics.connections(len(self._open))
         return True
 
-    def is_open(self, connection: "Connection") -> bool:
+    def is_open(self, connection: "AcceptedConnection") -> bool:
         """Return whether a connection is admitted and not closed yet."""
         return connection in self._open
 
-    def received(self, connection: "Connection") -> None:
+    def received(self, connection: "AcceptedConnection") -> None:
         """Note that a connection received data, so it is the last one to give way."""
         if connection in self._open:
             self._open.move_to_end(connection)
             self._by_address[connection.address].move_to_end(connection)
 
-    def forget(self, connection: "Connection") -> None:
+    def forget(self, connection: "AcceptedConnection") -> None:
         """Stop counting a connection. A second call has no effect."""
         if self._open.pop(connection, self) is self:
             return
@@ -159,7 +159,7 @@ class BoundedServer(web.Server):
             del self._by_address[connection.address]
         self._metrics.connections(len(self._open))
 
-    def close_connection(self, connection: "Connection", reason: str, error: object = None) -> None:
+    def close_connection(self, connection: "AcceptedConnection", reason: str, error: object = None) -> None:
         """Close a connection immediately, count it, and log it. :param reason: see :class:`CloseReason`"""
         self.forget(connection)
         connection.abort()
@@ -169,7 +169,7 @@ class BoundedServer(web.Server):
             **({} if error is None else {"error": str(error)}),
         )  # fmt: skip
 
-    def secure(self, connection: "Connection", transport: asyncio.Transport) -> None:
+    def secure(self, connection: "AcceptedConnection", transport: asyncio.Transport) -> None:
         """Start the TLS handshake of an accepted connection."""
         task = asyncio.create_task(connection.shake_hands(transport))
         self._handshakes.add(task)
@@ -177,7 +177,7 @@ class BoundedServer(web.Server):
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self.forget(cast("Connection", handler))
+        self.forget(cast("AcceptedConnection", handler))
 
     def pre_shutdown(self) -> None:
         super().pre_shutdown()
@@ -185,7 +185,7 @@ class BoundedServer(web.Server):
             task.cancel()
 
 
-class Connection(web.RequestHandler):
+class AcceptedConnection(web.RequestHandler):
     """One accepted connection.
 
     It reads two private attributes of aiohttp's class, because nothing public says whether a request is in flight:
