@@ -17,6 +17,7 @@ from router.clock import Clock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deliver import Lanes
+from router.file_check import FileCheck
 from router.load_status import LoadStatus
 from router.maintenance import Maintenance
 from router.metrics import Metrics
@@ -53,6 +54,8 @@ log = structlog.get_logger(__name__)
 # Libraries look up names in the loop's default pool, and a name server that does not answer keeps a thread for 20 s
 # and more. So the pool has a thread for each name that routes.yaml may give, and all other work has pools of its own.
 _NAME_THREADS = 256
+# Threads that explain alerts and render messages for pages.
+_PAGE_THREADS = 2
 # The share of the time of a stop in which the lanes may send what is due. The rest is for the parts that end after them.
 _LANES_SHARE = 0.75
 
@@ -202,11 +205,18 @@ async def _build(
     clock_watch.after_steps(reconciler.restart)
     clock_watch.after_steps(lanes.restart)
 
+    file_check, threads = (
+        FileCheck(files, environ, clock, lambda: active.config),
+        Threads("pages", _PAGE_THREADS),
+    )
+    closing.callback(file_check.close)
+    closing.callback(threads.shutdown)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, access=Identification(access), files_on_disk=reloader.files_on_disk,
+        check_files=file_check.result, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
     ))  # fmt: skip
     add_lists(app, home="status.html" if outbox is None else None)

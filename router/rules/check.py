@@ -18,6 +18,8 @@ class Checked:
     """Errors and warnings, in the order of the files."""
     texts: Mapping[str, str]
     """The files, masked, by name."""
+    files: tuple[Path, ...] = ()
+    """The files that were read; empty: not even the main file can be used."""
 
 
 def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
@@ -31,12 +33,12 @@ def check_file(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
     except ConfigError as error:
         return Checked(error.errors, error.texts)
     if config.templates is None:
-        return Checked(config.problems, config.texts)
+        return Checked(config.problems, config.texts, config.files)
     try:
         faults = config.open_templates().check()
     except TemplateError as error:
-        return Checked((*config.problems, _fault(str(error))), config.texts)
-    return Checked((*config.problems, *map(_fault, faults)), config.texts)
+        return Checked((*config.problems, _fault(str(error))), config.texts, config.files)
+    return Checked((*config.problems, *map(_fault, faults)), config.texts, config.files)
 
 
 def _fault(text: str) -> Problem:

@@ -9,7 +9,7 @@ from router.config import ConfigError
 from router.config.document import load_text
 from router.config.document import read_value as read_plain
 from router.config.problems import did_you_mean
-from router.decide.matchers import MatcherError, parse_matcher
+from router.decide.matchers import Matcher, MatcherError, parse_matcher, parse_matchers
 from router.model import Labels, Millis, Status
 from router.parse import ParseError, fingerprint, parse_webhook
 from router.rules.moments import InputError, value_text
@@ -52,10 +52,31 @@ def parse_labels(words: Iterable[str]) -> dict[str, str]:
             matcher = parse_matcher(word)
         except MatcherError as error:
             raise InputError(f"{word!r} is not a label: {error}; write it like severity=critical") from None
-        if matcher.op != "=":
-            raise InputError(f"{word!r} is not a label; an alert has a value: write {matcher.name}=…")
-        labels[matcher.name] = matcher.value
+        _add_label(labels, matcher, word)
     return labels
+
+
+def parse_label_text(text: str) -> dict[str, str]:
+    """Return labels from a text like ``severity="critical", team="db"``, or with one ``name=value`` a line.
+
+    :raises InputError: a part of it is not a label
+    """
+    labels: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        try:
+            matchers = parse_matchers(line)
+        except MatcherError as error:
+            raise InputError(f"{line!r} is not a label: {error}; write it like severity=critical") from None
+        for matcher in matchers:
+            _add_label(labels, matcher, str(matcher))
+    return labels
+
+
+def _add_label(labels: dict[str, str], matcher: Matcher, word: str) -> None:
+    """:raises InputError: the matcher is not an equality"""
+    if matcher.op != "=":
+        raise InputError(f"{word!r} is not a label; an alert has a value: write {matcher.name}=…")
+    labels[matcher.name] = matcher.value
 
 
 def parse_alerts(data: bytes, now: Millis) -> list[GivenAlert]:

@@ -16,7 +16,7 @@ SourceKey = tuple[str, bool]
 """The text of an inhibition key, and whether it is two-sided, see :class:`router.decide.inhibition.Key`."""
 
 
-def firing_sources(connection: sa.Connection, keys: Iterable[SourceKey]) -> Mapping[SourceKey, Labels]:
+def find_sources(connection: sa.Connection, keys: Iterable[SourceKey]) -> Mapping[SourceKey, Labels]:
     """Return the labels of a firing alert that mutes the alerts with each key. Keys without one are left out.
 
     It runs one query for each key, which reads the entries of an index until the first fits.

@@ -43,7 +43,9 @@ from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy, StoreUnavailable
 from router.store.load_history import LoadLine, StoredLoad
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
+from router.store.rule_counts import RuleCounts, count_by_rule
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
+from router.store.shared_reading import SharedReading
 from router.store.snapshot import KnownAlert
 from router.store.stored_trouble import StoredTrouble, StoredTroubleReader
 from router.store.story import Story
@@ -60,6 +62,9 @@ from router.store.waiting_alerts import (
 )
 from router.store.writer import Database
 
+# Counting more members than this takes more than a few milliseconds.
+_MANY_MEMBERS = 2_000
+
 
 class PageQueries:
     """Read-only queries. Each one sees the database as it was at one moment.
@@ -73,6 +78,11 @@ class PageQueries:
         self._counting = False
         """The ledger of a period is being counted."""
         self._body_reads = asyncio.Semaphore(2)
+        self._rule_counts = SharedReading(
+            lambda: database.read(count_by_rule),
+            lambda: database.commits,
+            lambda found: found.size > _MANY_MEMBERS,
+        )
 
     async def status(self) -> dict[str, Any]:
         """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
@@ -177,9 +187,15 @@ class PageQueries:
         """
         return await self._database.read(lambda c: find_alerts(c, search, before, limit))
 
+    async def rule_counts(self) -> RuleCounts:
+        """Return what the rules decided about all alerts that fire now, see :mod:`router.store.rule_counts`. If there are
+        many, the result can be some seconds old.
+        """
+        return await self._rule_counts.get()
+
     async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
-        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.firing_sources`."""
-        return await self._database.read(lambda c: firing_sources.firing_sources(c, keys)) if keys else {}
+        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.find_sources`."""
+        return await self._database.read(lambda c: firing_sources.find_sources(c, keys)) if keys else {}
 
     async def known_alerts(self, search: Search, limit: int) -> tuple[tuple[KnownAlert, ...], bool]:
         """Return the newest alerts that a search finds, see :func:`router.store.firing_sources.known_alerts`."""

@@ -12,6 +12,7 @@ from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import Source, Webhook
+from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.threads import Threads
 from router.web.access.identification import Identification
@@ -21,8 +22,6 @@ from router.web.access.identification import Identification
 KEEPALIVE_SECONDS = 330.0
 TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
-
-_PAGE_THREADS = 2
 
 
 async def _no_files() -> tuple[FileOnDisk, ...]:
@@ -67,10 +66,12 @@ class AppContext:
 
     :raises StoreUnavailable: the store is not writable
     """
+    check_files: Callable[[], Awaitable[Checked]]
+    """Returns the mistakes and the traps of the files of the rules as they are now."""
+    threads: Threads
+    """Where handlers do work that takes long, such as rendering."""
     access: Identification = field(default_factory=Identification)
     """Finds out who makes a request."""
-    threads: Threads = field(default_factory=lambda: Threads("pages", _PAGE_THREADS))
-    """Where handlers do work that takes long, such as rendering."""
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
     balance: Callable[[], Balance | None] = lambda: None

@@ -110,16 +110,16 @@ class BoundedServer(web.Server):
         self.bounds = bounds
         self.tls = tls
         self._metrics = metrics
-        self._open: OrderedDict[Connection, None] = OrderedDict()
+        self._open: OrderedDict[AcceptedConnection, None] = OrderedDict()
         """All connections. The one that received data last is at the end."""
-        self._by_address: dict[str, OrderedDict[Connection, None]] = {}
+        self._by_address: dict[str, OrderedDict[AcceptedConnection, None]] = {}
         """The same for each address."""
         self._handshakes: set[asyncio.Task[None]] = set()
 
-    def __call__(self) -> "Connection":
-        return Connection(self, asyncio.get_running_loop())
+    def __call__(self) -> "AcceptedConnection":
+        return AcceptedConnection(self, asyncio.get_running_loop())
 
-    def admit(self, connection: "Connection") -> bool:
+    def admit(self, connection: "AcceptedConnection") -> bool:
         """Register a new connection. If a limit is reached, close the one that has been idle longest.
 
         :returns: False if all are busy; then the new connection has been closed
@@ -139,17 +139,17 @@ class BoundedServer(web.Server):
         self._metrics.connections(len(self._open))
         return True
 
-    def is_open(self, connection: "Connection") -> bool:
+    def is_open(self, connection: "AcceptedConnection") -> bool:
         """Return whether a connection is admitted and not closed yet."""
         return connection in self._open
 
-    def received(self, connection: "Connection") -> None:
+    def received(self, connection: "AcceptedConnection") -> None:
         """Note that a connection received data, so it is the last one to give way."""
         if connection in self._open:
             self._open.move_to_end(connection)
             self._by_address[connection.address].move_to_end(connection)
 
-    def forget(self, connection: "Connection") -> None:
+    def forget(self, connection: "AcceptedConnection") -> None:
         """Stop counting a connection. A second call has no effect."""
         if self._open.pop(connection, self) is self:
             return
@@ -159,7 +159,7 @@ class BoundedServer(web.Server):
             del self._by_address[connection.address]
         self._metrics.connections(len(self._open))
 
-    def close_connection(self, connection: "Connection", reason: str, error: object = None) -> None:
+    def close_connection(self, connection: "AcceptedConnection", reason: str, error: object = None) -> None:
         """Close a connection immediately, count it, and log it. :param reason: see :class:`CloseReason`"""
         self.forget(connection)
         connection.abort()
@@ -169,7 +169,7 @@ class BoundedServer(web.Server):
             **({} if error is None else {"error": str(error)}),
         )  # fmt: skip
 
-    def secure(self, connection: "Connection", transport: asyncio.Transport) -> None:
+    def secure(self, connection: "AcceptedConnection", transport: asyncio.Transport) -> None:
         """Start the TLS handshake of an accepted connection."""
         task = asyncio.create_task(connection.shake_hands(transport))
         self._handshakes.add(task)
@@ -177,7 +177,7 @@ class BoundedServer(web.Server):
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self.forget(cast("Connection", handler))
+        self.forget(cast("AcceptedConnection", handler))
 
     def pre_shutdown(self) -> None:
         super().pre_shutdown()
@@ -185,14 +185,14 @@ class BoundedServer(web.Server):
             task.cancel()
 
 
-class Connection(web.RequestHandler):
+class AcceptedConnection(web.RequestHandler):
     """One accepted connection.
 
     It reads two private attributes of aiohttp's class, because nothing public says whether a request is in flight:
     ``_waiter`` is set while the handler waits for the next request, and ``_request_count`` grows with each complete header.
     """
 
-    __slots__ = ("_header_timer", "_server", "_socket", "_unread_timer", "address")
+    __slots__ = ("_early", "_header_timer", "_server", "_socket", "_unread_timer", "address")
 
     def __init__(self, server: BoundedServer, loop: asyncio.AbstractEventLoop) -> None:
         # aiohttp writes no access log if it has none.
@@ -204,6 +204,8 @@ class Connection(web.RequestHandler):
         self._server = server
         self._socket: asyncio.BaseTransport | None = None
         """The TCP connection, below TLS."""
+        self._early: bytearray | None = None
+        """What arrives before the handshake begins; None: it has begun, or the connection is not encrypted."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
 
@@ -223,8 +225,9 @@ class Connection(web.RequestHandler):
         if self._server.tls is None:
             super().connection_made(transport)
         else:
+            self._early = bytearray()
             tcp = cast(asyncio.Transport, transport)
-            tcp.pause_reading()  # the first bytes are for TLS
+            tcp.pause_reading()  # has no effect on uvloop, which begins to read after this call
             self._server.secure(self, tcp)
 
     async def shake_hands(self, transport: asyncio.Transport) -> None:
@@ -232,6 +235,8 @@ class Connection(web.RequestHandler):
         connection is counted and bounded meanwhile, and each handshake uses the newest certificate.
         """
         assert self._server.tls is not None  # noqa: S101  (narrows the type)
+        # It runs when start_tls has put the protocol of TLS in place, and before more bytes are read.
+        self._loop.call_soon(self._replay, transport)
         try:
             encrypted = await self._loop.start_tls(
                 transport, self, self._server.tls(), server_side=True,
@@ -249,6 +254,20 @@ class Connection(web.RequestHandler):
             else:
                 super().connection_made(encrypted)
 
+    def _replay(self, transport: asyncio.Transport) -> None:
+        """Pass to TLS what arrived before the handshake began."""
+        early, self._early = self._early or b"", None
+        given = transport.get_protocol()
+        if given is self:  # start_tls failed immediately
+            return
+        protocol = cast(asyncio.BufferedProtocol, given)
+        while early:
+            buffer = memoryview(protocol.get_buffer(len(early)))
+            size = min(len(buffer), len(early))
+            buffer[:size] = early[:size]
+            protocol.buffer_updated(size)
+            early = early[size:]
+
     def _handshake_failed(self, error: object) -> None:
         if self._server.is_open(self):  # else it has been closed, and the handshake failed because of that
             self._server.close_connection(self, CloseReason.TLS_HANDSHAKE, error)
@@ -258,6 +277,9 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early += data
+            return
         before = self._request_count
         super().data_received(data)
         if data:

@@ -1,4 +1,4 @@
-"""The page of a running service and the lists behind it: waiting alerts, decisions, deliveries, the schedule."""
+"""The page of a running service and the lists behind it: waiting alerts, decisions, deliveries."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from router.rules.moments import InputError, parse_moment
-from router.rules.timetable import as_json, timetables
 from router.store import StoreUnavailable
 from router.store.page_queries import PageQueries
 from router.web.app_context import APP_CONTEXT, TOTAL_HEADER
@@ -40,15 +39,8 @@ def add_lists(app: web.Application, *, home: str | None) -> None:
             *([] if home is None else [web.get("/", page)]),
             web.static("/static", STATIC),
             web.get("/api/v1/ledger", _ledger),
-            web.get("/api/v1/schedule", _schedule),
         ]
     )
-
-
-async def _schedule(request: web.Request) -> web.Response:
-    """Answer with the next days of each time interval."""
-    context = request.app[APP_CONTEXT]
-    return web.json_response(as_json(timetables(context.policy().intervals.values(), context.clock.now())))
 
 
 async def _ledger(request: web.Request) -> web.Response:

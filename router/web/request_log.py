@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from aiohttp import hdrs, web
 
+from router.web.access import PRINCIPAL
 from router.web.app_context import APP_CONTEXT
 from router.web.receiving_log import milliseconds_since
 
@@ -43,6 +44,7 @@ async def observe_request(request: web.Request, handler: Handler) -> web.StreamR
 
 def _fields(request: web.Request, code: int, started: float) -> dict[str, Any]:
     """Return the fields of a request's line. The query is left out, because people put secrets there."""
+    principal = request.get(PRINCIPAL)  # None: refused, or open to everybody
     return {
         "status": "ok" if code < 400 else "refused" if code < 500 else "failed",
         "durationMs": milliseconds_since(started),
@@ -50,4 +52,5 @@ def _fields(request: web.Request, code: int, started: float) -> dict[str, Any]:
         "path": request.path[:_MAX_PATH_CHARS],
         "code": code,
         "peer": request.remote,
+        "user": None if principal is None else principal.name,
     }

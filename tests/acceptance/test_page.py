@@ -241,35 +241,3 @@ async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Pro
             return '"action": "reloaded"' in router.log
 
         await until(reloaded, "the reload is in the log")
-
-
-_SHOP = """
-  - name: shop
-    time_intervals:
-      - {location: Asia/Tokyo, times: [{start_time: "10:00", end_time: "24:00"}]}
-route:"""
-
-
-async def test_the_page_draws_when_each_time_interval_is_open(providers: Providers, folder: Path) -> None:
-    router = Router(folder, providers.routes.replace("\nroute:", _SHOP))
-    async with running(router), browsing(f"{router.url}#schedule") as page:
-        office, shop = (page.locator("#schedule .card").nth(number) for number in (0, 1))
-        await expect(office.get_by_role("heading", name="office")).to_be_visible()
-        await expect(office.locator("tbody tr")).to_have_count(14)
-        await expect(office.get_by_label("open 09:00 to 18:00")).to_have_count(10)
-        await expect(office.get_by_role("row").filter(has_text="closed")).to_have_count(4)
-        await expect(shop.locator("p")).to_have_text("days of Asia/Tokyo")
-        await expect(shop.get_by_label("open 10:00 to 24:00")).to_have_count(14)
-        await expect(shop.locator("[aria-current=date]").get_by_label("now")).to_have_count(1)
-
-        # To scale: the bar of 14 of 24 hours ends with its day.
-        bar = await shop.get_by_label("open 10:00 to 24:00").first.bounding_box()
-        day = await shop.locator(".hours").first.bounding_box()
-        assert bar is not None
-        assert day is not None
-        assert bar["width"] == pytest.approx(day["width"] * 14 / 24, abs=3)
-        assert bar["x"] + bar["width"] == pytest.approx(day["x"] + day["width"], abs=3)
-
-        await page.set_viewport_size({"width": 360, "height": 740})
-        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-        assert await page.locator("#schedule").evaluate("each => each.scrollWidth > each.clientWidth")

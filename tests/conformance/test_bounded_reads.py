@@ -104,6 +104,12 @@ READINGS: dict[str, Reading] = {
     "files that were in force": lambda store: store.pages.load_of("0" * 64),
     "how a quarantined body begins": lambda store: store.pages.body_begin(2**40),
     **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
+    "the sources of inhibition keys": lambda store: store.pages.firing_sources(
+        [
+            (key.text, False)
+            for key in POLICY.inhibition.as_source({"severity": "critical", "alertname": "critical0"})
+        ]
+    ),
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
     "the next opening": lambda store: store.presence.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),

@@ -58,6 +58,16 @@ async def test_counters_follow_every_kind_of_row_through_pruning_and_a_restart(s
     assert not any(lane["dead"] for lane in (await store.pages.lanes(now)).values())
 
 
+async def test_bodies_dropped_from_the_quarantine_stay_counted(store: Store) -> None:
+    for size in (5, 10, 100_000, 7, 8):
+        await store.quarantine(bytes(size), "default", "r", NOON)
+    assert await store.quarantine_limits.trim(Retention(quarantine_rows=4)) == 1
+    assert await store.quarantine_limits.trim(Retention(quarantine_bytes=1_000)) == 2
+    assert [each["size"] for each in await store.pages.quarantined()] == [8, 7]
+    assert (await store.pages.status())["webhooks"]["quarantined"] == 5
+    await assert_counted(store, NOON)
+
+
 async def test_a_migrated_database_has_right_counters(new_url: str) -> None:
     store = await Store.open(new_url)
     now = await played(store)

@@ -166,7 +166,7 @@ async def test_maintenance_continues_after_the_database_could_not_be_read(world:
     await world.post("Down", "critical")
     change(world, "ALTER TABLE day_sums RENAME TO gone")
     with capture_logs() as logs:
-        await until(world, lambda: any("no such table" in each.get("error", "") for each in logs), MINUTE)
+        await until(world, lambda: any("no such table" in each.get("reason", "") for each in logs), MINUTE)
     change(world, "ALTER TABLE gone RENAME TO day_sums")
     change(world, "UPDATE changes SET destinations = destinations + 1")
     await until(world, lambda: gauge(world) == 1, HOUR)

@@ -70,7 +70,10 @@ async def night(world: World) -> World:
 
 async def ready(world: World) -> str:
     assert world.service is not None
-    async with aiohttp.ClientSession() as session, session.get(f"{world.service.url}/readyz") as answer:
+    async with (
+        aiohttp.ClientSession(headers={"Accept": "text/plain"}) as session,
+        session.get(f"{world.service.url}/readyz") as answer,
+    ):
         assert answer.status == 200
         return await answer.text()
 

@@ -14,10 +14,13 @@ from router.web.api import (
     deliveries,
     destinations,
     explanations,
+    file_findings,
     firing_group_list,
     firing_list,
     overview,
     quarantine,
+    route_tree,
+    schedules,
     waiting_list,
 )
 from router.web.api.endpoint import Endpoint, add_endpoints
@@ -33,9 +36,12 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *deliveries.ENDPOINTS,
     *destinations.ENDPOINTS,
     *explanations.ENDPOINTS,
+    *file_findings.ENDPOINTS,
     *firing_group_list.ENDPOINTS,
     *firing_list.ENDPOINTS,
     *quarantine.ENDPOINTS,
+    *route_tree.ENDPOINTS,
+    *schedules.ENDPOINTS,
     *waiting_list.ENDPOINTS,
     *action_log.ENDPOINTS,
 )

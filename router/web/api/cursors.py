@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -72,6 +73,19 @@ class Page(BaseModel, Generic[Row]):
     )
 
 
+def page_of(items: Sequence[Row], query: PageQuery) -> tuple[Sequence[Row], str | None]:
+    """Return a page of a list that is in memory, and the cursor of the next page.
+
+    :raises ApiError: the cursor is none of this list
+    """
+    cursor = query.after(int)
+    first = 0 if cursor is None else int(cursor[0])
+    if not 0 <= first < max(1, len(items)):
+        raise _invalid_cursor()
+    end = first + query.limit
+    return items[first:end], encode_cursor((end,)) if end < len(items) else None
+
+
 def encode_cursor(values: Cursor | None) -> str | None:
     """Return a cursor as text for addresses; None: there is no next page."""
     if values is None:
@@ -92,6 +106,10 @@ def _decode(text: str, types: tuple[type, ...]) -> Cursor:
         and all(not isinstance(value, str) or _is_storable(value) for value in values)
     )
     if not fits:
-        wrong = FieldProblem(parameter="cursor", problem="it is no cursor of this list; begin without one")
-        raise ApiError(400, f"{wrong.parameter}: {wrong.problem}", (wrong,))
+        raise _invalid_cursor()
     return tuple(values)
+
+
+def _invalid_cursor() -> ApiError:
+    wrong = FieldProblem(parameter="cursor", problem="it is no cursor of this list; begin without one")
+    return ApiError(400, f"{wrong.parameter}: {wrong.problem}", (wrong,))

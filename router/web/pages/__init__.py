@@ -10,6 +10,7 @@ from router.web.pages import (
     deliveries_page,
     destinations_page,
     quarantine_page,
+    routes_page,
 )
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
@@ -20,6 +21,7 @@ ROUTES = (
     *deliveries_page.ROUTES,
     *destinations_page.ROUTES,
     *quarantine_page.ROUTES,
+    *routes_page.ROUTES,
     *action_page.ROUTES,
 )
 

@@ -1,6 +1,5 @@
 // Draws /status and the newest rows of the ledger, every five seconds.
 import { amount, decisions, redrawer, element, fill, live, newest, select, table, tabs, waiting, when } from "./draw.js";
-import { schedule } from "./schedule.js";
 
 async function ask(address) {
   const answer = await fetch(address);
@@ -44,15 +43,6 @@ function dead(rows) {
     row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.unnotified} (${each.status} now)`).join(", ")]));
 }
 
-let timetables = [];
-let asked = -Infinity;
-/** Return the next days of each interval. They only change with the day and the rules, so they are loaded at most once a minute. */
-async function upcoming() {
-  if (performance.now() - asked >= 60000) {
-    timetables = await ask("/api/v1/schedule");
-    asked = performance.now();
-  }
-  return timetables;
 }
 
 /** Return notices about the database, and about rules files that can't be used. */
@@ -70,15 +60,12 @@ function notice(words, details) {
 }
 
 async function draw() {
-  const [hours, status, held, made, attempts, letters] = await Promise.all([upcoming(),
-    ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   select("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
   select("#config").replaceChildren(...config(status.config, status.store));
   const due = status.lanes.reduce((sum, lane) => sum + lane.backlog, 0);
   fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", due && backlog(due, status.lanes.some((lane) => lane.backlog_more)));
   section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Every firing alert was sent to its destinations.");
-  fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
   section("decisions", made, (rows) => (rows.length ? [decisions(rows)] : []), "No alert yet.", false);
   section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
   section("dead", letters, (rows) => (rows.length ? [element("p", {}, "To try one again: alert-router deliveries retry NO. To give it up for good: alert-router deliveries discard NO."), dead(rows)] : []), "No dead letter.");

@@ -120,3 +120,19 @@ def test_imported_rules_pass_check(tmp_path: Path) -> None:
     assert "File exists" in run("import", str(source), "--output", str(target)).output
     assert run("import", str(source)).stdout == target.read_text()
     assert "No such file" in run("import", str(tmp_path / "nothing.yml")).output
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--tls-cert", "c.pem"], "belong together"),
+        (["--tls-key", "k.pem"], "belong together"),
+        (["--tls-client-ca", "ca.pem"], "needs --tls-cert"),
+        (["--preview", "--sample", "--tls-cert", "c.pem", "--tls-key", "k.pem"], "plain HTTP"),
+        (["--max-connections", "0"], "max-connections"),
+    ],
+)
+def test_options_of_connections_that_do_not_fit_are_refused(given: list[str], words: str) -> None:
+    result = run("serve", *given)
+    assert result.exit_code == 2
+    assert words in result.output

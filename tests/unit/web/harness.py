@@ -12,7 +12,9 @@ from router.config import Config
 from router.decide import Policy, Route, Severity
 from router.metrics import Metrics
 from router.model import AccessSettings, Destination, Retention, Source
+from router.rules.check import Checked
 from router.store import Store
+from router.threads import Threads
 from router.undecided import Undecided
 from router.web import AppContext
 from router.web.access.identification import Identification
@@ -40,6 +42,7 @@ class WebHarness:
     read_seconds: float = 30.0
     keep_seconds: float = 8.0
     metrics: Metrics = field(default_factory=Metrics)
+    threads: Threads = field(default_factory=lambda: Threads("pages", 1))
     woken: set[str] = field(default_factory=set)
     reloads: int = 0
     resumed: list[str] = field(default_factory=list)
@@ -71,6 +74,9 @@ class WebHarness:
     async def reload(self, actor: str) -> None:
         self.reloads += 1
 
+    async def check_files(self) -> Checked:
+        return Checked((), {})
+
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
         return {"status": "delivered", "reason": ""} if destination == SLACK.key else None
@@ -93,7 +99,8 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
-            reload=self.reload, resume=self.resume, access=Identification(self.options, self.checks),
+            reload=self.reload, resume=self.resume, access=Identification(self.options, self.checks), check_files=self.check_files,
+            threads=self.threads,
         )  # fmt: skip
 
     async def accepted(self) -> int:
