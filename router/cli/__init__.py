@@ -10,6 +10,7 @@ import click
 from router.cli import (
     alert_commands,
     delivery_commands,
+    digest_command,
     explain_command,
     offline,
     reading,
@@ -34,7 +35,8 @@ def main(context: click.Context) -> None:
 
 
 _MODULES = (
-    running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, reading,
+    running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
+    reading,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

@@ -58,6 +58,12 @@ def _alert_names(api: "ServiceApi", _incomplete: str) -> list[tuple[str, str]]:
     return list(names.items())
 
 
+def _digests(api: "ServiceApi", _incomplete: str) -> list[tuple[str, str]]:
+    page = api.get("/api/v1/digests", limit=_MAX_ITEMS)
+    return [(each["destination"].removeprefix("digest:"), each["destination"]) for each in page["items"]]
+
+
 complete_destinations = _completing(_destinations)
 complete_dead_letters = _completing(_dead_letters)
 complete_alerts = _completing(_alert_names)
+complete_digests = _completing(_digests)
