@@ -173,7 +173,7 @@ async def _build(
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
-    add_lists(app, home="status.html" if outbox is None else "preview.html")
+    add_lists(app)
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active).context)
     return Service(

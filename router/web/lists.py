@@ -1,4 +1,4 @@
-"""The page of a running service and the lists behind it: waiting alerts, decisions, deliveries, the schedule."""
+"""Lists as JSON: deliveries, dead letters, the schedule, the ledger."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,29 +15,12 @@ from router.web.app_context import APP_CONTEXT, TOTAL_HEADER
 from router.web.json_answers import refusal, store_unreadable
 
 STATIC = Path(__file__).parent / "static"
-# Only scripts of the router itself run. A message with its own HTML is shown in a frame that may run nothing.
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "frame-src 'self'; base-uri 'none'; form-action 'none'"
-)
 
 
-def add_lists(app: web.Application, *, home: str) -> None:
-    """Add the pages and the lists. :param home: the file that ``/`` shows"""
-
-    async def page(_request: web.Request) -> web.FileResponse:
-        return web.FileResponse(
-            STATIC / home,
-            headers={
-                "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
-                "Cache-Control": "no-store",
-                "Content-Type": "text/html; charset=utf-8",
-            },
-        )
-
+def add_lists(app: web.Application) -> None:
+    """Add the lists, and the files of the pages that are drawn in the browser."""
     app.add_routes(
         [
-            web.get("/", page),
             web.static("/static", STATIC),
             web.get("/api/v1/ledger", _ledger),
             web.get("/api/v1/deliveries", _list_handler(PageQueries.attempts, "deliveries")),

@@ -16,6 +16,7 @@ from router.clock import SystemClock
 from router.model import DAY, Millis
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.json_answers import refusal
+from router.web.lists import STATIC
 
 # A proxy may close a connection that is silent for longer.
 _HEARTBEAT_SECONDS = 15
@@ -23,6 +24,11 @@ _HEARTBEAT_SECONDS = 15
 # it can't use the shared origin.
 _MESSAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin; frame-ancestors 'self'"
+)
+# Only scripts of the router itself run. A message with its own HTML is shown in a frame that may run nothing.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # How long a moving clock waits at each stop until the messages that are due at that time are sent.
 _STOP_SECONDS = 20.0
@@ -55,6 +61,7 @@ def add_preview(app: web.Application, context: PreviewContext) -> None:
     app[_PREVIEW] = context
     app.add_routes(
         [
+            web.get("/preview", _page),
             web.get("/preview/state", _state),
             web.get("/preview/events", _events),
             web.get("/preview/messages/{id}", _message),
@@ -62,6 +69,16 @@ def add_preview(app: web.Application, context: PreviewContext) -> None:
             web.post("/preview/clock", _move_clock),
         ]
     )
+
+
+async def _page(_request: web.Request) -> web.FileResponse:
+    """Answer with the page of messages."""
+    headers = {
+        "Content-Security-Policy": _PAGE_POLICY,
+        "Cache-Control": "no-store",
+        "Content-Type": "text/html; charset=utf-8",
+    }
+    return web.FileResponse(STATIC / "preview.html", headers=headers)
 
 
 async def _state(request: web.Request) -> web.Response:

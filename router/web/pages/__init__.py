@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from router.web.pages import action_page
+from router.web.pages import action_page, alert_pages, now_page
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
-ROUTES = (*action_page.ROUTES,)
+ROUTES = (*now_page.ROUTES, *alert_pages.ROUTES, *action_page.ROUTES)
 
 
 def add_pages(app: web.Application) -> None:

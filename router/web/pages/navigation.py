@@ -16,7 +16,7 @@ class Entry:
 
 
 NAVIGATION = (
-    Entry("now", "Now", "/"),
+    Entry("now", "Now", "/now"),
     Entry("deliveries", "Deliveries", "/deliveries"),
     Entry("dead-letters", "Dead letters", "/dead-letters"),
     Entry("digests", "Digests", "/digests"),
@@ -48,7 +48,7 @@ async def find_trouble(context: AppContext) -> Trouble:
     broken = [each["destination"] for each in context.lanes() if each.get("broken_since")]
     if broken:
         found.append(
-            (f"{len(broken)} broken: {', '.join(broken[:3])}" + (" …" if len(broken) > 3 else ""), "/")
+            (f"{len(broken)} broken: {', '.join(broken[:3])}" + (" …" if len(broken) > 3 else ""), "/now")
         )
     try:
         lanes = await context.store.pages.lanes(context.clock.now())

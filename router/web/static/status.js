@@ -1,5 +1,5 @@
 // Draws /status and the newest rows of the ledger, every five seconds.
-import { amount, decisions, redrawer, element, fill, live, newest, select, table, tabs, waiting, when } from "./draw.js";
+import { amount, redrawer, element, fill, live, newest, select, table, tabs, when } from "./draw.js";
 import { schedule } from "./schedule.js";
 
 async function ask(address) {
@@ -79,16 +79,14 @@ function notice(words, details) {
 }
 
 async function draw() {
-  const [hours, status, held, made, attempts, letters, bodies] = await Promise.all([upcoming(),
-    ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters", "quarantine"].map(list)]);
+  const [hours, status, attempts, letters, bodies] = await Promise.all([upcoming(),
+    ask("/status"), ...["deliveries", "dead-letters", "quarantine"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   select("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
   select("#config").replaceChildren(...config(status.config, status.store));
   const due = status.lanes.reduce((sum, lane) => sum + lane.backlog, 0);
   fill("lanes", [status.lanes, status.ledger.deliveries], () => [lanes(status.lanes, status.ledger)], "", due && backlog(due, status.lanes.some((lane) => lane.backlog_more)));
-  section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Every firing alert was sent to its destinations.");
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
-  section("decisions", made, (rows) => (rows.length ? [decisions(rows)] : []), "No alert yet.", false);
   section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
   section("dead", letters, (rows) => (rows.length ? [element("p", {}, "To try one again: alert-router deliveries retry NO. To give it up for good: alert-router deliveries discard NO."), dead(rows)] : []), "No dead letter.");
   section("quarantine", bodies, (rows) => rows.map(quarantined), "Nothing is in quarantine.");

@@ -59,7 +59,7 @@ def without_names(endpoint: str) -> str:
 async def test_the_tables_of_endpoints_have_every_route(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     app = make_app(WebHarness(store).parts())
-    add_lists(app, home="status.html")
+    add_lists(app)
 
     async def nothing() -> list[Any]:
         return []
