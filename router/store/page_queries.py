@@ -1,7 +1,7 @@
 """The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -54,6 +54,10 @@ class PageQueries:
             return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
         finally:
             self._counting = False
+
+    async def alerts_of_changes(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the number of the alert of each of these changes."""
+        return await self._database.read(lambda c: ledger.alerts_of_changes(c, numbers))
 
     async def total(self, name: str) -> Total:
         """Return how many rows a list has, see :func:`router.store.totals.total`."""

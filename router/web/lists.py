@@ -3,16 +3,14 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from router.rules.moments import InputError, parse_moment
 from router.rules.timetable import as_json, timetables
 from router.store import StoreUnavailable
 from router.store.page_queries import PageQueries
 from router.web.app_context import APP_CONTEXT, TOTAL_HEADER
-from router.web.json_answers import refusal, store_unreadable
+from router.web.json_answers import store_unreadable
 
 STATIC = Path(__file__).parent / "static"
 # Only scripts of the router itself run. A message with its own HTML is shown in a frame that may run nothing.
@@ -41,7 +39,6 @@ def add_lists(app: web.Application, *, home: str) -> None:
             web.static("/static", STATIC),
             web.get("/api/v1/waiting", _list_handler(PageQueries.waiting, "waiting")),
             web.get("/api/v1/decisions", _list_handler(PageQueries.decisions, "decisions")),
-            web.get("/api/v1/ledger", _ledger),
             web.get("/api/v1/deliveries", _list_handler(PageQueries.attempts, "deliveries")),
             web.get("/api/v1/dead-letters", _list_handler(PageQueries.dead_letters, "dead-letters")),
             web.get("/api/v1/schedule", _schedule),
@@ -53,21 +50,6 @@ async def _schedule(request: web.Request) -> web.Response:
     """Answer with the next days of each time interval."""
     context = request.app[APP_CONTEXT]
     return web.json_response(as_json(timetables(context.policy().intervals.values(), context.clock.now())))
-
-
-async def _ledger(request: web.Request) -> web.Response:
-    """Answer with the ledger of a period, ``?since=&until=`` (UTC unless they name a zone). Its times are epoch ms."""
-    try:
-        since, until = (
-            parse_moment(text, ZoneInfo("UTC")) if (text := request.query.get(name)) else None
-            for name in ("since", "until")
-        )
-    except InputError as error:
-        return refusal(400, str(error))
-    try:
-        return web.json_response(await request.app[APP_CONTEXT].store.pages.ledger(since, until))
-    except StoreUnavailable as error:
-        return store_unreadable(error)
 
 
 def _list_handler(

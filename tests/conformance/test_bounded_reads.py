@@ -24,6 +24,7 @@ READINGS: dict[str, Reading] = {
     "status": lambda store: store.pages.status(),
     "lanes": lambda store: store.pages.lanes(NOW),
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
+    "alerts of changes": lambda store: store.pages.alerts_of_changes([2**40, 2**41]),
     "waiting": lambda store: store.pages.waiting(),
     "ledger": lambda store: store.pages.decisions(),
     "deliveries": lambda store: store.pages.attempts(),

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log, configuration, quarantine
+from router.web.api import action_log, configuration, ledger_accounts, quarantine
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 from router.web.api.problems import answer_with_problems
@@ -13,6 +13,7 @@ from router.web.api.problems import answer_with_problems
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *quarantine.ENDPOINTS,
     *configuration.ENDPOINTS,
+    *ledger_accounts.ENDPOINTS,
     *action_log.ENDPOINTS,
 )
 """All operations, in the order of the documentation."""
