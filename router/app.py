@@ -46,7 +46,6 @@ from router.web import (
 from router.web.access.exposure import check_exposure, warn_if_open
 from router.web.access.identification import Identification
 from router.web.access.peers import AccessOptions
-from router.web.lists import add_lists
 from router.web.preview_pages import add_preview
 
 log = structlog.get_logger(__name__)
@@ -219,7 +218,6 @@ async def _build(
         check_files=file_check.result, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
     ))  # fmt: skip
-    add_lists(app, home="status.html" if outbox is None else None)
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active).context)
     bounds = ConnectionBounds.within_descriptors(

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,14 @@ def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Mil
         "imbalance": balanced.off,
         "wrong": list(balanced.changes),
     }
+
+
+def alerts_of_changes(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, int]:
+    """Return the number of the alert of each of these changes."""
+    rows = connection.execute(
+        sa.select(changes.c.id, changes.c.alert_id).where(changes.c.id.in_(numbers)).order_by(changes.c.id)
+    )
+    return {row.id: row.alert_id for row in rows}
 
 
 def waiting(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any]]:

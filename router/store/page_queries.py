@@ -128,6 +128,10 @@ class PageQueries:
         finally:
             self._counting = False
 
+    async def alerts_of_changes(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the number of the alert of each of these changes."""
+        return await self._database.read(lambda c: ledger.alerts_of_changes(c, numbers))
+
     async def total(self, name: str) -> Total:
         """Return how many rows a list has, see :func:`router.store.totals.total`."""
         return await self._database.read(lambda c: totals.total(c, name))

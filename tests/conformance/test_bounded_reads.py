@@ -48,6 +48,7 @@ READINGS: dict[str, Reading] = {
     "ends that were not sent": lambda store: store.pages.unsent_ends(KEYS),
     "trouble": lambda store: store.pages.troubles(),
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
+    "alerts of changes": lambda store: store.pages.alerts_of_changes([2**40, 2**41]),
     "waiting": lambda store: store.pages.waiting(),
     "alerts": lambda store: store.pages.alerts(AlertFilter(), POLICY.severity, None, 20),
     "alerts of a level": lambda store: store.pages.alerts(

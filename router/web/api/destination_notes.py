@@ -133,9 +133,9 @@ def _rule_words(base: Mapping[str, str | None]) -> str:
 
 
 def _present(state: DestinationState, alert: ListedAlert, facts: Facts, rule: str) -> dict[str, Any]:
-    if state.is_under_way or state.notified == "unknown":
+    if state.is_under_way or (state.notified == "unknown" and not state.attempts):
         return _trying(state, facts)
-    if alert.status == "resolved":
+    if alert.status == "resolved" and state.notified != "unknown":
         return _ended(state, facts)
     if state.notified == "firing":
         return _notified(state, facts)
@@ -236,6 +236,7 @@ def _pending(state: DestinationState, facts: Facts, _rule: str) -> dict[str, Any
     if trouble := _trouble(state.destination, facts):
         return {**values, "words": f"Not notified: {trouble}.{also}", "until": None}
     if state.attempts:
+        also = f" It may have arrived all the same.{also}" if state.notified == "unknown" else also
         why = (
             "" if attempt is None else f": {_reason(' '.join(filter(None, [attempt.reason, attempt.words])))}"
         )

@@ -68,7 +68,7 @@ class BodyBeginAnswer(QuarantinedBodyAnswer):
     is_cut: bool = Field(description="The body goes on.")
 
 
-class Settled(BaseModel):
+class SettledBodies(BaseModel):
     """How many bodies left the list."""
 
     settled: int
@@ -105,15 +105,15 @@ async def download_quarantined(context: AppContext, query: BodyQuery) -> Downloa
     return Download(Pieces(found.size, lambda: pages.body_pieces(found)), f"quarantined-{query.id}")
 
 
-async def settle_quarantined(context: AppContext, query: BodyQuery) -> Settled:
+async def settle_quarantined(context: AppContext, query: BodyQuery) -> SettledBodies:
     if not await context.store.settle_body(query.id, context.clock.now()):
         raise _nothing(query.id)
-    return Settled(settled=1)
+    return SettledBodies(settled=1)
 
 
-async def settle_quarantine(context: AppContext, query: SettleAllQuery) -> Settled:
+async def settle_quarantine(context: AppContext, query: SettleAllQuery) -> SettledBodies:
     settled = await context.store.settle_bodies(query.source, query.until, context.clock.now())
-    return Settled(settled=settled)
+    return SettledBodies(settled=settled)
 
 
 def _nothing(number: int) -> ApiError:
@@ -145,12 +145,12 @@ DOWNLOAD_QUARANTINED = Endpoint(
     "The bytes of a body, as it was received.",
 )  # fmt: skip
 SETTLE_QUARANTINED = Endpoint(
-    "POST", "/api/v1/quarantine/{id}/settle", settle_quarantined, BodyQuery, Settled,
+    "POST", "/api/v1/quarantine/{id}/settle", settle_quarantined, BodyQuery, SettledBodies,
     "Settle a body: it leaves the list, and is deleted with the history.", role=Role.OPERATE,
     action="settle quarantined body", target=lambda query: str(query.id),
 )  # fmt: skip
 SETTLE_QUARANTINE = Endpoint(
-    "POST", "/api/v1/quarantine/settle", settle_quarantine, SettleAllQuery, Settled,
+    "POST", "/api/v1/quarantine/settle", settle_quarantine, SettleAllQuery, SettledBodies,
     "Settle all bodies of a source up to a number.", role=Role.OPERATE,
     action="settle quarantined bodies", target=lambda query: f"{query.source}, up to {query.until}",
 )  # fmt: skip

@@ -5,10 +5,13 @@ from aiohttp import web
 from router.web.app_context import APP_CONTEXT
 from router.web.pages import (
     action_page,
+    alert_pages,
     configuration_page,
     dead_letters_page,
     deliveries_page,
     destinations_page,
+    ledger_page,
+    now_page,
     quarantine_page,
     routes_page,
 )
@@ -16,10 +19,13 @@ from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
 ROUTES = (
+    *alert_pages.ROUTES,
     *configuration_page.ROUTES,
     *dead_letters_page.ROUTES,
     *deliveries_page.ROUTES,
     *destinations_page.ROUTES,
+    *ledger_page.ROUTES,
+    *now_page.ROUTES,
     *quarantine_page.ROUTES,
     *routes_page.ROUTES,
     *action_page.ROUTES,
@@ -30,7 +36,7 @@ def add_pages(app: web.Application) -> None:
     """Add the pages, their styles and scripts, and the events that refresh them."""
     set_up_templates(app)
     add_live_updates(app)
-    # In a preview, the page ``/`` shows the messages, and *Now* has another address.
+    # In a preview, ``/`` shows the messages.
     is_preview = app[APP_CONTEXT].preview
-    routes = (web.get("/now", each.handler) if is_preview and each.path == "/" else each for each in ROUTES)
+    routes = (each for each in ROUTES if not (is_preview and each.path == "/"))
     app.add_routes([*routes, web.static("/pages", FOLDER / "static")])

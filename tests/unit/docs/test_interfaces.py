@@ -13,7 +13,6 @@ from router.cli import main
 from router.metrics import Metrics
 from router.store import Store
 from router.web import make_app
-from router.web.lists import add_lists
 from router.web.preview_pages import PreviewContext, add_preview
 from tests.unit.docs.pages import first_names, headings, names, rows, section, text
 from tests.unit.test_metrics import exposed, used
@@ -59,7 +58,6 @@ def without_names(endpoint: str) -> str:
 async def test_the_tables_of_endpoints_have_every_route(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     app = make_app(WebHarness(store).parts())
-    add_lists(app, home=None)
 
     async def nothing() -> list[Any]:
         return []

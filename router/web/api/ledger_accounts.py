@@ -1,0 +1,141 @@
+"""The ledger: every change has one fate at each of its destinations."""
+
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.model import Millis
+from router.rules.moments import InputError, parse_moment
+from router.store import Integrity
+from router.web.api.cursors import Query
+from router.web.api.endpoint import Endpoint
+from router.web.api.problems import ApiError, FieldProblem
+from router.web.app_context import AppContext
+
+_MAX_MOMENT_CHARS = 50
+
+
+class LedgerQuery(Query):
+    """The period of the ledger. Without one, the answer is about all time, and comes from counters."""
+
+    since: Annotated[
+        str | None,
+        Field(
+            max_length=_MAX_MOMENT_CHARS,
+            description="Its first moment, like 2026-11-20T22:41Z; UTC without a zone.",
+        ),
+    ] = None
+    until: Annotated[
+        str | None, Field(max_length=_MAX_MOMENT_CHARS, description="Its end, which is not part of it.")
+    ] = None
+
+
+class WebhookCounts(BaseModel):
+    """How many webhooks were received."""
+
+    accepted: int
+    quarantined: int
+
+
+class ChangeCounts(BaseModel):
+    """How many changes were accepted."""
+
+    fired: int
+    resolved: int
+    repeated: int
+
+
+class WrongChange(BaseModel):
+    """A change that has too few or too many fates."""
+
+    change: int
+    alert: int = Field(description="The number of its alert.")
+
+
+class CheckResult(BaseModel):
+    """What a check found. Anything is a bug."""
+
+    count: int
+    first: list[str] = Field(description="The first ten cases, in words.")
+
+
+class IntegrityResults(BaseModel):
+    """What the last checks found."""
+
+    contradicted_alerts: CheckResult = Field(
+        description="Alerts that are resolved here although their sender reports them as firing."
+    )
+    empty_conversations: CheckResult = Field(description="Open conversations in which nothing fires.")
+    miscounted_counters: CheckResult = Field(description="Counters that differ from the sums of their rows.")
+
+
+class LedgerAnswer(BaseModel):
+    """The ledger of a period: ``changes_x_destinations`` is the sum of ``fates``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Millis | None = Field(
+        description="Its first moment; null: the beginning. Earlier than asked for if only sums of whole days are left."
+    )
+    until: Millis | None = Field(description="Its end; null: now.")
+    webhooks: WebhookCounts
+    changes: ChangeCounts
+    changes_x_destinations: int = Field(description="How many fates there must be.")
+    fates: dict[str, int] = Field(description="How many there are, by fate.")
+    by_destination: dict[str, dict[str, int]] = Field(description="The same by the key of the destination.")
+    deliveries: dict[str, dict[str, int]] = Field(description="Attempts by destination and outcome.")
+    imbalance: int = Field(description="Missing and surplus fates. Anything but zero is a bug.")
+    wrong: list[int] = Field(description="The first ten changes that have too few or too many fates.")
+    wrong_changes: list[WrongChange] = Field(description="The same, with their alerts.")
+    integrity: IntegrityResults | None = Field(
+        description="The last checks; null: none has run yet, or the ledger is one of a period."
+    )
+
+
+async def show_ledger(context: AppContext, query: LedgerQuery) -> LedgerAnswer:
+    since, until = _moment("since", query.since), _moment("until", query.until)
+    if since is not None and until is not None and since >= until:
+        raise _refused("until", "it is not after since")
+    pages = context.store.pages
+    if since is None and until is None:
+        checked, counted = context.balance(), await pages.status()
+        found: dict[str, Any] = {
+            **{name: count for name, count in counted.items() if name != "firing"}, "since": None, "until": None,
+            "imbalance": checked.off if checked is not None and checked.off else abs(counted["imbalance"]),
+            "wrong": list(checked.changes) if checked is not None else [],
+            "integrity": _integrity(context.integrity()),
+        }  # fmt: skip
+    else:
+        found = {**await pages.ledger(since, until), "integrity": None}
+    alerts = await pages.alerts_of_changes(found["wrong"]) if found["wrong"] else {}
+    wrong = [WrongChange(change=change, alert=alert) for change, alert in alerts.items()]
+    return LedgerAnswer(**found, wrong_changes=wrong)
+
+
+def _moment(parameter: str, text: str | None) -> Millis | None:
+    try:
+        return parse_moment(text, ZoneInfo("UTC")) if text else None
+    except InputError as error:
+        raise _refused(parameter, str(error)) from None
+
+
+def _refused(parameter: str, problem: str) -> ApiError:
+    return ApiError(400, f"{parameter}: {problem}", (FieldProblem(parameter=parameter, problem=problem),))
+
+
+def _integrity(found: Integrity | None) -> IntegrityResults | None:
+    if found is None:
+        return None
+    return IntegrityResults(
+        contradicted_alerts=CheckResult(**found.contradicted.as_json()),
+        empty_conversations=CheckResult(**found.empty.as_json()),
+        miscounted_counters=CheckResult(**found.miscounted.as_json()),
+    )
+
+
+SHOW_LEDGER = Endpoint(
+    "GET", "/api/v1/ledger", show_ledger, LedgerQuery, LedgerAnswer,
+    "What became of all changes: of all time, or of a period. Only one period is counted at a time.",
+)  # fmt: skip
+ENDPOINTS = (SHOW_LEDGER,)

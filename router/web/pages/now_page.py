@@ -1,0 +1,48 @@
+"""The page *Now*: what fires, the most urgent first, and who was notified of it. It is the home page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from router.web.api.firing_group_list import LIST_FIRING_GROUPS, DestinationOfGroup, FiringGroupsQuery
+from router.web.api.problems import ApiError
+from router.web.api.waiting_list import SUMMARIZE_WAITING
+from router.web.app_context import APP_CONTEXT, AppContext
+from router.web.pages.form_values import filled_in, link_parameters
+from router.web.pages.page import ask, page
+from router.web.pages.rendering import render
+
+
+async def _now(request: web.Request) -> web.StreamResponse:
+    given = filled_in(request, FiringGroupsQuery)
+    groups, wrong = None, ""
+    try:
+        groups = await ask(request, LIST_FIRING_GROUPS, given)
+    except ApiError as error:
+        if error.status != 400:
+            raise
+        wrong = error.detail  # shown beside the form, so that it can be corrected
+    values = {
+        "groups": groups, "wrong": wrong, "waiting": await ask(request, SUMMARIZE_WAITING, {}), "given": given,
+        "parameters": link_parameters(given), "merged": merged, **choices(request.app[APP_CONTEXT]),
+    }  # fmt: skip
+    return await render(request, "now.html", values, active="now", status=400 if wrong else 200)
+
+
+def merged(notes: Sequence[DestinationOfGroup]) -> list[tuple[DestinationOfGroup, list[str]]]:
+    """Return the notes of a group, those that say the same together, each with the names of its destinations."""
+    found: dict[tuple[str, str, str, int], tuple[DestinationOfGroup, list[str]]] = {}
+    for note in notes:
+        key = note.state, note.words, note.next, note.count
+        found.setdefault(key, (note, []))[1].append(note.destination)
+    return list(found.values())
+
+
+def choices(context: AppContext) -> dict[str, Any]:
+    """Return what the forms of lists of alerts let one choose from."""
+    policy = context.policy()
+    return {"levels": policy.severity.levels, "destinations": sorted(policy.destinations)}
+
+
+ROUTES = (page("/", _now), page("/now", _now))
