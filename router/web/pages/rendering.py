@@ -21,7 +21,7 @@ from router.model import DAY, HOUR, MINUTE, SECOND, Millis
 from router.render.words import clean, web_address
 from router.web.access import PRINCIPAL
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.navigation import Trouble, find_trouble, navigation
+from router.web.pages.navigation import Trouble, find_trouble, navigation_entries
 
 FOLDER = Path(__file__).parent
 _HEADERS = {
@@ -64,7 +64,7 @@ async def render(
     trouble: Trouble = await find_trouble(context)
     zone = ZoneInfo(context.config().timezone)
     shown = {
-        **values, "principal": request.get(PRINCIPAL), "navigation": navigation(preview=context.preview), "active": active, "trouble": trouble,
+        **values, "principal": request.get(PRINCIPAL), "navigation": navigation_entries(preview=context.preview), "active": active, "trouble": trouble,
         "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template(template, request, shown, status=status)
