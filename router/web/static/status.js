@@ -33,17 +33,6 @@ function lanes(rows, ledger) {
   }));
 }
 
-function deliveries(rows) {
-  return table(["When", "Destination", "Attempt", "Outcome", "Reason"], rows.map((row) => [
-    when(row.started_at, true), row.destination, String(row.attempt), element("span", { class: `tag ${row.outcome ?? "pending"}` }, row.outcome ?? "under way"), [row.reason, row.words].filter(Boolean).join(": ")]));
-}
-
-function dead(rows) {
-  return table(["No.", "Given up", "Destination", "Why", "Not notified"], rows.map((row) => [
-    String(row.id), when(row.at, true), [row.destination, row.recipient].filter(Boolean).join(": "), row.reason,
-    row.alerts.map((each) => `${each.labels.alertname ?? "alert"} ${each.unnotified} (${each.status} now)`).join(", ")]));
-}
-
 function quarantined(row) {
   const whole = `/api/v1/quarantine/${row.id}`;
   const about = [when(row.received_at, true), `from ${row.source}`, `${row.size.toLocaleString("en")} bytes`, ...(row.content_encoding ? [`compressed with ${row.content_encoding}`] : [])];
@@ -79,8 +68,8 @@ function notice(words, details) {
 }
 
 async function draw() {
-  const [hours, status, held, made, attempts, letters, bodies] = await Promise.all([upcoming(),
-    ask("/status"), ...["waiting", "decisions", "deliveries", "dead-letters", "quarantine"].map(list)]);
+  const [hours, status, held, made, bodies] = await Promise.all([upcoming(),
+    ask("/status"), ...["waiting", "decisions", "quarantine"].map(list)]);
   const counts = Object.entries(status.ledger.fates).filter(([, count]) => count).map(([fate, count]) => `${count} ${fate}`);
   select("#summary").textContent = `${status.ledger.firing} firing · ${counts.join(", ") || "nothing yet"}${status.ledger.imbalance ? " · THE LEDGER DOES NOT BALANCE" : ""}`;
   select("#config").replaceChildren(...config(status.config, status.store));
@@ -89,8 +78,6 @@ async function draw() {
   section("waiting", held, (rows) => (rows.length ? [waiting(rows)] : []), "Every firing alert was sent to its destinations.");
   fill("schedule", hours, () => schedule(hours), "There are no time intervals in routes.yaml.", 0);
   section("decisions", made, (rows) => (rows.length ? [decisions(rows)] : []), "No alert yet.", false);
-  section("deliveries", attempts, (rows) => (rows.length ? [deliveries(rows)] : []), "No delivery yet.", false);
-  section("dead", letters, (rows) => (rows.length ? [element("p", {}, "To try one again: alert-router deliveries retry NO. To give it up for good: alert-router deliveries discard NO."), dead(rows)] : []), "No dead letter.");
   section("quarantine", bodies, (rows) => rows.map(quarantined), "Nothing is in quarantine.");
   live(true);
 }
