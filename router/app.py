@@ -16,6 +16,7 @@ from router.clock import Clock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deliver import Lanes
+from router.digest_drafts import DigestDrafts
 from router.file_check import FileCheck
 from router.load_status import LoadStatus
 from router.maintenance import Maintenance
@@ -176,16 +177,17 @@ async def _build(
     )
     closing.callback(file_check.close)
     closing.callback(threads.shutdown)
+    drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, files_differ=lambda: files.differ_from(active.config), check_files=file_check.result,
+        resume=lanes.resume, files_differ=lambda: files.differ_from(active.config), check_files=file_check.result, draft_digest=drafts.draft,
         threads=threads, integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
     add_lists(app, home="status.html" if outbox is None else "preview.html")
     if outbox is not None:
-        add_preview(app, Preview(outbox, store, clock, active).context)
+        add_preview(app, Preview(outbox, store, clock, active, drafts).context)
     return Service(
         make_runner(app), clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader,
         outbox, shutdown,

@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from router.model import Labels, Millis
-from router.store import firing_sources, ledger, story, totals
+from router.store import digest_reports, firing_sources, ledger, story, totals
 from router.store.audit import AuditLine, audit_lines
+from router.store.digest_reports import OpenSlot, SentSlot
 from router.store.firing_sources import SourceKey
 from router.store.rule_counts import RuleCounts, count_by_rule
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
@@ -83,6 +84,30 @@ class PageQueries:
         many, the result can be some seconds old.
         """
         return await self._rule_counts.get()
+
+    async def open_and_latest_slots(
+        self, destinations: Collection[str], count: int
+    ) -> tuple[list[OpenSlot], dict[str, list[SentSlot]]]:
+        """Return the slots of all digests that are not sent yet, and the newest sent slots of some digests."""
+        return await self._database.read(
+            lambda c: (
+                digest_reports.open_slots(c),
+                digest_reports.latest_slots(c, destinations, count),
+            )
+        )
+
+    async def sent_slots(
+        self, destination: str, before: int | None, limit: int
+    ) -> tuple[list[SentSlot], Total]:
+        """Return a page of the sent slots of a digest, see :func:`router.store.digest_reports.sent_slots`; and how many
+        there are.
+        """
+        return await self._database.read(
+            lambda c: (
+                digest_reports.sent_slots(c, destination, before, limit),
+                digest_reports.count_sent_slots(c, destination),
+            )
+        )
 
     async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
         """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.find_sources`."""

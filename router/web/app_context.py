@@ -6,11 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
+from router.channels.outbox import Entry
 from router.clock import Clock
 from router.config import Config
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import Source, Webhook
+from router.model import Destination, DigestView, Source, Webhook
 from router.rules.check import Checked
 from router.store import Integrity, Store
 from router.threads import Threads
@@ -20,6 +21,15 @@ from router.threads import Threads
 KEEPALIVE_SECONDS = 330.0
 TOTAL_HEADER = "X-Total-Count"
 """The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestDraft:
+    """A digest as it would be sent now."""
+
+    report: DigestView
+    entry: Entry
+    """The rendered message, as the preview's outbox would have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,8 @@ class AppContext:
     """Returns whether the files of the rules say something else now than the rules in force."""
     check_files: Callable[[], Awaitable[Checked]]
     """Returns the mistakes and the traps of the files of the rules as they are now."""
+    draft_digest: Callable[[Destination], Awaitable[DigestDraft]]
+    """Returns a digest as it would be sent now."""
     threads: Threads
     """Where handlers do work that takes long, such as rendering."""
     integrity: Callable[[], Integrity | None] = lambda: None

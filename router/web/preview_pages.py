@@ -16,14 +16,10 @@ from router.clock import SystemClock
 from router.model import DAY, Millis
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.json_answers import refusal
+from router.web.message_frame import framed_message
 
 # A proxy may close a connection that is silent for longer.
 _HEARTBEAT_SECONDS = 15
-# The page has the same origin as the message, so it can ask for the height of the message. The message has no scripts, so
-# it can't use the shared origin.
-_MESSAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin; frame-ancestors 'self'"
-)
 # How long a moving clock waits at each stop until the messages that are due at that time are sent.
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
@@ -171,8 +167,7 @@ def _html(entry: Entry | None) -> web.Response:
     document = "" if entry is None else REGISTRY[entry.channel].html_of(entry.body)
     if not document:
         return refusal(404, "there is no such message here; newer messages may have replaced it")
-    headers = {"Content-Security-Policy": _MESSAGE_POLICY, "X-Content-Type-Options": "nosniff"}
-    return web.Response(text=document, content_type="text/html", headers=headers)
+    return framed_message(document)
 
 
 async def _move_clock(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from router.model import MINUTE, SECOND, Delivered, Destination, Status
 from router.store import ROWS_OF_LISTS, Limits, Permit, Store, totals
 from router.store.backend import open_backend
+from router.store.digest_reports import sent_slots
 from router.store.queries import QUERIES
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
@@ -30,6 +31,10 @@ READINGS: dict[str, Reading] = {
     "dead letters": lambda store: store.pages.dead_letters(),
     "quarantine": lambda store: store.pages.quarantined(20),
     **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
+    "slots of digests": lambda store: store.pages.open_and_latest_slots([SLACK.key], 3),
+    "sent digests": lambda store: store.database.read(
+        lambda connection: sent_slots(connection, SLACK.key, None, 20)
+    ),
     "the sources of inhibition keys": lambda store: store.pages.firing_sources(
         [
             (key.text, False)

@@ -5,11 +5,12 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log, explanations, file_findings, route_tree, schedules
+from router.web.api import action_log, digest_slots, explanations, file_findings, route_tree, schedules
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    *digest_slots.ENDPOINTS,
     *route_tree.ENDPOINTS,
     *explanations.ENDPOINTS,
     *schedules.ENDPOINTS,

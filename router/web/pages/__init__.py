@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from router.web.pages import action_page, routes_page
+from router.web.pages import action_page, digests_page, routes_page
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
-ROUTES = (*routes_page.ROUTES, *action_page.ROUTES)
+ROUTES = (*digests_page.ROUTES, *routes_page.ROUTES, *action_page.ROUTES)
 
 
 def add_pages(app: web.Application) -> None:

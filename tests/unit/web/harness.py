@@ -17,6 +17,7 @@ from router.store import Store
 from router.threads import Threads
 from router.undecided import Undecided
 from router.web import AppContext
+from router.web.app_context import DigestDraft
 from tests.waiting import until
 
 SLACK = Destination("slack:C0WARNINGS", "slack", None)
@@ -65,6 +66,9 @@ class WebHarness:
     async def reload(self) -> None:
         self.reloads += 1
 
+    async def draft_digest(self, destination: Destination) -> DigestDraft:
+        raise NotImplementedError(f"{destination.key} is no digest")
+
     async def check_files(self) -> Checked:
         return Checked((), {})
 
@@ -93,7 +97,7 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},
-            reload=self.reload, resume=self.resume, files_differ=self.files_differ, check_files=self.check_files,
+            reload=self.reload, resume=self.resume, files_differ=self.files_differ, check_files=self.check_files, draft_digest=self.draft_digest,
             threads=self.threads,
         )  # fmt: skip
 
