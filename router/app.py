@@ -181,7 +181,7 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, access=Identification(access), integrity=lambda: maintenance.integrity,
+        resume=lanes.resume, pause=lanes.pause, access=Identification(access), integrity=lambda: maintenance.integrity,
     ))  # fmt: skip
     add_lists(app, home="status.html" if outbox is None else "preview.html")
     if outbox is not None:

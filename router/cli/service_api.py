@@ -8,15 +8,17 @@ import aiohttp
 
 from router.cli.shared import Failure
 
+_JSON_TYPES = frozenset({"application/json", "application/problem+json"})
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
 
 
 class ServiceApi:
     """Makes the requests of ``alert-router deliveries``, each on an event loop of its own."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, authorization: str | None) -> None:
+        """:param authorization: the header ``Authorization`` of each request; None: it has none"""
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"Authorization": authorization} if authorization else {}
 
     def deliveries(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._request("GET", "/api/v1/deliveries")
@@ -40,17 +42,24 @@ class ServiceApi:
         """:raises Failure: the service doesn't answer, or refuses"""
         return asyncio.run(self._send(method, path))
 
+    def pause(self, destination: str) -> dict[str, Any]:
+        path = f"/api/v1/destinations/{quote(destination, safe='')}/pause"
+        answer: dict[str, Any] = self._request("POST", path)
+        return answer
+
     async def _send(self, method: str, path: str) -> Any:
         try:
             async with (
                 aiohttp.ClientSession(headers=self._headers, timeout=_REQUEST_TIMEOUT) as session,
                 session.request(method, f"{self._url}{path}") as response,
             ):
-                if response.content_type != "application/json":
+                if response.content_type not in _JSON_TYPES:
                     raise Failure(f"{self._url} is not an alert-router; give its --url")
                 answer = await response.json()
                 if response.status >= 400:
-                    raise Failure(f"{path}: {answer.get('reason', response.reason)}")
+                    raise Failure(
+                        f"{path}: {answer.get('detail') or answer.get('reason') or response.reason}"
+                    )
                 return answer
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             what = f"{self._url} does not answer ({type(error).__name__})"

@@ -32,6 +32,7 @@ from router.store.health import RETRY_AFTER_FAILED_WRITE, StoreUnavailable
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.ledger import KeptWebhook
+from router.store.operator_pauses import OperatorPause, OperatorPauses
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
 from router.store.presence_updates import PresenceUpdates
@@ -58,6 +59,7 @@ class Store:
     - :attr:`timekeeping`: records that the router runs, and handles steps of the clock
     - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
     - :attr:`audit`: writes the log of actions
+    - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`undecided`: decides webhooks that are too large for one batch
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
@@ -75,6 +77,7 @@ class Store:
         self.rules = RuleChanges(database, self._recording)
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
+        self.pauses = OperatorPauses(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
 
     @classmethod
@@ -305,6 +308,7 @@ __all__ = [
     "KeptWebhook",
     "Limits",
     "Listening",
+    "OperatorPause",
     "Permit",
     "Phase",
     "Receipt",

@@ -10,7 +10,7 @@ from router.clock import Clock
 from router.config import Config
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import Source, Webhook
+from router.model import Millis, Source, Webhook
 from router.store import Integrity, Store
 from router.web.access.identification import Identification
 
@@ -56,6 +56,12 @@ class AppContext:
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that
     attempt; None: there is no such destination.
+
+    :raises StoreUnavailable: the store is not writable
+    """
+    pause: Callable[[str], Awaitable[Millis | None]]
+    """Pauses a destination (argument: its key) until it is resumed. Returns since when it is paused (epoch ms); None: there
+    is no such destination.
 
     :raises StoreUnavailable: the store is not writable
     """

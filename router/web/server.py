@@ -12,14 +12,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from router.load_status import ReloadError
 from router.metrics import package_version
 from router.model import MINUTE, Millis, Role
 from router.store import Integrity, StoreUnavailable
-from router.web.access import needs
+from router.web.access import PRINCIPAL, needs
 from router.web.access.middleware import add_headers, control_access
-from router.web.actions import add_actions
 from router.web.api import add_api
+from router.web.api.cursors import Query
+from router.web.api.endpoint import perform
+from router.web.api.problems import ApiError
+from router.web.api.rule_actions import RELOAD_RULES
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
@@ -61,7 +63,6 @@ def make_app(context: AppContext) -> web.Application:
     add_api(app)
     add_pages(app)
     add_quarantine(app)
-    add_actions(app)
     add_webhook(app, context)
     return app
 
@@ -143,14 +144,14 @@ async def _ready(request: web.Request) -> web.Response:
     return web.Response(text="ready\n" if context.rules_status()["applied"] else _READY_WHILE_APPLYING)
 
 
-@needs(Role.ADMIN, "reload rules")
+@needs(Role.ADMIN, RELOAD_RULES.action)
 async def _reload(request: web.Request) -> web.Response:
     """Load routes.yaml again. A 500 says why the file can't be used."""
     context = request.app[APP_CONTEXT]
     try:
-        await context.reload()
-    except ReloadError as error:
-        return refusal(500, str(error))
+        await perform(RELOAD_RULES, context, Query(), request[PRINCIPAL])
+    except ApiError as error:
+        return refusal(503 if error.status == 503 else 500, error.detail)
     return web.json_response({"status": "reloaded", **context.rules_status()})
 
 

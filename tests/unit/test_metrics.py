@@ -46,8 +46,16 @@ def exposed(metrics: Metrics, *, count: int = 2) -> str:
         "empty_at": NOW + 3_000,
         "dead": 4,
         "broken_since": NOW,
+        "operator_pause_since": NOW,
     }
-    idle = {"backlog": 0, "oldest_at": None, "empty_at": None, "dead": 0, "broken_since": None}
+    idle = {
+        "backlog": 0,
+        "oldest_at": None,
+        "empty_at": None,
+        "dead": 0,
+        "broken_since": None,
+        "operator_pause_since": None,
+    }
     return metrics.expose([{"destination": SLACK, **busy}, {"destination": MAIL, **idle}], NOW).decode()
 
 

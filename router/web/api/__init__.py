@@ -5,11 +5,16 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log
+from router.web.api import action_log, dead_letter_actions, destination_actions, rule_actions
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
 
-ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (*action_log.ENDPOINTS,)
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    *action_log.ENDPOINTS,
+    *destination_actions.ENDPOINTS,
+    *dead_letter_actions.ENDPOINTS,
+    *rule_actions.ENDPOINTS,
+)
 """All operations, in the order of the documentation."""
 _DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("openapi", dict)
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from router.model import Role
+from router.render.words import clip
 from router.store import StoreUnavailable
 from router.web.access import PRINCIPAL, Principal, needs
 from router.web.api.cursors import Query
@@ -22,6 +23,7 @@ from router.web.app_context import APP_CONTEXT, AppContext
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
 _MAX_REQUEST_BYTES = 64 * 1024
+_MAX_REASON_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ async def _audited(
     try:
         answer = await endpoint.run(context, query)
     except ApiError as error:
-        await audit.end(line, "refused", error.detail, context.clock.now())
+        await audit.end(line, "refused", clip(error.detail, _MAX_REASON_CHARS), context.clock.now())
         raise
     except BaseException as error:
         await audit.end(line, "failed", type(error).__name__, context.clock.now())

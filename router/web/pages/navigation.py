@@ -50,9 +50,10 @@ async def find_trouble(context: AppContext) -> Trouble:
         found.append(("routes.yaml can't be used; the last good one stays in force", "/configuration"))
     broken = [each["destination"] for each in context.lanes() if each.get("broken_since")]
     if broken:
-        found.append(
-            (f"{len(broken)} broken: {', '.join(broken[:3])}" + (" …" if len(broken) > 3 else ""), "/")
-        )
+        found.append((f"{len(broken)} broken: {_some(broken)}", "/"))
+    paused = [each["destination"] for each in context.lanes() if each.get("operator_pause_since")]
+    if paused:
+        found.append((f"{len(paused)} paused by an operator: {_some(paused)}", "/"))
     try:
         lanes = await context.store.pages.lanes(context.clock.now())
     except StoreUnavailable as error:
@@ -61,3 +62,7 @@ async def find_trouble(context: AppContext) -> Trouble:
     if dead:
         found.append((f"{dead} dead letter{'s' if dead > 1 else ''}", "/dead-letters"))
     return Trouble(tuple(found))
+
+
+def _some(destinations: list[str]) -> str:
+    return ", ".join(destinations[:3]) + (" …" if len(destinations) > 3 else "")

@@ -58,6 +58,7 @@ class WebHarness:
                 "paused_until": None,
                 "pause_reason": None,
                 "broken_since": None,
+                "operator_pause_since": None,
                 "a_minute": 60,
             }
         ]
@@ -69,6 +70,9 @@ class WebHarness:
 
     async def reload(self) -> None:
         self.reloads += 1
+
+    async def pause(self, destination: str) -> int | None:
+        return 1_795_262_400_000 if destination == SLACK.key else None
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
@@ -92,7 +96,7 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": True},
-            reload=self.reload, resume=self.resume, access=Identification(self.options, self.checks),
+            reload=self.reload, resume=self.resume, pause=self.pause, access=Identification(self.options, self.checks),
         )  # fmt: skip
 
     async def accepted(self) -> int:
