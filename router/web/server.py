@@ -1,14 +1,12 @@
 """The web application: its routes, its middleware, its probes, ``/status`` and ``/metrics``."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -23,6 +21,7 @@ from router.web.api.endpoint import perform
 from router.web.api.problems import ApiError
 from router.web.api.rule_actions import RELOAD_RULES
 from router.web.app_context import APP_CONTEXT, KEEPALIVE_SECONDS, AppContext
+from router.web.bad_requests import Runner, shorten_http_errors
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
 from router.web.quarantine import add_quarantine
@@ -30,7 +29,6 @@ from router.web.receiving import add_webhook
 
 log = structlog.get_logger(__name__)
 
-_MAX_LOGGED_CHARS = 200
 _READY_WHILE_APPLYING = "ready: webhooks are accepted; notifications may wait until the new rules are applied to all firing alerts\n"
 _NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
@@ -75,26 +73,11 @@ def make_runner(app: web.Application) -> web.AppRunner:
     """Return a server for the application. A handler runs to its end even if the sender closes the connection (commit,
     then answer), and bodies stay compressed.
     """
-    server_logger.addFilter(_shorten_http_errors)
-    return web.AppRunner(
+    server_logger.addFilter(shorten_http_errors)
+    return Runner(
         app, handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
         handler_cancellation=False, shutdown_timeout=1.0, auto_decompress=False,
     )  # fmt: skip
-
-
-def _shorten_http_errors(record: logging.LogRecord) -> bool:
-    """Log an invalid HTTP request in one line without a traceback, because it is the sender's fault.
-
-    It is a filter that changes such records and drops none.
-    """
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-        record.msg, record.args = (
-            "invalid HTTP request: %s",
-            (" ".join(error.message.split())[:_MAX_LOGGED_CHARS],),
-        )
-    return True
 
 
 @web.middleware
