@@ -7,7 +7,7 @@ import os
 
 import click
 
-from router.cli import explain_command, offline, reading, remote, rendering, running
+from router.cli import credentials, explain_command, offline, reading, remote, rendering, running
 from router.cli.environment import PREFIX, unknown_variables
 
 
@@ -24,7 +24,7 @@ def main(context: click.Context) -> None:
         click.echo(warning, err=True)
 
 
-for _module in (running, offline, explain_command, rendering, remote, reading):
+for _module in (running, offline, explain_command, rendering, remote, reading, credentials):
     for _command in _module.COMMANDS:
         main.add_command(_command)
 

@@ -1,7 +1,8 @@
 """``alert-router deliveries``: asks the running service for deliveries and dead letters, and settles dead letters."""
 
+import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """The address of the service, and the bearer token for it."""
+    """The address of the service, and the credentials for it."""
 
     url: str
-    token: str | None
+    token: str | None = field(repr=False)
+    user: str | None
+    password: str | None = field(repr=False)
 
     def api(self) -> "ServiceApi":
         from router.cli.service_api import ServiceApi
 
-        return ServiceApi(self.url, self.token)
+        return ServiceApi(self.url, self._authorization())
+
+    def _authorization(self) -> str | None:
+        if self.token:
+            return f"Bearer {self.token}"
+        if not self.user:
+            return None
+        password = self.password
+        if password is None:
+            password = click.prompt(f"Password of {self.user}", hide_input=True, err=True)
+        return f"Basic {base64.b64encode(f'{self.user}:{password}'.encode()).decode()}"
 
 
 @click.group(invoke_without_command=True)
@@ -35,19 +48,30 @@ class _Address:
     help="Where the service listens.",
 )
 @click.option(
-    "--token", envvar="ALERT_ROUTER_TOKEN", help="The bearer token of a source in routes.yaml, if it has any."
+    "--token", envvar="ALERT_ROUTER_TOKEN", help="The token of a user in routes.yaml, if it has users."
+)
+@click.option(
+    "--user", envvar="ALERT_ROUTER_USER", help="The name of a user in routes.yaml, in place of a token."
+)
+@click.option(
+    "--password",
+    envvar="ALERT_ROUTER_PASSWORD",
+    help="The password of --user. Better give it by the variable, or type it when asked: other users of the machine can "
+    "see a command line.",
 )
 @click.option(
     "--dead", is_flag=True, help="List the dead letters: what was given up, and is not settled yet."
 )
 @json_option
 @click.pass_context
-def deliveries(context: click.Context, *, url: str, token: str | None, dead: bool, as_json: bool) -> None:
+def deliveries(
+    context: click.Context, *, url: str, token: str | None, user: str | None, password: str | None, dead: bool, as_json: bool,
+) -> None:  # fmt: skip
     """List the newest deliveries, or with --dead the dead letters. Subcommands settle dead letters.
 
     Exit code 1 if the service doesn't answer or refuses, and with --dead if there is any dead letter.
     """
-    context.obj = address = _Address(url, token)
+    context.obj = address = _Address(url, token, user, password)
     if context.invoked_subcommand is not None:
         return
     service = address.api()
@@ -120,6 +144,22 @@ def resume(context: click.Context, destination: str, *, as_json: bool) -> None:
     else:
         click.echo(f"{destination}: {status}" + (f": {reason}" if reason else ""))
     context.exit(1 if status == "still broken" else 0)
+
+
+@deliveries.command()
+@click.argument("destination")
+@json_option
+@click.pass_context
+def pause(context: click.Context, destination: str, *, as_json: bool) -> None:
+    """Send nothing to a destination (its key, like slack:C0CRITICAL) until it is resumed. What becomes due there waits."""
+    address: _Address = context.obj
+    done = address.api().pause(destination)
+    if as_json:
+        print_json({"destination": destination, **done})
+    else:
+        click.echo(
+            f"{destination}: paused since {_when(done['since'])}. Send again: deliveries resume {destination}"
+        )
 
 
 def _settle(address: _Address, chosen: Sequence[int], action: str, *, all_: bool, as_json: bool) -> None:

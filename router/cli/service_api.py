@@ -32,9 +32,10 @@ class Refused(Failure):
 class ServiceApi:
     """Makes the requests of the commands, each on an event loop of its own."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, authorization: str | None) -> None:
+        """:param authorization: the header ``Authorization`` of each request; None: it has none"""
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"Authorization": authorization} if authorization else {}
 
     def deliveries(self) -> list[dict[str, Any]]:
         """Return the newest deliveries."""
@@ -65,6 +66,11 @@ class ServiceApi:
     def explain(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """Explain alerts by the rules in force. :param query: see :class:`router.web.api.explanations.ExplainQuery`"""
         answer: dict[str, Any] = self._request("POST", "/api/v1/explain", query)
+        return answer
+
+    def pause(self, destination: str) -> dict[str, Any]:
+        path = f"/api/v1/destinations/{quote(destination, safe='')}/pause"
+        answer: dict[str, Any] = self._request("POST", path)
         return answer
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

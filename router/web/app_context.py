@@ -12,7 +12,7 @@ from router.config import Config
 from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import Destination, DigestView, Source, Webhook
+from router.model import Destination, DigestView, Millis, Source, Webhook
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.threads import Threads
@@ -73,6 +73,12 @@ class AppContext:
     resume: Callable[[str], Awaitable[dict[str, str] | None]]
     """Ends the pause of a destination (argument: its key) and makes one attempt. Returns status and reason of that
     attempt; None: there is no such destination.
+
+    :raises StoreUnavailable: the store is not writable
+    """
+    pause: Callable[[str, str], Awaitable[Millis | None]]
+    """Pauses a destination (arguments: its key, the operator's name) until it is resumed. Returns since when it is paused (epoch ms); None: there
+    is no such destination.
 
     :raises StoreUnavailable: the store is not writable
     """
