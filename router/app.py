@@ -17,6 +17,7 @@ from router.clock import Clock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deliver import Lanes
+from router.digest_drafts import DigestDrafts
 from router.file_check import FileCheck
 from router.load_status import LoadStatus
 from router.maintenance import Maintenance
@@ -210,16 +211,17 @@ async def _build(
     )
     closing.callback(file_check.close)
     closing.callback(threads.shutdown)
+    drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, access=Identification(access), files_on_disk=reloader.files_on_disk,
-        check_files=file_check.result, threads=threads,
+        resume=lanes.resume, pause=lanes.pause, access=Identification(access), files_on_disk=reloader.files_on_disk,
+        check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
     ))  # fmt: skip
     if outbox is not None:
-        add_preview(app, Preview(outbox, store, clock, active).context)
+        add_preview(app, Preview(outbox, store, clock, active, drafts).context)
     bounds = ConnectionBounds.within_descriptors(
         options.max_connections, options.max_connections_per_address, descriptor_limit()
     )

@@ -118,6 +118,9 @@ LANE_BROKEN = Definition(
     "1 if a destination is reported: a person has to repair it, or no delivery succeeds.",
     _DESTINATION,
 )
+LANE_PAUSED = Definition(
+    Gauge, "alert_router_destination_paused", "1 while an operator pauses a destination.", _DESTINATION
+)
 RELOAD_SUCCESSFUL = Definition(
     Gauge,
     "alert_router_config_last_reload_successful",

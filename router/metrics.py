@@ -26,6 +26,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 _MAX_REASONS = 100
 _LANE_METRICS = (
     table.LANE_BACKLOG, table.LANE_OLDEST_PENDING, table.LANE_BACKLOG_SECONDS, table.LANE_DEAD_LETTERS, table.LANE_BROKEN,
+    table.LANE_PAUSED,
 )  # fmt: skip
 
 
@@ -218,6 +219,7 @@ class Metrics:
             )
             self._set(table.LANE_DEAD_LETTERS, lane["dead"], key)
             self._set(table.LANE_BROKEN, lane["broken_since"] is not None, key)
+            self._set(table.LANE_PAUSED, lane["paused_since"] is not None, key)
         for key in self._lanes - shown:
             for definition in _LANE_METRICS:
                 self._made[definition].remove(key)

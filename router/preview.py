@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from router import sample
 from router.active_config import ActiveConfig
-from router.channels.outbox import Entry, Outbox, entry_of
+from router.channels.outbox import Entry, Outbox
 from router.clock import Clock, SystemClock
+from router.digest_drafts import DigestDrafts
 from router.model import Millis
 from router.store import Store
 from router.web.preview_pages import PreviewContext
@@ -29,24 +30,19 @@ def start_on_friday_night(clock: SystemClock, timezone: str) -> None:
 class Preview:
     """Provides what the preview's page shows."""
 
-    def __init__(self, outbox: Outbox, store: Store, clock: Clock, active: ActiveConfig) -> None:
+    def __init__(
+        self, outbox: Outbox, store: Store, clock: Clock, active: ActiveConfig, drafts: DigestDrafts
+    ) -> None:
         self.context = PreviewContext(outbox, active.timezone, self._digests, self._jumps)
         self._store = store
         self._clock = clock
         self._active = active
+        self._drafts = drafts
 
     async def _digests(self) -> list[Entry]:
         """Return every digest as it would be sent now."""
-        runtime = self._active.runtime()
-        entries = []
-        for destination in runtime.policy.destinations.values():
-            if destination.digest:
-                conversation = await self._store.digest(destination, runtime.policy, self._clock.now())
-                message = runtime.channels[destination.channel].render(
-                    destination, conversation, runtime.templates
-                )
-                entries.append(entry_of(0, destination, conversation, message))
-        return entries
+        destinations = self._active.policy().destinations.values()
+        return [(await self._drafts.draft(each)).entry for each in destinations if each.digest]
 
     async def _jumps(self) -> list[tuple[str, Millis]]:
         """Return the times (epoch ms) at which something happens by itself, with a label each; the next one is first."""

@@ -9,6 +9,7 @@ import click
 
 from router.cli import (
     alert_commands,
+    credentials,
     delivery_commands,
     digest_command,
     explain_command,
@@ -36,7 +37,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading,
+    reading, credentials,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

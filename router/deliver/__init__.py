@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
+import structlog
+
 from router.channels.base import ChannelSpec
 from router.clock import Clock
 from router.deliver.agenda import Agenda
@@ -18,8 +20,10 @@ from router.deliver.running_deliveries import RunningDeliveries
 from router.deliver.self_alerts import SelfAlerts
 from router.metrics import Metrics
 from router.model import Delivered, Destination, Millis
-from router.store import Store
+from router.store import OperatorPause, Store
 from router.threads import Threads
+
+log = structlog.get_logger(__name__)
 
 _RENDER_THREADS = 2
 
@@ -88,13 +92,26 @@ class Lanes:
         """
         wanted = {destination.key: destination for destination in destinations}
         await self._self_alerts.set_served(wanted.keys())
-        current = self._current()
+        pauses = await self._store.pauses.load()
+        known, current = {lane.destination.key for lane in self._table}, self._current()
         self._table.serve(wanted, current.shared, current.channels)
+        for key in wanted.keys() - known:
+            self._apply(pauses.get(key), key)
         self._dispatcher.start()
         for lane in [each for each in self._table if each.may_be_repaired]:
             await self._store.resume(lane.destination.key)
             lane.may_be_repaired = False
             lane.resume()
+
+    def _apply(self, pause: OperatorPause | None, destination: str) -> None:
+        """Apply the last pause by an operator to a new lane."""
+        lane = self._table.open(destination)
+        if pause is None or lane is None:
+            return
+        if pause.until is None:
+            lane.pause_by_operator(pause)
+        else:
+            lane.operator_pause_until = pause.until
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Look at the lanes of these destinations, because something may be due there."""
@@ -113,8 +130,24 @@ class Lanes:
             if lane.is_closing:
                 await lane.closed.wait()
 
+    async def pause(self, destination: str, by: str) -> Millis | None:
+        """Send nothing to a destination until it is resumed, also after a restart. What is under way is still sent; what becomes
+        due waits.
+
+        :param by: the name of the operator
+        :returns: since when it is paused (epoch ms); None: the destination has no lane
+        :raises StoreUnavailable: nothing was changed
+        """
+        lane = self._table.open(destination)
+        if lane is None:
+            return None
+        pause = await self._store.pauses.begin(destination, by, self._clock.now())
+        lane.pause_by_operator(pause)
+        log.warning("an operator paused a destination", destination=destination, user=pause.by)
+        return pause.since
+
     async def resume(self, destination: str) -> dict[str, str] | None:
-        """End a destination's pause and its conversations' backoff, and try what is due next.
+        """End a destination's pause, also one by an operator, and its conversations' backoff, and try what is due next.
 
         :returns: the ``status`` (delivered, still broken, nothing was due to try, is being tried) and the
             ``reason``; None: the destination has no lane
@@ -123,7 +156,10 @@ class Lanes:
         lane = self._table.open(destination)
         if lane is None:
             return None
+        now = self._clock.now()
+        await self._store.pauses.end(destination, now)
         await self._store.resume(destination)
+        lane.end_operator_pause(now)
         try:
             outcome = await asyncio.wait_for(lane.try_now(), _TRIAL_SECONDS)
         except TimeoutError:
@@ -153,6 +189,8 @@ class Lanes:
                 "paused_until": now + lane.paused_for if lane.paused_for else None,
                 "pause_reason": lane.pause_reason if lane.paused_for else None,
                 "is_rate_limited": bool(lane.paused_for) and lane.is_rate_limited,
+                "paused_by": None if (pause := lane.operator_pause) is None else pause.by,
+                "paused_since": None if pause is None else pause.since,
                 "failing_since": None if trouble is None else trouble.since,
                 "failing_reason": None if trouble is None else trouble.reason,
                 "needs_repair": trouble is not None and trouble.broken,

@@ -171,7 +171,10 @@ class Delivery:
             self._lane.resume()
 
     async def _has_lasted(self, span: Millis, since: Millis, now: Millis) -> bool:
-        """Return whether so much time has passed. A step of the clock, or a time without a router, does not count."""
+        """Return whether so much time has passed. A step of the clock, a time without a router, and a pause by an operator do
+        not count.
+        """
+        since = max(since, self._lane.operator_pause_until)
         try:
             return now - max(since, await self._context.counting_since()) >= span
         except StoreUnavailable:  # then nothing is given up

@@ -24,7 +24,7 @@ from router.model import (
     Rejected,
     Retry,
 )
-from router.store import Claimed, ClaimedDelivery, Limits, Permit
+from router.store import Claimed, ClaimedDelivery, Limits, OperatorPause, Permit
 
 if TYPE_CHECKING:
     from router.deliver.delivery import Delivery
@@ -59,6 +59,10 @@ class Lane:
         self.pause_reason = ""
         self.is_rate_limited = False
         """Whether the provider asked for the last pause, because it takes no more at the moment."""
+        self.operator_pause: OperatorPause | None = None
+        """The pause by an operator that lasts; None: no operator pauses it."""
+        self.operator_pause_until: Millis = 0
+        """When the last pause by an operator ended (wall clock). What waited until then was not tried, and is not overdue."""
         self.may_be_repaired = False
         """The channel or its options have changed since the conversations' backoff began, so they are to be tried immediately."""
         self._channel: Channel | None = None
@@ -96,6 +100,10 @@ class Lane:
         return max(0, self._paused_until - self._clock.elapsed())
 
     @property
+    def is_paused_by_operator(self) -> bool:
+        return self.operator_pause is not None
+
+    @property
     def is_broken(self) -> bool:
         """The last attempt found the destination broken."""
         return self._probes > 0
@@ -108,7 +116,7 @@ class Lane:
         """
         if self._is_claiming or not self._slots.is_idle:
             return False
-        if self._due_at is None or self._due_at > self._clock.now():
+        if self._due_at is None or self._due_at > self._clock.now() or self.is_paused_by_operator:
             return True
         return max(self._paused_until, self._claims_off_until) > self._clock.elapsed()
 
@@ -179,8 +187,18 @@ class Lane:
         self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
         self.is_rate_limited = is_rate_limit
 
+    def pause_by_operator(self, pause: OperatorPause) -> None:
+        """Send nothing until :meth:`end_operator_pause`."""
+        self.operator_pause = pause
+
+    def end_operator_pause(self, now: Millis) -> None:
+        """Send again. :param now: wall clock"""
+        if self.is_paused_by_operator:
+            self.operator_pause, self.operator_pause_until = None, now
+            self.wake()
+
     def resume(self) -> None:
-        """End a pause. Call it when the destination has possibly been repaired."""
+        """End a pause, but not one by an operator. Call it when the destination has possibly been repaired."""
         self._paused_until = self._probes = 0
         self.wake()
 
@@ -226,7 +244,7 @@ class Lane:
         # shows must not change during a delivery.
         one_at_a_time = self.spec.storm_every is not None or self.is_broken
         slots = self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
-        if self._is_claiming or self._due_at is None or slots <= 0:
+        if self._is_claiming or self._due_at is None or slots <= 0 or self.is_paused_by_operator:
             return 0
         now = self._clock.elapsed()
         due_at = self._due_at - offset(self._clock)

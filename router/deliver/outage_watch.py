@@ -40,7 +40,7 @@ class OutageWatch:
         """Report the destination of a lane if it is time, or make the dispatcher look at the lane when it is."""
         key = lane.destination.key
         trouble = self._self_alerts.trouble(key)
-        if trouble is None or trouble.reported is not None:
+        if trouble is None or trouble.reported is not None or lane.is_paused_by_operator:
             return
         alert_after = self._alert_after(lane.destination.channel)
         at = self._self_alerts.report_at(key, alert_after)

@@ -33,6 +33,7 @@ from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.ledger import KeptWebhook
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
+from router.store.operator_pauses import OperatorPause, OperatorPauses
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
 from router.store.presence_updates import PresenceUpdates
@@ -62,6 +63,7 @@ class Store:
     - :attr:`presence`: handles Alertmanager's answers, doubts, and alerts that are not repeated
     - :attr:`audit`: writes the log of actions
     - :attr:`loads`: writes the history of routes.yaml
+    - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`undecided`: decides webhooks that are too large for one batch
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -81,6 +83,7 @@ class Store:
         self.rules = RuleChanges(database, self._recording)
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
+        self.pauses = OperatorPauses(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 
@@ -334,6 +337,7 @@ __all__ = [
     "Limits",
     "Listening",
     "LoadLine",
+    "OperatorPause",
     "Permit",
     "Phase",
     "QuarantinedBody",

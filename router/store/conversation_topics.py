@@ -1,7 +1,7 @@
 """What a conversation is about, in the few words that lists of deliveries and dead letters have room for."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,6 @@ from router.store.schema import alerts, conversations, groups, members
 from router.store.totals import Total, count_rows
 
 _MAX_NAMES = 3
-# SQLite limits the number of parts of a UNION. https://sqlite.org/limits.html
-_CONVERSATIONS_PER_QUERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +29,42 @@ class Topic:
     """How many alerts it has had."""
 
 
+def _nth_alert(number: int) -> sa.ColumnElement[Any]:
+    """Return the id of an alert of a conversation: 0 is the first one."""
+    of_it = sa.select(members.c.alert_id).where(members.c.conversation_id == conversations.c.id)
+    return of_it.order_by(members.c.alert_id).limit(1).offset(number).scalar_subquery()
+
+
+# They are built once, because that takes longer than running them. A join of all members would read every member of a large
+# conversation.
+_CONVERSATIONS = (
+    sa.select(
+        conversations.c.id, conversations.c.kind, conversations.c.urgency, conversations.c.size, groups.c.labels,
+        *(_nth_alert(number).label(f"alert{number}") for number in range(_MAX_NAMES)),
+    )
+    .outerjoin(groups, groups.c.id == conversations.c.group_id)
+    .where(conversations.c.id.in_(sa.bindparam("ids", expanding=True)))
+)  # fmt: skip
+_LABELS = sa.select(alerts.c.id, alerts.c.labels).where(alerts.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
 def topics_of(connection: sa.Connection, ids: Iterable[int]) -> dict[int, Topic]:
     """Return what each conversation is about, by its id."""
-    wanted = sorted(set(ids))
-    names: dict[int, list[str]] = {each: [] for each in wanted}
-    found: dict[int, Topic] = {}
-    for first in range(0, len(wanted), _CONVERSATIONS_PER_QUERY):
-        some = wanted[first : first + _CONVERSATIONS_PER_QUERY]
-        for conversation, labels in connection.execute(_first_alerts(some)):
-            names[conversation].append(json.loads(labels).get("alertname", ""))
-        rows = connection.execute(
-            sa.select(
-                conversations.c.id, conversations.c.kind, conversations.c.urgency, conversations.c.size,
-                groups.c.labels,
-            )
-            .outerjoin(groups, groups.c.id == conversations.c.group_id)
-            .where(conversations.c.id.in_(some))
-        )  # fmt: skip
-        for id_, kind, urgency, size, labels in rows:
-            several = tuple(dict.fromkeys(filter(None, names[id_])))
-            found[id_] = Topic(kind, urgency, json.loads(labels or "{}"), several, max(size, len(names[id_])))
+    wanted = list(set(ids))
+    if not wanted:
+        return {}
+    rows = connection.execute(_CONVERSATIONS, {"ids": wanted}).all()
+    firsts = {row[0]: [each for each in row[5:] if each is not None] for row in rows}
+    numbers = list({each for several in firsts.values() for each in several})
+    names = {}
+    if numbers:
+        labels = connection.execute(_LABELS, {"ids": numbers})
+        names = {id_: str(json.loads(text).get("alertname", "")) for id_, text in labels}
+    found = {}
+    for id_, kind, urgency, size, group, *_ in rows:
+        several = tuple(dict.fromkeys(filter(None, (names.get(each, "") for each in firsts[id_]))))
+        found[id_] = Topic(kind, urgency, json.loads(group or "{}"), several, max(size, len(firsts[id_])))
     return found
-
-
-def _first_alerts(conversations_: Sequence[int]) -> sa.CompoundSelect[Any]:
-    """Select the conversation and the labels of the first alerts of each conversation."""
-    parts = []
-    for each in conversations_:
-        some = (
-            sa.select(members.c.conversation_id, members.c.alert_id)
-            .where(members.c.conversation_id == each)
-            .order_by(members.c.alert_id)
-            .limit(_MAX_NAMES)
-            .subquery()
-        )
-        parts.append(
-            sa.select(some.c.conversation_id, alerts.c.labels).join(alerts, alerts.c.id == some.c.alert_id)
-        )
-    return sa.union_all(*parts)
 
 
 def alerts_of(connection: sa.Connection, conversation: int, limit: int) -> tuple[list[dict[str, Any]], Total]:

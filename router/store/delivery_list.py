@@ -18,7 +18,7 @@ from router.store.totals import MAX_COUNTED, Total, count_rows
 
 DELIVERED = "delivered"
 # There is no index of the delivered ones, because most are: a page looks at no more deliveries than this for them.
-_MAX_SCANNED = 5_000
+_MAX_SCANNED = 2_000
 # An alert may be in more conversations than this; then the list has those of the newest ones.
 _MAX_CONVERSATIONS_OF_ALERT = 500
 _ID = deliveries.c.id
@@ -177,7 +177,7 @@ def _newest(
     found, bound = _ids_of(connection, parts, limit), None
     if DELIVERED in wanted.outcomes:
         for destination in wanted.destinations or (None,):
-            some, complete_from = _newest_delivered(connection, destination, ids)
+            some, complete_from = _newest_delivered(connection, destination, ids, limit)
             found += some
             if complete_from is not None:
                 bound = complete_from if bound is None else max(bound, complete_from)
@@ -186,15 +186,22 @@ def _newest(
 
 
 def _newest_delivered(
-    connection: sa.Connection, destination: str | None, ids: _Ids
+    connection: sa.Connection, destination: str | None, ids: _Ids, limit: int
 ) -> tuple[list[int], int | None]:
-    """Return the delivered ones among the newest deliveries, and the least id that was looked at (None: all were)."""
+    """Return the newest delivered ones among the newest deliveries.
+
+    :returns: the ids, and, if they are fewer than ``limit``, the least id that was looked at (None: all were)
+    """
     query = sa.select(_ID, deliveries.c.outcome).where(*ids.holds(_ID))
     if destination is not None:
         query = query.where(deliveries.c.destination == destination)
-    rows = connection.execute(query.order_by(_ID.desc()).limit(_MAX_SCANNED)).all()
-    found = [number for number, outcome in rows if outcome == DELIVERED]
-    return found, rows[-1][0] if len(rows) == _MAX_SCANNED else None
+    some = query.order_by(_ID.desc()).limit(_MAX_SCANNED).subquery()
+    newest = sa.select(some.c.id).where(some.c.outcome == DELIVERED).order_by(some.c.id.desc())
+    found = list(connection.execute(newest.limit(limit)).scalars())
+    if len(found) == limit:
+        return found, None
+    count, least = connection.execute(sa.select(sa.func.count(), sa.func.min(some.c.id))).one()
+    return found, least if count == _MAX_SCANNED else None
 
 
 def _ids_of(connection: sa.Connection, parts: Sequence[sa.Select[Any]], limit: int) -> list[int]:

@@ -9,7 +9,15 @@ import sqlalchemy as sa
 
 from router.decide import Severity
 from router.model import Labels, Millis
-from router.store import firing_sources, ledger, load_history, quarantined_bodies, story, totals
+from router.store import (
+    digest_reports,
+    firing_sources,
+    ledger,
+    load_history,
+    quarantined_bodies,
+    story,
+    totals,
+)
 from router.store.alert_detail import AlertDetail, alert_detail
 from router.store.alert_filters import AlertFilter
 from router.store.alert_list import AlertPage, Position, list_alerts
@@ -38,6 +46,7 @@ from router.store.destination_history import (
     unsent_ends,
     used_destinations,
 )
+from router.store.digest_reports import OpenSlot, SentSlot
 from router.store.firing_groups import GroupPage, GroupPosition, list_groups
 from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy, StoreUnavailable
@@ -196,6 +205,30 @@ class PageQueries:
         many, the result can be some seconds old.
         """
         return await self._rule_counts.get()
+
+    async def open_and_latest_slots(
+        self, destinations: Collection[str], count: int
+    ) -> tuple[list[OpenSlot], dict[str, list[SentSlot]]]:
+        """Return the slots of all digests that are not sent yet, and the newest sent slots of some digests."""
+        return await self._database.read(
+            lambda c: (
+                digest_reports.open_slots(c),
+                digest_reports.latest_slots(c, destinations, count),
+            )
+        )
+
+    async def sent_slots(
+        self, destination: str, before: int | None, limit: int
+    ) -> tuple[list[SentSlot], Total]:
+        """Return a page of the sent slots of a digest, see :func:`router.store.digest_reports.sent_slots`; and how many
+        there are.
+        """
+        return await self._database.read(
+            lambda c: (
+                digest_reports.sent_slots(c, destination, before, limit),
+                digest_reports.count_sent_slots(c, destination),
+            )
+        )
 
     async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
         """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.find_sources`."""

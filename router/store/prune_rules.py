@@ -10,6 +10,7 @@ from router.model import DAY
 from router.store.labels import entries
 from router.store.retention import IDS, PruneRule, SumUpdate, bind_ids
 from router.store.schema import (
+    actions,
     alert_labels,
     alerts,
     changes,
@@ -281,8 +282,18 @@ _DEAD_LETTERS = PruneRule(
     dead_letters, sa.and_(dead_letters.c.state != "dead", dead_letters.c.settled_at < p("before"))
 )
 
+
+def _old_but_the_newest(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Return the condition that a line of a log is old. The newest line stays, because the next one gets its id plus one."""
+    newer = table.alias(f"newer_{table.name}")
+    return sa.and_(table.c.at < p("before"), sa.exists().where(newer.c.id > table.c.id))
+
+
+_ACTIONS = PruneRule(actions, _old_but_the_newest(actions))
+_LOADS = PruneRule(loads, _old_but_the_newest(loads))
+
 # A row is deleted before the rows that it refers to.
 PRUNE_RULES = (
     _BODIES, _MESSAGES, _DEAD_LETTERS, PRUNE_CHANGES, _MEMBERS, _DELIVERIES, _CONVERSATIONS, _ALERTS, _GROUPS, _WEBHOOKS,
-    _CONFIGURATIONS, _LOADS,
+    _CONFIGURATIONS, _ACTIONS, _LOADS,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from router.store.file_modes import create_private, make_folder, restrict_files
 from router.store.health import RESUMES, StoreUnavailable
 
 _BUSY_SECONDS = 5
@@ -82,10 +83,9 @@ class Sqlite:
         everything.
         """
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            # Only its owner may read it, because it has alerts and routing keys. SQLite copies its permissions to the WAL.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_folder(self._path.parent)
+            lock = create_private(Path(f"{self._path}.lock"))
+            os.close(create_private(self._path))  # SQLite copies its permissions to the WAL
         except OSError as error:
             raise StoreUnavailable(
                 f"{self._path.parent}: {error.strerror}; give a folder that can be written"
@@ -97,6 +97,7 @@ class Sqlite:
             raise StoreUnavailable(
                 f"{self._path} is in use by another alert-router; stop that one, or give another --database"
             ) from None
+        restrict_files(self._path)
         self._lock, self._file = lock, self._path.stat()
 
     def check_usable(self, connection: sa.Connection) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
+from router.channels.outbox import Entry
 from router.clock import Clock
 from router.config import Config
 from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import Source, Webhook
+from router.model import Destination, DigestView, Millis, Source, Webhook
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.threads import Threads
@@ -26,6 +27,15 @@ TOTAL_HEADER = "X-Total-Count"
 
 async def _no_files() -> tuple[FileOnDisk, ...]:
     return ()
+
+
+@dataclass(frozen=True, slots=True)
+class DigestDraft:
+    """A digest as it would be sent now."""
+
+    report: DigestView
+    entry: Entry
+    """The rendered message, as the preview's outbox would have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +76,16 @@ class AppContext:
 
     :raises StoreUnavailable: the store is not writable
     """
+    pause: Callable[[str, str], Awaitable[Millis | None]]
+    """Pauses a destination (arguments: its key, the operator's name) until it is resumed. Returns since when it is paused (epoch ms); None: there
+    is no such destination.
+
+    :raises StoreUnavailable: the store is not writable
+    """
     check_files: Callable[[], Awaitable[Checked]]
     """Returns the mistakes and the traps of the files of the rules as they are now."""
+    draft_digest: Callable[[Destination], Awaitable[DigestDraft]]
+    """Returns a digest as it would be sent now."""
     threads: Threads
     """Where handlers do work that takes long, such as rendering."""
     access: Identification = field(default_factory=Identification)

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from router.metrics import Metrics
 from router.web.app_context import KEEPALIVE_SECONDS
+from router.web.bad_requests import request_factory
 
 log = structlog.get_logger(__name__)
 
@@ -345,4 +346,6 @@ class BoundedRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         """Return the server. It is a private method, because the runner offers no other way to choose the server's class."""
-        return BoundedServer(await super()._make_server(), self._bounds, self._metrics, self._tls)
+        server = await super()._make_server()
+        server.request_factory = request_factory(self.app)
+        return BoundedServer(server, self._bounds, self._metrics, self._tls)

@@ -25,8 +25,3 @@ def refusal(code: int, reason: str, *, headers: Mapping[str, str] | None = None)
 def store_unreadable(error: Exception) -> web.Response:
     """Return the 503 of a page or a list that needs the store."""
     return refusal(503, f"the store can't be read: {error}")
-
-
-def store_unwritable(error: Exception) -> web.Response:
-    """Return the 503 of an action that needs the store."""
-    return refusal(503, f"the store can't be written: {error}")

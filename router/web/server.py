@@ -1,13 +1,11 @@
 """The web application: its routes and middlewares, ``/status`` and ``/metrics``."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 from aiohttp import web, web_response
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -16,7 +14,6 @@ from router.model import Millis, Role
 from router.store import Integrity, StoreUnavailable
 from router.web.access import PRINCIPAL, needs
 from router.web.access.middleware import add_headers, control_access
-from router.web.actions import add_actions
 from router.web.api import add_api
 from router.web.api.configuration import RELOAD_CONFIGURATION
 from router.web.api.cursors import Query
@@ -24,6 +21,7 @@ from router.web.api.destination_words import empty_at
 from router.web.api.endpoint import perform
 from router.web.api.problems import ApiError
 from router.web.app_context import APP_CONTEXT, AppContext
+from router.web.bad_requests import log_http_error
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
@@ -34,7 +32,6 @@ from router.web.request_log import observe_request
 log = structlog.get_logger(__name__)
 
 _DEFAULT_BOUNDS = ConnectionBounds()
-_MAX_LOGGED_CHARS = 200
 _SERVER_NAME = "alert-router"
 _NOTHING_DUE = {"backlog": 0, "oldest_at": None, "backlog_more": False, "dead": 0}
 
@@ -60,7 +57,6 @@ def make_app(context: AppContext) -> web.Application:
     )
     add_api(app)
     add_pages(app)
-    add_actions(app)
     add_webhook(app, context)
     return app
 
@@ -77,7 +73,7 @@ def make_runner(
 
     :param tls: None: connections are not encrypted
     """
-    server_logger.addFilter(_log_http_error)
+    server_logger.addFilter(log_http_error)
     # Answers to requests that are not HTTP come from aiohttp itself, which would name its version there.
     web_response.SERVER_SOFTWARE = _SERVER_NAME  # type: ignore[attr-defined]  # aiohttp has no option for it
     return BoundedRunner(
@@ -85,17 +81,7 @@ def make_runner(
     )
 
 
-def _log_http_error(record: logging.LogRecord) -> bool:
-    """Log an invalid HTTP request in one line without a traceback, because it is the sender's fault. Let other records pass."""
-    error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
-        return True
-    reason = " ".join(error.message.split())[:_MAX_LOGGED_CHARS]
-    log.warning("invalid HTTP request", status="refused", reason=reason)
-    return False
-
-
-@needs(Role.ADMIN, "reload rules")
+@needs(Role.ADMIN, RELOAD_CONFIGURATION.action)
 async def _reload(request: web.Request) -> web.Response:
     """Load routes.yaml again. A 500 says why the file can't be used."""
     context = request.app[APP_CONTEXT]

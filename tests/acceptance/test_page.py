@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -199,6 +200,36 @@ async def test_what_an_alert_says_is_shown_and_never_run(page: Page, preview: st
         await page.goto(f"{preview}{address}")
         assert await page.locator("img").count() == 0
         assert await page.locator('a[href^="javascript"]').count() == 0
+
+
+BERT = "bert@example.com"
+
+
+async def test_a_dead_letter_is_retried_and_seen_delivered(providers: Providers, folder: Path) -> None:
+    router = Router(
+        folder, providers.routes.replace("to: [oncall@example.com]", f"to: [anna@example.com, {BERT}]")
+    )
+    providers.mail.refused = {BERT: "550 5.1.1 <script>no such user</script>"}
+    async with running(router), browsing(f"{router.url}/dead-letters") as page:
+        await expect(page.locator(".empty")).to_have_text("No dead letter: nothing was given up.")
+        await router.post(b'{"alerts": [{"labels": {"alertname": "Down", "severity": "critical"}}]}')
+        row = page.locator("tbody tr[id^=dead-letter-]")
+        await expect(row).to_contain_text(BERT)  # without reloading the page
+        await expect(row).to_contain_text("<script>no such user</script>")
+        assert (await page.title()).startswith("⚠ 1 dead letter")
+
+        await row.get_by_role("link", name="Discard").click()
+        await expect(page.locator("h1")).to_have_text("Discard 1 dead letter?")
+        await page.get_by_role("link", name="Keep it").click()
+
+        providers.mail.refused = {}
+        await row.get_by_role("button", name="Try again").click()
+        await expect(page.locator("#done")).to_have_text("It is tried again now.")
+        await expect(row).to_have_count(0)
+        await expect(page).not_to_have_title(re.compile("dead letter"))
+        await page.goto(f"{router.url}/deliveries?destination=email:anna@example.com,{BERT}")
+        await expect(page.locator("tbody tr[id^=delivery-] .delivered")).to_have_count(2)
+    assert [BERT in mail.recipients for mail in providers.mail.mails] == [False, True]
 
 
 async def test_the_page_of_a_service_shows_ledger_and_quarantine(providers: Providers, folder: Path) -> None:

@@ -26,6 +26,7 @@ from router.store.alert_filters import AlertFilter
 from router.store.backend import open_backend
 from router.store.decision_list import DecisionFilter
 from router.store.delivery_list import DeliveryFilter
+from router.store.digest_reports import sent_slots
 from router.store.queries import QUERIES
 from router.store.waiting_alerts import WaitingFilter
 from tests.conformance.work import counted
@@ -105,6 +106,10 @@ READINGS: dict[str, Reading] = {
     "files that were in force": lambda store: store.pages.load_of("0" * 64),
     "how a quarantined body begins": lambda store: store.pages.body_begin(2**40),
     **{f"how many: {name}": lambda store, name=name: store.pages.total(name) for name in ROWS_OF_LISTS},  # type: ignore[misc]
+    "slots of digests": lambda store: store.pages.open_and_latest_slots([SLACK.key], 3),
+    "sent digests": lambda store: store.database.read(
+        lambda connection: sent_slots(connection, SLACK.key, None, 20)
+    ),
     "the sources of inhibition keys": lambda store: store.pages.firing_sources(
         [
             (key.text, False)

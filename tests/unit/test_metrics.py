@@ -50,8 +50,16 @@ def exposed(metrics: Metrics, *, count: int = 2) -> str:
         "empty_at": NOW + 3_000,
         "dead": 4,
         "broken_since": NOW,
+        "paused_since": NOW,
     }
-    idle = {"backlog": 0, "oldest_at": None, "empty_at": None, "dead": 0, "broken_since": None}
+    idle = {
+        "backlog": 0,
+        "oldest_at": None,
+        "empty_at": None,
+        "dead": 0,
+        "broken_since": None,
+        "paused_since": None,
+    }
     return metrics.expose([{"destination": SLACK, **busy}, {"destination": MAIL, **idle}], NOW).decode()
 
 

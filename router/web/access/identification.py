@@ -11,6 +11,7 @@ from router.web.access.authorization import BasicCredentials, BearerToken, Crede
 from router.web.access.password_checks import PasswordChecks, TooManyChecks
 from router.web.access.peers import AccessOptions, address_of, guesser_of, is_from_this_machine
 from router.web.access.principal import Principal
+from router.web.access.refused_lines import RefusedLines
 from router.web.access.source_credentials import (
     Unauthorized,
     candidates_of,
@@ -99,6 +100,7 @@ class Identification:
     def __init__(self, options: AccessOptions | None = None, checks: PasswordChecks | None = None) -> None:
         self.options = options or AccessOptions()
         self.checks = checks or PasswordChecks()
+        self.refused_lines = RefusedLines()
         self._accounts = _Accounts(AccessSettings(), ())
         self._connections: WeakKeyDictionary[object, _Remembered] = WeakKeyDictionary()
 

@@ -77,8 +77,10 @@ async def _admit(request: web.Request, role: Role) -> None:
 
 async def _audit(context: AppContext, request: web.Request, principal: Principal, reason: str) -> None:
     """Write an action that a known user may not do to the log of actions. Others are only counted and logged, so that nobody
-    can fill the table.
+    can fill the table; and so are many of one user.
     """
+    if not context.access.refused_lines.may_write(principal.name, principal.via, context.clock.now()):
+        return
     action = action_of(request.match_info.handler) or f"{request.method} {_path_of(request)}"
     target = clip(line("/".join(request.match_info.values())), _MAX_TARGET_CHARS)
     try:

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from router.model import Role
+from router.render.words import clip
 from router.store import StoreBusy, StoreUnavailable
 from router.web.access import PRINCIPAL, Principal, acting, needs
 from router.web.api.cursors import Query
@@ -26,6 +27,7 @@ from router.web.app_context import APP_CONTEXT, AppContext
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
 _REQUEST_SECONDS = 30.0
+_MAX_REASON_CHARS = 1_000
 # Each holds a piece of its body in memory, for as long as its reader is slow.
 _MAX_DOWNLOADS = 8
 _DOWNLOADS: web.AppKey[set[object]] = web.AppKey("downloads", set)
@@ -108,7 +110,7 @@ async def _audited(
     try:
         answer = await endpoint.run(context, query)
     except ApiError as error:
-        await audit.end(line, "refused", error.detail, context.clock.now())
+        await audit.end(line, "refused", clip(error.detail, _MAX_REASON_CHARS), context.clock.now())
         raise
     except BaseException as error:
         await audit.end(line, "failed", type(error).__name__, context.clock.now())

@@ -15,6 +15,7 @@ _REF = "#/components/schemas/{model}"
 # What any operation may answer.
 _COMMON_PROBLEMS = {
     400: "A parameter is wrong or unknown.", 401: "Credentials are missing or wrong.", 403: "The role does not suffice.",
+    429: "Too many wrong passwords came from this address.",
     421: "The Host header is not allowed.", 503: "The store can't be read or written, or there is too much to do.",
 }  # fmt: skip
 # What an operation with a body may answer.

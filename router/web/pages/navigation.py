@@ -34,6 +34,6 @@ _PREVIEW_NAVIGATION = (
 )
 
 
-def navigation(*, preview: bool) -> tuple[Entry, ...]:
+def navigation_entries(*, preview: bool) -> tuple[Entry, ...]:
     """Return the links of the navigation. A preview begins with the messages, and *Now* has another address there."""
     return _PREVIEW_NAVIGATION if preview else NAVIGATION

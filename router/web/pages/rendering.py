@@ -22,7 +22,7 @@ from router.render.words import clean, web_address
 from router.web.access import PRINCIPAL
 from router.web.api.overview import CurrentTrouble, destination_address, find_trouble
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.navigation import navigation
+from router.web.pages.navigation import navigation_entries
 
 FOLDER = Path(__file__).parent
 LINES_PER_PAGE = 5_000
@@ -73,7 +73,7 @@ async def render(
     trouble = CurrentTrouble() if principal is None else await find_trouble(context)
     zone = ZoneInfo(context.config().timezone)
     shown = {
-        **values, "principal": principal, "navigation": () if principal is None else navigation(preview=context.preview), "active": active, "trouble": trouble,
+        **values, "principal": principal, "navigation": () if principal is None else navigation_entries(preview=context.preview), "active": active, "trouble": trouble,
         "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template(template, request, shown, status=status)

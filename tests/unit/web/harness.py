@@ -20,6 +20,7 @@ from router.web import AppContext
 from router.web.access.identification import Identification
 from router.web.access.password_checks import PasswordChecks
 from router.web.access.peers import AccessOptions
+from router.web.app_context import DigestDraft
 from tests.waiting import until
 
 SLACK = Destination("slack:C0WARNINGS", "slack", None)
@@ -62,6 +63,7 @@ class WebHarness:
                 "paused_until": None,
                 "pause_reason": None,
                 "broken_since": None,
+                "paused_since": None,
                 "a_minute": 60,
             }
         ]
@@ -74,8 +76,14 @@ class WebHarness:
     async def reload(self, actor: str) -> None:
         self.reloads += 1
 
+    async def draft_digest(self, destination: Destination) -> DigestDraft:
+        raise NotImplementedError(f"{destination.key} is no digest")
+
     async def check_files(self) -> Checked:
         return Checked((), {})
+
+    async def pause(self, destination: str, by: str) -> int | None:
+        return 1_795_262_400_000 if destination == SLACK.key else None
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
@@ -99,7 +107,8 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
-            reload=self.reload, resume=self.resume, access=Identification(self.options, self.checks), check_files=self.check_files,
+            reload=self.reload, resume=self.resume, pause=self.pause, access=Identification(self.options, self.checks), check_files=self.check_files,
+            draft_digest=self.draft_digest,
             threads=self.threads,
         )  # fmt: skip
 

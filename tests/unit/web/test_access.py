@@ -67,7 +67,7 @@ async def test_only_probes_and_the_webhook_are_open(harness: WebHarness) -> None
 async def test_whatever_is_not_a_get_needs_more_than_view(harness: WebHarness) -> None:
     acting = {path: role for method, path, role in routes(harness) if method not in {"GET", "HEAD"} and role}
     assert acting["/-/reload"] is Role.ADMIN
-    assert acting["/api/v1/destinations/{name}/resume"] is Role.OPERATE
+    assert acting["/api/v1/destinations/{key}/resume"] is Role.OPERATE
     assert min(acting.values()) > Role.VIEW
 
 

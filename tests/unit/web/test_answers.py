@@ -22,7 +22,6 @@ def test_every_code_has_a_status_word(code: int) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "word"),
     [
-        ("POST", "/api/v1/destinations/none/resume", 404, "not found"),
         ("POST", "/webhook", 202, "quarantined"),
     ],
 )
@@ -44,3 +43,28 @@ async def test_wrong_credentials_of_a_webhook_have_the_same_shape(harness: WebHa
         body = await answer.json()
     assert (answer.status, body["status"]) == (401, "unauthorized")
     assert "Bearer" in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/v1/dead-letters/1/retry", 404),
+        ("/api/v1/dead-letters/1/discard", 404),
+        ("/api/v1/dead-letters/9999999999999999999/discard", 400),
+        ("/api/v1/dead-letters/x/retry", 400),
+        ("/api/v1/destinations/none/resume", 404),
+        ("/api/v1/destinations/none/pause", 404),
+    ],
+)
+async def test_an_action_on_nothing_says_so(
+    path: str, status: int, harness: WebHarness, serve: Serve
+) -> None:
+    client = await serve(harness)
+    async with client.post(path) as answer:
+        body = await answer.json()
+    assert (answer.status, body["status"], answer.content_type) == (
+        status,
+        status,
+        "application/problem+json",
+    )
+    assert body["detail"]

@@ -1,0 +1,78 @@
+"""Only the owner of the process can read the database."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.store import Store, StoreUnavailable
+from router.store.file_modes import restrict_files
+
+NAMES = ("router.db", "router.db-wal", "router.db-shm", "router.db.lock")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {each.name: mode(each) for each in folder.iterdir()}
+
+
+async def modes(folder: Path) -> dict[str, int]:
+    """Open a database, write to it, and return the modes of its files."""
+    store = await Store.open(f"sqlite:///{folder}/router.db")
+    await store.ready()
+    found = modes_in(folder)
+    await store.close()
+    return found
+
+
+async def test_new_files_and_their_folder_are_private(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "state"
+    assert await modes(folder) == dict.fromkeys(NAMES, 0o600)
+    assert mode(folder) == 0o700
+
+
+@pytest.mark.parametrize("wrong", [0o644, 0o660, 0o666, 0o604])
+async def test_wrong_modes_are_corrected_at_the_start(tmp_path: Path, wrong: int) -> None:
+    await modes(tmp_path)
+    for name in ("router.db", "router.db.lock"):
+        (tmp_path / name).chmod(wrong)
+    with capture_logs() as logs:
+        assert await modes(tmp_path) == dict.fromkeys(NAMES, 0o600)
+    found = [(each["file"], each["before"], each["now"]) for each in logs if "corrected" in each["event"]]
+    assert found == [
+        (f"{tmp_path}/{name}", f"{wrong:04o}", "0600") for name in ("router.db", "router.db.lock")
+    ]
+
+
+async def test_right_modes_are_no_news(tmp_path: Path) -> None:
+    await modes(tmp_path)
+    (tmp_path / "router.db").chmod(0o400 | 0o200)
+    with capture_logs() as logs:
+        await modes(tmp_path)
+    assert logs == []
+
+
+def test_a_mode_that_can_not_be_changed_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file belongs to another user, or its file system keeps no modes."""
+    (tmp_path / "router.db").write_bytes(b"")
+    (tmp_path / "router.db").chmod(0o644)
+
+    def refuse(_path: Path, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for chmod, words in ((refuse, "can't be changed"), (lambda _path, _mode: None, "keeps no modes")):
+        monkeypatch.setattr(Path, "chmod", chmod)
+        with capture_logs() as logs:
+            restrict_files(tmp_path / "router.db")
+        assert [each["log_level"] for each in logs] == ["warning"]
+        assert words in logs[0]["event"]
+
+
+async def test_a_folder_that_can_not_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="give a folder that can be written"):
+        await Store.open(f"sqlite:///{tmp_path}/file/state/router.db")
