@@ -64,11 +64,10 @@ def _service_reader(service: ServiceAddress) -> Reader:
 
     def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:
         time = ServiceTime(api.overview())
-        found = api.get(
-            "/api/v1/ledger", since=time.read(since, "--since"), until=time.read(until, "--until")
-        )
         start, end = time.read_millis(since, "--since"), time.read_millis(until, "--until")
         _check_order(start, end)
+        period = {"since": time.read(since, "--since"), "until": time.read(until, "--until")}
+        found = api.get("/api/v1/ledger", **period)
         return start, end, found, time.zone
 
     return read
