@@ -7,7 +7,18 @@ import os
 
 import click
 
-from router.cli import credentials, explain_command, offline, reading, remote, rendering, running
+from router.cli import (
+    alert_commands,
+    credentials,
+    delivery_commands,
+    digest_command,
+    explain_command,
+    offline,
+    reading,
+    rendering,
+    running,
+    status_command,
+)
 from router.cli.environment import PREFIX, unknown_variables
 
 
@@ -24,7 +35,11 @@ def main(context: click.Context) -> None:
         click.echo(warning, err=True)
 
 
-for _module in (running, offline, explain_command, rendering, remote, reading, credentials):
+_MODULES = (
+    running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
+    reading, credentials,
+)  # fmt: skip
+for _module in _MODULES:
     for _command in _module.COMMANDS:
         main.add_command(_command)
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 from click.core import ParameterSource
 
+from router.cli.service_address import ServiceAddress, service_options
 from router.cli.shared import (
     Failure,
     at_option,
@@ -52,19 +53,12 @@ MAX_ALERTS_EXPLAINED = 200
     is_flag=True,
     help="Read a JSON object from each line of standard input, {labels, at, firing}, and print one line for each.",
 )
-@click.option(
-    "--url",
-    default="http://127.0.0.1:9099",
-    show_default=True,
-    envvar="ALERT_ROUTER_URL",
-    help="Where the service listens.",
-)
-@click.option("--token", envvar="ALERT_ROUTER_TOKEN", help="A token for the service.")
 @click.option("--offline", is_flag=True, help="Explain by the file of --config, and ask no service.")
+@service_options
 @click.pass_context
 def explain(  # noqa: PLR0913  (click passes each option as an argument)
     context: click.Context, *, config: Path, labels: tuple[str, ...], webhook: IO[bytes] | None, fingerprint: str | None,
-    database: str, at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool, url: str, token: str | None,
+    database: str, at: str | None, firing: IO[bytes] | None, as_json: bool, jsonl: bool, service: ServiceAddress,
     offline: bool,
 ) -> None:  # fmt: skip
     """Explain which destinations are notified of an alert, when, and why.
@@ -84,11 +78,11 @@ def explain(  # noqa: PLR0913  (click passes each option as an argument)
     with mistakes_shown():
         others = firing.read() if firing is not None else None
         file = _ByFile(config, database, at, others)
-        asked = file if by_file else _by_service(url, token, at, others)
+        asked = file if by_file else _by_service(service, at, others)
         if asked is None:
             if source("url") is not ParameterSource.DEFAULT:
-                raise Failure(f"no alert-router answers at {url}; correct --url, or use --offline")
-            click.echo(f"No alert-router answers at {url}: explained by the file {config}.", err=True)
+                raise Failure(f"no alert-router answers at {service.url}; correct --url, or use --offline")
+            click.echo(f"No alert-router answers at {service.url}: explained by the file {config}.", err=True)
             asked = file
         if jsonl:
             _explain_lines(asked)
@@ -149,11 +143,11 @@ class _ByFile:
             raise Failure(str(error)) from None
 
 
-def _by_service(url: str, token: str | None, at: str | None, firing: bytes | None) -> "_ByService | None":
+def _by_service(service: ServiceAddress, at: str | None, firing: bytes | None) -> "_ByService | None":
     """Return the service at an address, if there is one. Say if its files are not in force."""
-    from router.cli.service_api import NoService, ServiceApi
+    from router.cli.service_api import NoService
 
-    api = ServiceApi(url, token)
+    api = service.api()
     try:
         in_force = api.explain({"labels": {}})["in_force"]
     except NoService:

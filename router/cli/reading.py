@@ -1,54 +1,106 @@
 """``alert-router ledger``: counts the fates of all changes of a period."""
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
+from click.core import ParameterSource
 
-from router.cli.shared import Failure, database_option, json_option, print_json
+from router.cli.service_address import ServiceAddress, service_options
+from router.cli.service_time import ServiceTime
+from router.cli.shared import Failure, json_option, now
+from router.cli.terminal import printable, width, wrapped
+from router.cli.watching import Screen, WatchCommand, show, watch_option
 
-_DAY_MILLIS = 24 * 60 * 60 * 1_000
+Reader = Callable[[str | None, str | None], tuple[int | None, int | None, dict[str, Any], Any]]
+"""Reads the ledger of a period. Returns its beginning and its end as they were given (epoch ms), the ledger, and the
+timezone."""
 # The order of the columns. router.model.Fate has the same words; a test compares them.
 FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 
 
-@click.command()
+@click.command(cls=WatchCommand)
 @click.option(
-    "--since", help="The first moment of the period, like '2026-11-20 22:41' (UTC).  [default: the beginning]"
+    "--since",
+    help="The first moment of the period: '2026-11-20 22:41', 10:00 or 2d (ago).  [default: the beginning]",
 )
 @click.option("--until", help="The end of the period, which is not part of it.  [default: now]")
-@database_option
+@click.option(
+    "--database",
+    envvar="ALERT_ROUTER_DATABASE",
+    help="Read this database instead of asking the service; a service may have it open. Times are UTC.",
+)
+@service_options
+@watch_option
 @json_option
-def ledger(*, since: str | None, until: str | None, database: str, as_json: bool) -> None:
+@click.pass_context
+def ledger(
+    context: click.Context, *, since: str | None, until: str | None, database: str | None, service: ServiceAddress,
+    watch: float | None, as_json: bool,
+) -> None:  # fmt: skip
     """Count the fates of all changes of a period: changes x destinations = delivered + pending + …
 
     If rows of a day (UTC) are pruned, the whole day is counted. Exit code 1 if the ledger does not balance, or can't be
     read.
     """
-    from router.rules.moments import InputError, parse_moment
-    from router.store import StoreUnavailable, read_ledger
+    is_named = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
+    reads_database = database is not None and not is_named
+    if context.get_parameter_source("database") is ParameterSource.COMMANDLINE and is_named:
+        raise click.UsageError("give --url or --database")
+    read = _database_reader(database or "") if reads_database else _service_reader(service)
 
-    try:
-        start, end = (
-            parse_moment(text, ZoneInfo("UTC")) if text is not None else None for text in (since, until)
+    def view(screen: Screen) -> int:
+        start, end, found, zone = read(since, until)
+        if as_json:
+            screen.write_json(found)
+        else:
+            widened = (start, end) != (found["since"], found["until"])
+            screen.write(_text(found, zone, screen.columns, widened=widened))
+        return 1 if found["imbalance"] else 0
+
+    show(view, watch)
+
+
+def _service_reader(service: ServiceAddress) -> Reader:
+    api = service.api()
+
+    def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:
+        time = ServiceTime(api.overview())
+        found = api.get(
+            "/api/v1/ledger", since=time.read(since, "--since"), until=time.read(until, "--until")
         )
-        if start is not None and end is not None and start >= end:
-            raise Failure("--since is not before --until; exchange them")
-        found = read_ledger(database, start, end)
-    except (InputError, StoreUnavailable) as error:
-        raise Failure(str(error)) from None
-    if as_json:
-        print_json(found)
-    else:
-        widened = (start, end) != (found["since"], found["until"])
-        click.echo("\n".join(_text(found, widened=widened)))
-    sys.exit(1 if found["imbalance"] else 0)
+        start, end = time.read_millis(since, "--since"), time.read_millis(until, "--until")
+        _check_order(start, end)
+        return start, end, found, time.zone
+
+    return read
 
 
-def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
-    yield _period(found["since"], found["until"]) + (" (whole days: the rest is pruned)" if widened else "")
+def _database_reader(database: str) -> Reader:
+    def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:
+        from router.store import StoreUnavailable, read_ledger
+
+        time = ServiceTime({"now": now(), "timezone": "UTC"})
+        start, end = time.read_millis(since, "--since"), time.read_millis(until, "--until")
+        _check_order(start, end)
+        try:
+            return start, end, read_ledger(database, start, end), time.zone
+        except StoreUnavailable as error:
+            raise Failure(str(error)) from None
+
+    return read
+
+
+def _check_order(start: int | None, end: int | None) -> None:
+    if start is not None and end is not None and start >= end:
+        raise Failure("--since is not before --until; exchange them")
+
+
+def _text(found: Mapping[str, Any], zone: Any, columns: int | None, *, widened: bool) -> Iterator[str]:
+    yield _period(found["since"], found["until"], zone) + (
+        " (whole days: the rest is pruned)" if widened else ""
+    )
     hooks, kinds = found["webhooks"], found["changes"]
     yield f"webhooks: {hooks['accepted']} accepted, {hooks['quarantined']} quarantined"
     yield f"changes: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}"
@@ -61,6 +113,7 @@ def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
             *(word for pair in zip("=+++++++", FATE_COLUMNS, strict=True) for word in pair),
         ],
         (_equation(name, counts, found) for name, counts in rows),
+        columns,
     )
     if found["deliveries"]:
         outcomes = sorted({outcome for counts in found["deliveries"].values() for outcome in counts})
@@ -68,9 +121,10 @@ def _text(found: Mapping[str, Any], *, widened: bool) -> Iterator[str]:
         yield from _table(
             ["deliveries", *outcomes],
             (
-                [name, *(str(counts.get(outcome, 0)) for outcome in outcomes)]
+                [printable(name), *(str(counts.get(outcome, 0)) for outcome in outcomes)]
                 for name, counts in sorted(found["deliveries"].items())
             ),
+            columns,
         )
     yield ""
     if found["imbalance"]:
@@ -84,30 +138,47 @@ def _equation(name: str, counts: Mapping[str, int], found: Mapping[str, Any]) ->
     owed = found["changes_x_destinations"] if counts is found["fates"] else sum(counts.values())
     terms = [str(counts.get(fate, 0)) for fate in FATE_COLUMNS]
     signs = ("=" if owed == sum(counts.values()) else "≠", *"+++++++")
-    return [name, str(owed), *(word for pair in zip(signs, terms, strict=True) for word in pair)]
+    return [printable(name), str(owed), *(word for pair in zip(signs, terms, strict=True) for word in pair)]
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+def _table(head: list[str], rows: Iterable[list[str]], columns: int | None) -> Iterator[str]:
+    """Yield the lines of a table, or a sentence for each row if the table is wider than the terminal."""
     lines = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for first, *others in lines:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        yield " ".join((first.ljust(widths[0]), *cells))
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    if columns is not None and sum(widths) + len(widths) - 1 > columns:
+        for row in lines[1:]:
+            yield from wrapped(_sentence(head, row), columns)
+        return
+    for line in lines:
+        cells = [" " * (space - width(cell)) for cell, space in zip(line, widths, strict=True)]
+        first, *others = (
+            (f"{cell}{space}" if number == 0 else f"{space}{cell}")
+            for number, (cell, space) in enumerate(zip(line, cells, strict=True))
+        )
+        yield " ".join((first, *others))
 
 
-def _period(since: int | None, until: int | None) -> str:
+def _sentence(head: list[str], row: list[str]) -> str:
+    """Return a row of a table in words, without the counts that are zero."""
+    counts = [
+        f"{cell} {title}"
+        for title, cell in zip(head[1:], row[1:], strict=True)
+        if title[0].isalpha() and cell != "0"
+    ]
+    return f"{row[0]}: {', '.join(counts) or 'nothing'}"
+
+
+def _period(since: int | None, until: int | None, zone: Any) -> str:
     if since is None and until is None:
         return "from the beginning until now"
-    start = "the beginning" if since is None else _moment(since)
-    return f"from {start} until {'now' if until is None else _moment(until)}, UTC"
+    start = "the beginning" if since is None else _moment(since, zone)
+    return f"from {start} until {'now' if until is None else _moment(until, zone)}, {zone}"
 
 
-def _moment(at: int) -> str:
-    """Return an instant (epoch ms) in UTC; without the time if that is midnight."""
-    from router.rules.moments import moment_text
-
-    shown = moment_text(at, ZoneInfo("UTC"))
-    return shown.removesuffix(" 00:00") if at % _DAY_MILLIS == 0 else shown
+def _moment(at: int, zone: Any) -> str:
+    """Return an instant (epoch ms) in a zone; without the time if that is midnight."""
+    local = datetime.fromtimestamp(at / 1_000, zone)
+    return f"{local:%a %d %b %Y}" + ("" if (local.hour, local.minute) == (0, 0) else f"{local: %H:%M}")
 
 
 COMMANDS = (ledger,)

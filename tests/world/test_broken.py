@@ -191,7 +191,7 @@ async def test_after_a_day_of_failures_the_on_failure_receiver_is_notified(world
     assert f'alert_router_dead_letters{{destination="{SLACK}"}} 1.0' in await world.get("/metrics")
     listed = await run_deliveries_command(world, "--dead")
     assert listed.exit_code == 1
-    assert "Down: not notified that it is firing; it is firing now" in listed.output
+    assert "critical Down firing (firing now)" in listed.output
     tried = await run_deliveries_command(world, "retry", str(letter["id"]))
     assert f"{letter['id']}: to be tried again\n" in tried.output
     world.clock.advance(2 * SECOND)

@@ -106,7 +106,7 @@ class DestinationsQuery(PageQuery):
     ] = None  # fmt: skip
 
 
-class DestinationQuery(Query):
+class OneDestinationQuery(Query):
     """Names one destination."""
 
     key: Annotated[str, Field(min_length=1, max_length=10_000, description=_KEY_DESCRIPTION)]
@@ -152,7 +152,7 @@ async def list_destinations(context: AppContext, query: DestinationsQuery) -> De
     )  # fmt: skip
 
 
-async def read_destination(context: AppContext, query: DestinationQuery) -> DestinationReport:
+async def read_destination(context: AppContext, query: OneDestinationQuery) -> DestinationReport:
     now = context.clock.now()
     found = await _known_destinations(context, now, query.key)
     if not found:
@@ -255,7 +255,7 @@ LIST_DESTINATIONS = Endpoint(
     "How each destination is, in words; the most urgent first.",
 )  # fmt: skip
 READ_DESTINATION = Endpoint(
-    "GET", "/api/v1/destinations/{key}", read_destination, DestinationQuery, DestinationReport,
+    "GET", "/api/v1/destinations/{key}", read_destination, OneDestinationQuery, DestinationReport,
     "How one destination is, in words.", problems={404: "There is no such destination."},
 )  # fmt: skip
 ENDPOINTS = (LIST_DESTINATIONS, READ_DESTINATION)
