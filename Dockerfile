@@ -21,9 +21,9 @@ ENV PATH=/opt/alert-router/bin:$PATH \
 # Other machines can reach this address, so a first `docker run` ends with exit code 1 and says what to add: routes.yaml above
 # has no users. To look around without any, let everybody in (nothing is sent):
 #   docker run --rm -p 127.0.0.1:9099:9099 IMAGE serve --preview --sample --open
-# For use, mount a routes.yaml with `users:`, whose passwords this makes:
+# For use, mount a folder with a routes.yaml that has `users:`, whose passwords this makes:
 #   docker run --rm -it IMAGE hash-password
-#   docker run -p 9099:9099 -v "$PWD/routes.yaml:/etc/alert-router/routes.yaml:ro" -v alert-router:/var/lib/alert-router IMAGE
+#   docker run -p 9099:9099 -v "$PWD:/etc/alert-router:ro" -v alert-router:/var/lib/alert-router IMAGE
 # The router writes only to this folder, so the root file system can be read-only.
 VOLUME /var/lib/alert-router
 USER 10001
