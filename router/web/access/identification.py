@@ -232,7 +232,8 @@ class Identification:
     def _remembered(
         self, request: web.Request, accounts: _Accounts, given: str, name: str | None
     ) -> Principal | Source | None:
-        known = self._connections.get(request.transport) if request.transport is not None else None
+        connection = _connection_of(request)
+        known = None if connection is None else self._connections.get(connection)
         if (
             known is None
             or known.accounts is not accounts
@@ -242,11 +243,24 @@ class Identification:
         return known.found
 
     def _remember(self, request: web.Request, remembered: _Remembered) -> None:
-        if request.transport is not None:
-            self._connections[request.transport] = remembered
+        connection = _connection_of(request)
+        if connection is not None:
+            self._connections[connection] = remembered
 
     async def close(self) -> None:
         await self.checks.close()
+
+
+def _connection_of(request: web.Request) -> object | None:
+    """Return what stands for the connection of a request and can be referred to weakly; None: nothing can. Then the cache of
+    password checks does.
+
+    The transport of uvloop can, but not the one for TLS. The protocol can, if its class allows it.
+    """
+    for each in (request.transport, request.protocol):
+        if each is not None and type(each).__weakrefoffset__:
+            return each
+    return None
 
 
 def _is_from(request: web.Request, proxy: TrustedProxy) -> bool:

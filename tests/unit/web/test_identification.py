@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from router.model import AccessSettings, Role, Source, TrustedProxy
@@ -211,6 +212,27 @@ async def test_wrong_passwords_count_against_the_client_of_the_proxy() -> None:
     assert (
         await wrong("198.51.100.4", peer="192.0.2.7", times=1) == 429
     )  # from others the header does not count
+    await identification.close()
+
+
+class _Strong:
+    """Like uvloop's transport for TLS: no weak reference to it is possible."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("protocol", [_Strong(), Identification()], ids=["no reference", "of the protocol"])
+async def test_a_connection_with_tls_is_checked_once(
+    protocol: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.Request, "transport", _Strong())
+    monkeypatch.setattr(web.Request, "protocol", protocol)
+    checks = PasswordChecks()
+    identification = Identification(checks=checks)
+    request = make_mocked_request("GET", "/", headers={"Authorization": basic("ada", "pw-of-ada")})
+    for _ in range(3):
+        assert (await identification.principal_of(request, USERS, SOURCES)).name == "ada"
+    assert checks.hashed == 1
     await identification.close()
 
 
