@@ -7,6 +7,7 @@ come from the same table of operations, so that they can't differ.
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from aiohttp import web
@@ -146,15 +147,22 @@ def parameters_of(model: type[Query], request: web.Request) -> dict[str, Any]:
     :raises ApiError: another one is given several times
     """
     given: dict[str, Any] = {}
-    properties = model.model_json_schema()["properties"] if model.model_fields else {}
+    lists = _list_fields(model)
     for name in request.query:
         values = request.query.getall(name)
-        is_list = properties.get(name, {}).get("type") == "array"
+        is_list = name in lists
         if len(values) > 1 and not is_list:
             wrong = FieldProblem(parameter=name[:100], problem="it is given more than once")
             raise ApiError(400, f"{wrong.parameter}: {wrong.problem}", (wrong,))
         given[name] = values if is_list else values[0]
     return given
+
+
+@lru_cache
+def _list_fields(model: type[Query]) -> frozenset[str]:
+    """Return the parameters of a model that are lists."""
+    properties = model.model_json_schema()["properties"] if model.model_fields else {}
+    return frozenset(name for name, schema in properties.items() if schema.get("type") == "array")
 
 
 async def _body(request: web.Request, max_bytes: int) -> dict[str, Any]:
