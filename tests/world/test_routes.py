@@ -226,6 +226,11 @@ async def test_a_broken_included_file_is_shown_with_its_state(world: World) -> N
         "payments: route",
         False,
     )
+    another = world.folder / "teams" / "new.yaml"
+    another.write_text("route: {}\n")
+    assert (await got(world, "/api/v1/routes"))["in_force"]["differs"]
+    another.unlink()
+    assert not (await got(world, "/api/v1/routes"))["in_force"]["differs"]
     file.write_text("route: {receiver: <b>nobody</b>}\n")
     assert (await got(world, "/api/v1/routes"))["in_force"]["differs"]
     assert world.service is not None
@@ -245,8 +250,25 @@ async def test_an_alert_of_the_store_is_explained_on_the_page(world: World) -> N
     assert world.service is not None
     ((alert,), _) = await world.service.store.pages.known_alerts(Search(), 1)
     status, html = await answer(world, "/routes", fingerprint=alert.alert.fingerprint)
-    assert (status, "✓ takes it" in html) == (200, True)
+    assert (status, "✓ takes it" in html, "Notified so far" in html) == (200, True, True)
     assert "note=&#34;a \\&#34;quoted\\&#34; one&#34;" in html
+
+
+async def test_alerts_with_one_fingerprint_are_distinguished_by_source(world: World) -> None:
+    await world.start(
+        lambda rules: rules.replace("\nchannels", "\nsources: [{name: eu}, {name: us}]\nchannels")
+    )
+    assert world.service is not None
+    body = {"alerts": [{"status": "firing", "labels": {"alertname": "Down"}, "fingerprint": "f00d"}]}
+    async with aiohttp.ClientSession() as session:
+        for source in ("eu", "us"):
+            async with session.post(f"{world.service.url}/webhook/{source}", json=body) as found:
+                assert found.status == 200
+    _, html = await answer(world, "/routes", fingerprint="f00d")
+    assert "2 alerts have this fingerprint" in html
+    assert 'href="/routes?fingerprint=f00d&amp;source=eu"' in html
+    _, html = await answer(world, "/routes", fingerprint="f00d", source="eu")
+    assert "alerts have this fingerprint" not in html
 
 
 async def test_the_page_shows_hostile_labels_harmlessly(world: World) -> None:

@@ -15,7 +15,7 @@ from router.rules.inputs import parse_label_text
 from router.rules.moments import InputError
 from router.web.api.cursors import Query
 from router.web.api.endpoint import parameters_of, read_query
-from router.web.api.explanations import EXPLAIN, ExplainedStep, ExplanationOfAlert
+from router.web.api.explanations import EXPLAIN, ExplainedStep, ExplanationOfAlert, Explanations
 from router.web.api.file_findings import LIST_FINDINGS, FileFindings
 from router.web.api.problems import ApiError
 from router.web.api.route_tree import LIST_INHIBIT_RULES, LIST_ROUTES, RouteOfTree
@@ -59,12 +59,13 @@ class DrawnRoute:
 
 async def _routes(request: web.Request) -> web.Response:
     query = read_query(RoutesPageQuery, parameters_of(RoutesPageQuery, request))
-    explained, problem = await _explained(request, query)
+    answer, problem = await _explained(request, query)
+    explained = None if answer is None else answer.items[0]
     tree = await ask(request, LIST_ROUTES, _given(limit=_ROUTES_PER_PAGE, cursor=query.cursor))
     steps = {} if explained is None else {each.path: each for each in explained.routes}
     schedules = await ask(request, LIST_SCHEDULES, {"limit": _MAX_INTERVALS})
     values = {
-        "query": query, "labels": query.labels or _label_text(explained), "problem": problem, "explained": explained, "tree": tree, "drawn": drawn(tree.items, steps),
+        "query": query, "labels": query.labels or _label_text(explained), "problem": problem, "explained": explained, "answer": answer, "tree": tree, "drawn": drawn(tree.items, steps),
         "path": None if explained is None else _path(explained),
         "decisions": () if explained is None else [(each, at_millis(each.at)) for each in explained.decisions],
         "hours": () if explained is None else [(each, at_millis(each.opens or each.closes)) for each in explained.hours],
@@ -85,8 +86,8 @@ async def _findings(request: web.Request) -> FileFindings | None:
         return None
 
 
-async def _explained(request: web.Request, query: RoutesPageQuery) -> tuple[ExplanationOfAlert | None, str]:
-    """Return the explanation that the page's form asks for, and why there is none; empty: nothing is wrong."""
+async def _explained(request: web.Request, query: RoutesPageQuery) -> tuple[Explanations | None, str]:
+    """Return the explanations that the page's address asks for, and why there are none; empty: nothing is wrong."""
     if not (query.labels.strip() or query.fingerprint):
         return None, ""
     try:
@@ -98,7 +99,7 @@ async def _explained(request: web.Request, query: RoutesPageQuery) -> tuple[Expl
         answer = await ask(request, EXPLAIN, {**alert, **_given(at=query.at.strip())})
     except (InputError, ApiError) as error:
         return None, str(error)
-    return answer.items[0], ""
+    return answer, ""
 
 
 def _given(**parameters: Any) -> dict[str, Any]:
