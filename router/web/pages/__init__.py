@@ -2,11 +2,17 @@
 
 from aiohttp import web
 
-from router.web.pages import action_page, configuration_page, ledger_page, quarantine_page
+from router.web.pages import action_page, api_page, configuration_page, ledger_page, quarantine_page
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.rendering import FOLDER, set_up_templates
 
-ROUTES = (*quarantine_page.ROUTES, *configuration_page.ROUTES, *ledger_page.ROUTES, *action_page.ROUTES)
+ROUTES = (
+    *quarantine_page.ROUTES,
+    *configuration_page.ROUTES,
+    *ledger_page.ROUTES,
+    *action_page.ROUTES,
+    *api_page.ROUTES,
+)
 
 
 def add_pages(app: web.Application) -> None:
