@@ -22,9 +22,10 @@ _MATCHER = re.compile(r"""\s*(?:"(?:[^"\\]|\\.)*"|[^\s"{}=!~,]+)\s*(?:=~|!~|!=|=
 """How a matcher of Alertmanager begins."""
 _MAX_ID_DIGITS = 15
 """A text with more digits is a fingerprint, which has 16."""
+MAX_FOUND = 10
+"""The service finds no more; a test compares it."""
 _NOTIFIED = frozenset({"notified", "ended"})
-_WAITING_FATES = ("pending", "held", "inhibited", "digest", "dead")
-_MAX_EVENTS = 200
+WAITING_FATES = ("pending", "held", "inhibited", "digest", "dead")
 
 
 @click.command(cls=WatchCommand)
@@ -47,7 +48,7 @@ _MAX_EVENTS = 200
     "--waiting", is_flag=True, help="List what destinations were not notified of, why, and until when."
 )
 @click.option(
-    "--fate", type=click.Choice(_WAITING_FATES), help="With --waiting: only what waits for this reason."
+    "--fate", type=click.Choice(WAITING_FATES), help="With --waiting: only what waits for this reason."
 )
 @limit_option
 @all_option
@@ -204,7 +205,10 @@ def _write_several(found: dict[str, Any], screen: Screen, time: ServiceTime, *, 
         level = screen.paint(printable(each["level"]), style_of(each["level"]))
         title = f"{each['id']:>8}  {level} {printable(each['title'])}, {each['status']}"
         screen.write(f"{title} since {time.since(each['starts_at'] or each['changed_at'])}")
-    screen.write(screen.paint(f"Several alerts have this {found['by']}. Show one by its number.", "quiet"))
+    more = "; there may be more: alerts --status any lists all" if len(found["items"]) >= MAX_FOUND else ""
+    screen.write(
+        screen.paint(f"Several alerts have this {found['by']}{more}. Show one by its number.", "quiet")
+    )
     return 0
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("failed", "delivered", "retry", "rejected", "broken", "interrupted", "under way")
 """The values of the parameter ``outcome`` of ``/api/v1/deliveries``; a test compares them."""
-_MAX_SETTLED = 2_000
-"""The service settles no more dead letters in one request; a test compares it."""
 
 
 @click.group(cls=WatchGroup, invoke_without_command=True)

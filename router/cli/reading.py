@@ -28,7 +28,6 @@ FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete
 @click.option("--until", help="The end of the period, which is not part of it.  [default: now]")
 @click.option(
     "--database",
-    envvar="ALERT_ROUTER_DATABASE",
     help="Read this database instead of asking the service; a service may have it open. Times are UTC.",
 )
 @service_options
@@ -44,11 +43,9 @@ def ledger(
     If rows of a day (UTC) are pruned, the whole day is counted. Exit code 1 if the ledger does not balance, or can't be
     read.
     """
-    is_named = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
-    reads_database = database is not None and not is_named
-    if context.get_parameter_source("database") is ParameterSource.COMMANDLINE and is_named:
+    if database is not None and context.get_parameter_source("url") is ParameterSource.COMMANDLINE:
         raise click.UsageError("give --url or --database")
-    read = _database_reader(database or "") if reads_database else _service_reader(service)
+    read = _service_reader(service) if database is None else _database_reader(database)
 
     def view(screen: Screen) -> int:
         start, end, found, zone = read(since, until)
@@ -67,11 +64,10 @@ def _service_reader(service: ServiceAddress) -> Reader:
 
     def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:
         time = ServiceTime(api.overview())
-        found = api.get(
-            "/api/v1/ledger", since=time.read(since, "--since"), until=time.read(until, "--until")
-        )
         start, end = time.read_millis(since, "--since"), time.read_millis(until, "--until")
         _check_order(start, end)
+        period = {"since": time.read(since, "--since"), "until": time.read(until, "--until")}
+        found = api.get("/api/v1/ledger", **period)
         return start, end, found, time.zone
 
     return read

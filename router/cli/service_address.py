@@ -4,11 +4,16 @@ import base64
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.cli.shared import Failure
+
 if TYPE_CHECKING:
+    import ssl
+
     from router.cli.service_api import ServiceApi
 
 DEFAULT_URL = "http://127.0.0.1:9099"
@@ -23,6 +28,10 @@ class ServiceAddress:
     token: str | None = field(default=None, repr=False)
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    """The authorities (PEM) that have issued the service's certificate; None: those of the system."""
+    client_cert: Path | None = None
+    """This client's certificate and its key (PEM)."""
 
     def api(self, timeout: float | None = None) -> "ServiceApi":
         """Return a client, which is closed at the end of the command. It asks for the password if it is missing.
@@ -31,11 +40,24 @@ class ServiceAddress:
         """
         from router.cli.service_api import ServiceApi
 
-        more = {} if timeout is None else {"timeout": timeout}
+        more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        if self.ca_file is not None or self.client_cert is not None:
+            more["tls"] = self._tls()
         api = ServiceApi(self.url, self._authorization(), **more)
         if (context := click.get_current_context(silent=True)) is not None:
             context.call_on_close(api.close)
         return api
+
+    def _tls(self) -> "ssl.SSLContext":
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.client_cert is not None:
+                context.load_cert_chain(self.client_cert)
+        except (OSError, ssl.SSLError) as error:
+            raise Failure(f"--ca-file or --client-cert can't be used: {error.strerror or error}") from None
+        return context
 
     def _authorization(self) -> str | None:
         if self.token:
@@ -60,8 +82,20 @@ _OPTIONS = (
         help="The password of --user. Better give it by the variable, or type it when asked: other users of the machine can "
         "see a command line.",
     ),
+    click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path),
+        envvar="ALERT_ROUTER_CA_FILE",
+        help="Trust the authorities in this file (PEM), if --url is https.  [default: those of the system]",
+    ),
+    click.option(
+        "--client-cert",
+        type=click.Path(path_type=Path),
+        envvar="ALERT_ROUTER_CLIENT_CERT",
+        help="Show this certificate, with its key in the same file (PEM), if the service asks for one.",
+    ),
 )  # fmt: skip
-_NAMES = ("url", "token", "user", "password")
+_NAMES = ("url", "token", "user", "password", "ca_file", "client_cert")
 
 
 def service_options(command: Command) -> Command:

@@ -6,10 +6,13 @@ It uses Python's own HTTP client, which is imported in a fraction of the time th
 import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from router.cli.shared import Failure
+
+if TYPE_CHECKING:
+    import ssl
 
 _TIMEOUT_SECONDS = 30.0
 _MAX_ROWS_PER_PAGE = 500
@@ -40,15 +43,23 @@ class ServiceApi:
     Every method raises :class:`NoService` if the service doesn't answer, and :class:`Refused` if it refuses.
     """
 
-    def __init__(self, url: str, authorization: str | None, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        authorization: str | None,
+        timeout: float = _TIMEOUT_SECONDS,
+        tls: "ssl.SSLContext | None" = None,
+    ) -> None:
         """
         :param authorization: the header ``Authorization`` of each request; None: it has none
         :param timeout: seconds without an answer
+        :param tls: for an address with https; None: the authorities of the system are trusted
         :raises Failure: the address is none
         """
         self.url = url.rstrip("/")
         self._headers = {"Authorization": authorization} if authorization else {}
         self._timeout = timeout
+        self._tls = tls
         self._connection, self._prefix = self._open()
 
     def _open(self) -> tuple[http.client.HTTPConnection, str]:
@@ -59,8 +70,9 @@ class ServiceApi:
             host, port = None, None
         if host is None or parts.scheme not in {"http", "https"}:
             raise Failure(f"{self.url!r} is no address; write it like http://127.0.0.1:9099")
-        kind = http.client.HTTPConnection if parts.scheme == "http" else http.client.HTTPSConnection
-        return kind(host, port, timeout=self._timeout), parts.path
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self._timeout), parts.path
+        return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._tls), parts.path
 
     def close(self) -> None:
         """Close the connection."""
@@ -95,7 +107,7 @@ class ServiceApi:
             found = json.loads(answer) if content_type in _JSON_TYPES else None
         except _NO_ANSWER as error:
             self._connection.close()
-            what = f"{self.url} does not answer ({type(error).__name__})"
+            what = f"{self.url} does not answer ({_words(error)})"
             raise NoService(f"{what}; is `alert-router serve` running there?") from None
         path = target.partition("?")[0]
         if status in {401, 403, 421} or (status >= 400 and found is not None):
@@ -151,6 +163,12 @@ class ServiceApi:
         """Explain alerts by the rules in force. :param query: see :class:`router.web.api.explanations.ExplainQuery`"""
         answer: dict[str, Any] = self.post("/api/v1/explain", query)
         return answer
+
+
+def _words(error: Exception) -> str:
+    """Return the type of an error, and why a certificate is refused."""
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "")
+    return f"{type(error).__name__}: {reason}" if isinstance(reason, str) and reason else type(error).__name__
 
 
 def _destination(key: str) -> str:

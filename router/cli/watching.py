@@ -15,6 +15,8 @@ from router.cli.terminal import painted, printable
 
 _DEFAULT_SECONDS = 2.0
 _HOME, _CLEAR_REST, _CLEAR = "\x1b[H", "\x1b[J", "\x1b[2J"
+# A line that is too wide must not continue on the next line, which is drawn after it.
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 pause: Callable[[float], None] = time.sleep
 
 
@@ -122,5 +124,5 @@ def _redraw(lines: Sequence[str], *, clear: bool) -> None:
     if len(lines) > height:
         lines = [*lines[: height - 1], f"… {len(lines) - height + 1} more lines"]
     text = "".join(f"{line}\x1b[K\n" for line in lines)
-    sys.stdout.write(f"{_CLEAR if clear else ''}{_HOME}{text}{_CLEAR_REST}")
+    sys.stdout.write(f"{_CLEAR if clear else ''}{_HOME}{_NO_WRAP}{text}{_CLEAR_REST}{_WRAP}")
     sys.stdout.flush()

@@ -189,7 +189,33 @@ async def test_the_ledger_is_that_of_the_service_or_of_a_database(world: World) 
     both = await run(world, "ledger", "--database", database, "--url", "http://127.0.0.1:1")
     assert both.exit_code == 2
     none = await run(world, "ledger", "--since", "10:00", "--until", "9:00")
-    assert (none.exit_code, "exchange them" in none.output) == (1, True)
+    assert none.exit_code == 1
+    assert "exchange them" in none.output
+
+
+async def test_digest_shows_what_the_next_one_says(world: World) -> None:
+    await world.start()
+    await world.post("Backup", "info", note=HOSTILE)
+    listed = await run(world, "digest")
+    assert listed.exit_code == 0, listed.output
+    assert listed.output.splitlines()[1].split()[:6] == ["digest:daily", "Tue", "24", "Nov", "08:00", "1"]
+    for name in ("daily", "digest:daily"):
+        shown = await run(world, "digest", name)
+        assert shown.exit_code == 0, shown.output
+        assert shown.output.startswith("digest:daily  Tue 24 Nov 2026 08:00:00 UTC, since ")
+        assert "1 firing\n\nSubject: " in shown.output
+        assert "Backup" in shown.output
+        assert harmless(shown.output)
+    assert json.loads((await run(world, "digest", "daily", "--json")).output)["counts"]["firing"] == 1
+    assert (await run(world, "digest", "daily", "--past")).output == "No digest was sent yet.\n"
+    unknown = await run(world, "digest", "weekly")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "there is no digest weekly; digests are: digest:daily" in unknown.stderr
+    world.clock.advance(21 * HOUR)
+    await until_delivered(world, 1)
+    past = (await run(world, "digest", "daily", "--past")).output
+    assert "Tue 24 Nov 08:00" in past or "08:00:00" in past
+    assert past.endswith("\n1 digest\n")
 
 
 async def test_completion_asks_the_service(world: World) -> None:

@@ -219,3 +219,45 @@ async def test_odd_keys_and_names_are_found_and_shown_harmlessly(world: World) -
     assert f'href="{path}"' in await page(world, "/destinations")
     assert await status_of(world, "/destinations/slack:NOWHERE") == 404
     assert await status_of(world, f"{LIST}/slack:NOWHERE") == 404
+
+
+async def send_form(world: World, path: str) -> tuple[int, str]:
+    """Post an empty form as the page does, and return the status and where it leads."""
+    assert world.service is not None
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{world.service.url}{path}",
+            data={},
+            allow_redirects=False,
+            headers={"Sec-Fetch-Site": "same-origin"},
+        ) as answer,
+    ):
+        return answer.status, answer.headers.get("Location", "")
+
+
+async def test_an_operator_pauses_and_resumes_on_the_page(world: World) -> None:
+    await world.start()
+    await world.post("First", "critical")
+    await until_delivered(world, 3)
+    here = "/destinations/slack%3AC0CRITICAL"
+    assert await send_form(world, f"{here}/pause") == (303, f"{here}?done=paused")
+    html = await page(world, f"{here}?done=paused")
+    assert "The destination is paused." in html
+    assert "Pause: send nothing" not in html
+    world.clock.advance(10 * MINUTE)
+    await world.post("Down", "critical")
+    await until_delivered(world, 5)
+    found = await one(world)
+    assert found["words"] == ("paused by this machine since 12:00 (10 min); 1 message waits, for 0 s")
+    assert (found["state"], found["next_try"], found["empty_at"]) == ("paused", None, None)
+    assert found["advice"] == "Nothing is sent until it is resumed."
+    assert title(await page(world, "/destinations")).startswith(
+        "⚠ 1 destination is paused by operators: slack:C0CRITICAL"
+    )
+    assert await send_form(world, f"{here}/resume") == (303, f"{here}?done=resumed")
+    assert (await one(world))["state"] == "healthy"
+    assert (await send_form(world, "/destinations/slack%3ANOWHERE/pause"))[0] == 404
+    assert [each["action"] for each in (await world.get("/api/v1/actions"))["items"]][1:] == [
+        "resume destination", "pause destination",
+    ]  # fmt: skip

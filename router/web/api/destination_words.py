@@ -60,9 +60,10 @@ class DestinationFacts:
     pause_reason: str = ""
     is_rate_limited: bool = False
     """The provider asked for the pause."""
-    paused_by: str | None = None
-    """The operator who paused it; None: no operator has."""
     paused_since: Millis | None = None
+    """Since when an operator pauses it; None: no operator does."""
+    paused_by: str | None = None
+    """The operator who paused it; None: not known."""
     last_success: Millis | None = None
     next_at: Millis | None = None
     """When the first conversation that waits may be tried; None: none waits, or it is being sent."""
@@ -80,7 +81,7 @@ class DestinationFacts:
     def state(self) -> StateName:
         if not self.is_alive:
             return StateName.BROKEN
-        if self.paused_by is not None:
+        if self.paused_since is not None:
             return StateName.PAUSED
         if self.failing_since is not None:
             return self._trouble
@@ -91,7 +92,7 @@ class DestinationFacts:
     @property
     def since(self) -> Millis | None:
         """Since when it is in its state; None: it is all right, or the time is not known."""
-        return self.paused_since if self.paused_by is not None else self.failing_since
+        return self.failing_since if self.paused_since is None else self.paused_since
 
     @property
     def _trouble(self) -> StateName:
@@ -101,7 +102,7 @@ class DestinationFacts:
 
     def next_try(self, now: Millis) -> Millis | None:
         """Return when something is tried next; None: nothing waits, or it waits for a person."""
-        if self.next_at is None or self.paused_by is not None or not self.is_alive:
+        if self.next_at is None or self.paused_since is not None or not self.is_alive:
             return None
         return max(now, self.next_at, self.paused_until or 0)
 
@@ -109,7 +110,7 @@ class DestinationFacts:
         """Return when the backlog will be sent if nothing new arrives and nothing fails; None: nothing waits, or a person
         has to act before.
         """
-        if not self.backlog or self.state is StateName.BROKEN or self.paused_by is not None:
+        if not self.backlog or self.state is StateName.BROKEN or self.paused_since is not None:
             return None
         return empty_at(max(now, self.paused_until or 0), self.backlog, self.a_minute)
 
@@ -150,7 +151,7 @@ def advice(facts: DestinationFacts) -> str | None:
             return "Correct this at the provider or in routes.yaml, then resume the destination."
         case StateName.BROKEN | StateName.FAILING:
             return "The router keeps trying. Check whether the provider works and can be reached."
-        case StateName.PAUSED if facts.paused_by is not None:
+        case StateName.PAUSED if facts.paused_since is not None:
             return "Nothing is sent until it is resumed."
     return None
 
@@ -158,12 +159,12 @@ def advice(facts: DestinationFacts) -> str | None:
 def _state_words(facts: DestinationFacts, now: Millis, time: _Time) -> str:
     if not facts.is_alive:
         return "broken: deliveries have ended"
-    if facts.paused_by is not None:
-        since = "" if facts.paused_since is None else f" since {_since(facts.paused_since, now, time)}"
+    if facts.paused_since is not None:
+        by = "an operator" if facts.paused_by is None else line(facts.paused_by)
         before = (
             "" if facts.failing_since is None else f"; failing since {_since(facts.failing_since, now, time)}"
         )
-        return f"paused by {line(facts.paused_by)}{since}{before}"
+        return f"paused by {by} since {_since(facts.paused_since, now, time)}{before}"
     match facts.state:
         case StateName.HEALTHY if facts.last_success is not None:
             words = f": last delivered {_ago(now - facts.last_success)}"

@@ -12,7 +12,8 @@ from router.channels import REGISTRY
 from router.decide import Policy
 from router.model import Millis
 from router.store.destination_history import DestinationHistory, EndedAttempt
-from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
+from router.web.api.cursors import Page, PageQuery, encode_cursor
+from router.web.api.destination_actions import DestinationQuery
 from router.web.api.destination_words import DestinationFacts, StateName, advice, describe
 from router.web.api.endpoint import Endpoint
 from router.web.api.problems import ApiError
@@ -63,7 +64,10 @@ class DestinationReport(BaseModel):
         description="When something is tried next; null: nothing waits, or it waits for a person."
     )
     paused_until: int | None
-    paused_by: str | None = Field(description="The operator who paused it; null: no operator has.")
+    operator_pause_since: int | None = Field(
+        description="Since when an operator pauses it; null: no operator does."
+    )
+    paused_by: str | None = Field(description="The operator who paused it.")
     backlog: int = Field(description="How many messages wait.")
     backlog_is_exact: bool = Field(description="False: more messages wait than ``backlog`` says.")
     oldest_at: int | None = Field(description="Since when the first of them waits.")
@@ -106,12 +110,6 @@ class DestinationsQuery(PageQuery):
     ] = None  # fmt: skip
 
 
-class OneDestinationQuery(Query):
-    """Names one destination."""
-
-    key: Annotated[str, Field(min_length=1, max_length=10_000, description=_KEY_DESCRIPTION)]
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A destination as it is known without its history."""
@@ -152,7 +150,7 @@ async def list_destinations(context: AppContext, query: DestinationsQuery) -> De
     )  # fmt: skip
 
 
-async def read_destination(context: AppContext, query: OneDestinationQuery) -> DestinationReport:
+async def read_destination(context: AppContext, query: DestinationQuery) -> DestinationReport:
     now = context.clock.now()
     found = await _known_destinations(context, now, query.key)
     if not found:
@@ -201,7 +199,7 @@ def _known(
         is_alive=lane["alive"], failing_since=lane["failing_since"], reason=lane["failing_reason"] or "",
         needs_repair=lane["needs_repair"], is_reported=lane["broken_since"] is not None,
         paused_until=lane["paused_until"], pause_reason=lane["pause_reason"] or "", is_rate_limited=lane["is_rate_limited"],
-        paused_by=lane.get("paused_by"), paused_since=lane.get("paused_since"),
+        paused_since=lane["paused_since"], paused_by=lane["paused_by"],
         last_success=lane["succeeded_at"], backlog=due["backlog"], backlog_is_exact=not due["backlog_more"],
         oldest_at=due["oldest_at"], a_minute=lane["a_minute"], dead_letters=due["dead"],
     )  # fmt: skip
@@ -243,7 +241,7 @@ def _state(
         state=facts.state, words=describe(facts, now, zone), advice=advice(facts), since=facts.since,
         reason=facts.reason or None, last_success=facts.last_success,
         last_failure=None if last_failure is None else LastAttempt.model_validate(last_failure),
-        next_try=facts.next_try(now), paused_until=facts.paused_until, paused_by=facts.paused_by,
+        next_try=facts.next_try(now), paused_until=facts.paused_until, operator_pause_since=facts.paused_since, paused_by=facts.paused_by,
         backlog=facts.backlog, backlog_is_exact=facts.backlog_is_exact, oldest_at=facts.oldest_at, empty_at=facts.empty_at(now),
         dead_letters=facts.dead_letters, unsent_ends=facts.unsent_ends, rate=lane["rate"], shared_rate=lane["shared_rate"],
         max_concurrency=lane["max_concurrency"], storm_above=lane["storm_above"],
@@ -255,7 +253,7 @@ LIST_DESTINATIONS = Endpoint(
     "How each destination is, in words; the most urgent first.",
 )  # fmt: skip
 READ_DESTINATION = Endpoint(
-    "GET", "/api/v1/destinations/{key}", read_destination, OneDestinationQuery, DestinationReport,
+    "GET", "/api/v1/destinations/{key}", read_destination, DestinationQuery, DestinationReport,
     "How one destination is, in words.", problems={404: "There is no such destination."},
 )  # fmt: skip
 ENDPOINTS = (LIST_DESTINATIONS, READ_DESTINATION)

@@ -3,9 +3,12 @@
 from aiohttp import web
 
 from router.channels import REGISTRY
+from router.model import Role
+from router.web.api.destination_actions import PAUSE_DESTINATION, RESUME_DESTINATION
 from router.web.api.destination_words import StateName
 from router.web.api.destinations import LIST_DESTINATIONS, READ_DESTINATION
-from router.web.pages.page import ask, page
+from router.web.api.overview import destination_address
+from router.web.pages.page import ask, form, page, redirect
 from router.web.pages.rendering import render
 
 
@@ -25,4 +28,19 @@ async def _destination(request: web.Request) -> web.Response:
     return await render(request, "destination.html", {"destination": answer}, active="destinations")
 
 
-ROUTES = (page("/destinations", _destinations), page("/destinations/{key}", _destination))
+async def _resume(request: web.Request) -> web.Response:
+    await ask(request, RESUME_DESTINATION, dict(request.match_info))
+    return redirect(destination_address(request.match_info["key"]), "resumed")
+
+
+async def _pause(request: web.Request) -> web.Response:
+    await ask(request, PAUSE_DESTINATION, dict(request.match_info))
+    return redirect(destination_address(request.match_info["key"]), "paused")
+
+
+ROUTES = (
+    page("/destinations", _destinations),
+    page("/destinations/{key}", _destination),
+    form("/destinations/{key}/resume", Role.OPERATE, _resume),
+    form("/destinations/{key}/pause", Role.OPERATE, _pause),
+)

@@ -54,8 +54,8 @@ def test_a_terminal_is_redrawn_in_place(tmp_path: Path) -> None:
     assert process.wait() == 0
     os.close(terminal)
     text = shown.decode()
-    assert text.startswith("\x1b[2J\x1b[Hdrawing 1")
-    assert "\x1b[J\x1b[Hdrawing 2" in text
+    assert text.startswith("\x1b[2J\x1b[H\x1b[?7ldrawing 1")
+    assert "\x1b[J\x1b[?7h\x1b[H\x1b[?7ldrawing 2" in text
     assert "… 93 more lines\x1b[K" in text
     assert text.count("\x1b[2J") == 1
 
