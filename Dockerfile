@@ -18,6 +18,12 @@ ENV PATH=/opt/alert-router/bin:$PATH \
     ALERT_ROUTER_DATABASE=sqlite:////var/lib/alert-router/router.db \
     ALERT_ROUTER_LISTEN=0.0.0.0:9099 \
     ALERT_ROUTER_LOG=json
+# Other machines can reach this address, so a first `docker run` ends with exit code 1 and says what to add: routes.yaml above
+# has no users. To look around without any, let everybody in (nothing is sent):
+#   docker run --rm -p 127.0.0.1:9099:9099 IMAGE serve --preview --sample --open
+# For use, mount a folder with a routes.yaml that has `users:`, whose passwords this makes:
+#   docker run --rm -it IMAGE hash-password
+#   docker run -p 9099:9099 -v "$PWD:/etc/alert-router:ro" -v alert-router:/var/lib/alert-router IMAGE
 # The router writes only to this folder, so the root file system can be read-only.
 VOLUME /var/lib/alert-router
 USER 10001

@@ -11,8 +11,8 @@ from router.store.shared_reading import SharedReading
 from router.threads import Threads
 from router.web.app_context import DigestDraft
 
-# A digest of more alerts takes more than a moment to load and to render.
-_MANY_ALERTS = 1_000
+# A digest of more alerts takes more than some milliseconds to load and to render.
+_MANY_ALERTS = 20
 
 
 class DigestDrafts:

@@ -23,12 +23,19 @@ class FileCheck:
         self._clock = clock
         self._config = config
         self._threads = Threads("check", 1)
-        self._running = asyncio.Lock()
+        self._running: asyncio.Task[Checked] | None = None
         self._last: tuple[tuple[Signature, int], Checked] | None = None
 
     async def result(self) -> Checked:
-        """Return the mistakes and the traps of the files as they are now."""
-        async with self._running:
+        """Return the mistakes and the traps of the files as they are now. A caller that does not wait for the end stops
+        nothing: the next one gets the result.
+        """
+        if self._running is None:
+            self._running = asyncio.create_task(self._check())
+        return await asyncio.shield(self._running)
+
+    async def _check(self) -> Checked:
+        try:
             state = await self._state()
             if self._last is not None and self._last[0] == state:
                 return self._last[1]
@@ -39,6 +46,8 @@ class FileCheck:
             if {*state[0]} <= {*after[0]}:
                 self._last = after, checked
             return checked
+        finally:
+            self._running = None
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -1,6 +1,6 @@
 """Draws a message as safe HTML for the preview and the pages. Everything is escaped unless it is Markup already.
 
-The pages' Content-Security-Policy forbids inline styles and scripts: drawings use only classes of ``preview.css``.
+The pages' Content-Security-Policy forbids inline styles and scripts: drawings use only classes of ``style.css``.
 """
 
 import json
@@ -32,6 +32,8 @@ class SentMessage:
 
 def tag(name: str, *children: str, **attributes: str) -> Markup:
     """Return an element. ``class_`` stands for ``class``; ``data_head`` for ``data-head``."""
+    if name == "pre":  # it may scroll, and a keyboard scrolls only what has the focus
+        attributes = {"tabindex": "0", **attributes}
     given = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
     written = _NOTHING.join(Markup(' {}="{}"').format(key, value) for key, value in given)
     return Markup("<{}{}>{}</{}>").format(name, written, joined(children), name)

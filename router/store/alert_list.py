@@ -22,12 +22,12 @@ Position = tuple[str, int]
 """The stage and the id of the last alert that a page looked at."""
 MAX_FEW = 2_000
 """An index that finds at most so many alerts is read whole, and the alerts are sorted in memory."""
-_MAX_WINDOW = 5_000
+_MAX_WINDOW = 20_000
 """How many entries of the index of a stage a page reads at most, if conditions leave some out."""
-_MAX_CHECKED = 2_000
+_MAX_CHECKED = 4_000
 """How many alerts a page reads the labels of at most."""
-_MAX_COUNT_WINDOW = 50_000
-_MAX_COUNT_CHECKED = 4_000
+_MAX_COUNT_WINDOW, _MAX_COUNT_WINDOW_OF_DESTINATION = 50_000, 10_000
+_MAX_COUNT_CHECKED = 2_000
 _IDS_PER_QUERY = 250
 
 
@@ -63,7 +63,10 @@ def list_alerts(
         found, total = _page_of(several, severity, after, limit), Total(len(several))
     else:
         found = _walk(connection, which, severity, after, limit)
-        total = _total(connection, which, severity)
+        if after is None and (found.next is None or found.is_partial):
+            total = Total(len(found.ids), is_exact=found.next is None)
+        else:
+            total = _total(connection, which, severity)
     # Two labels may have the same entry in the index.
     listed = [each for each in listed_alerts(connection, found.ids) if which.fits_labels(each.labels)]
     return AlertPage(tuple(listed), found.next, found.is_partial, total)
@@ -192,14 +195,15 @@ def _total(connection: sa.Connection, which: AlertFilter, severity: Severity) ->
 
 def _count(connection: sa.Connection, which: AlertFilter, several: Sequence[Stage]) -> Total:
     count, is_exact = 0, True
+    most = _MAX_COUNT_WINDOW if which.destination is None else _MAX_COUNT_WINDOW_OF_DESTINATION
     for stage in several:
-        query = stage.ids(None, _MAX_COUNT_WINDOW, which.conditions).limit(MAX_COUNTED + 1 - count)
+        query = stage.ids(None, most, which.conditions).limit(MAX_COUNTED + 1 - count)
         some = query.subquery()
         count += int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
         if count > MAX_COUNTED:
             return Total(MAX_COUNTED, is_exact=False)
-        _, seen = _end_of(connection, stage, None, _MAX_COUNT_WINDOW + 1)
-        is_exact = is_exact and seen <= _MAX_COUNT_WINDOW
+        _, seen = _end_of(connection, stage, None, most + 1)
+        is_exact = is_exact and seen <= most
     return Total(count, is_exact)
 
 

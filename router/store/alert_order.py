@@ -5,6 +5,7 @@ A list is walked in stages. Each stage is a range of an index, so that a page re
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -38,15 +39,15 @@ class Stage:
         seen = self.window(after, window).subquery()
         query = sa.select(seen.c.id).where(*conditions(seen.c.id)).order_by(seen.c.id.desc())
         if self.level is None:
-            row = alerts.alias("ended")
-            query = query.join(row, row.c.id == seen.c.id).where(row.c.status == _RESOLVED)
+            query = query.where(seen.c.status == _RESOLVED)
             if self.levels:
-                query = query.where(row.c.level.in_(self.levels))
+                query = query.where(seen.c.level.in_(self.levels))
         return query
 
-    def window(self, after: int | None, limit: int) -> sa.Select[int]:
-        """Return the query for the ids that :meth:`ids` looks at: a range of an index."""
-        query = sa.select(alerts.c.id).order_by(alerts.c.id.desc()).limit(limit)
+    def window(self, after: int | None, limit: int) -> sa.Select[Any, Any, Any, Any]:
+        """Return the query for the ids that :meth:`ids` looks at: a range of an index, or of the table for what ended."""
+        columns = (alerts.c.id,) if self.level is not None else (alerts.c.id, alerts.c.status, alerts.c.level)
+        query: sa.Select[Any, Any, Any, Any] = sa.select(*columns).order_by(alerts.c.id.desc()).limit(limit)
         if self.level is not None:
             query = query.where(IS_FIRING, alerts.c.level == self.level)
         return query if after is None else query.where(alerts.c.id < after)

@@ -141,19 +141,14 @@ def read_groups(connection: sa.Connection, ids: set[int]) -> dict[int, AlertGrou
     return {row["id"]: AlertGroup(**{**row, "labels": json.loads(row["labels"])}) for row in rows}
 
 
+# In the order of the fields of ``DestinationState``.
 _STATE_COLUMNS = (
     members.c.id.label("member"), members.c.alert_id.label("alert"), conversations.c.destination, members.c.status,
     members.c.notified, members.c.decision, sa.func.coalesce(members.c.at, conversations.c.slot).label("at"),
-    members.c.rule, members.c.reason, members.c.inhibitor, members.c.held_since, members.c.failover,
+    members.c.rule, members.c.reason, members.c.inhibitor, members.c.held_since, members.c.failover == 1,
     conversations.c.id.label("conversation"), conversations.c.kind, conversations.c.attempts, conversations.c.next_at,
     conversations.c.delivery_id.is_not(None).label("is_under_way"), conversations.c.notified_at,
 )  # fmt: skip
-
-
-def _state_of(row: Any) -> DestinationState:
-    return DestinationState(
-        **{**row, "failover": bool(row["failover"]), "is_under_way": bool(row["is_under_way"])}
-    )
 
 
 def destination_states(
@@ -183,7 +178,8 @@ def states_of_members(connection: sa.Connection, ids: Sequence[int]) -> list[Des
             .join(conversations, conversations.c.id == members.c.conversation_id)
             .where(members.c.id.in_(ids[first : first + _MEMBERS_PER_QUERY]))
         )
-        found += map(_state_of, connection.execute(query).mappings())
+        rows: Sequence[Any] = connection.execute(query).all()
+        found += [DestinationState(*row) for row in rows]
     return sorted(found, key=lambda each: each.member)
 
 

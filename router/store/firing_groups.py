@@ -20,14 +20,16 @@ from router.store.totals import MAX_COUNTED, Total
 
 GroupPosition = tuple[str, int, int]
 """The stage, the group, and the alert of the group that a page looked at last; alert 0: the whole group."""
-ALERTS_PER_GROUP = 10
+ALERTS_PER_GROUP = 5
 """How many alerts of a group a page has at most, the most urgent first."""
 _MAX_SKIPPED = 1_000
 """How many groups a page passes over at most, because they stand further up."""
-_MAX_WINDOW = 5_000
+_MAX_WINDOW = 20_000
 _MAX_CHECKED = 2_000
 _MAX_EARLIER_CHECKED = 100
-_MAX_COUNT_WINDOW = 50_000
+_MAX_COUNT_WINDOW = 20_000
+_MAX_COUNT_STEPS = 1_000
+"""So many groups are counted one by one, however many alerts they have; of more groups the alerts are read."""
 _MAX_COUNT_CHECKED = 4_000
 _IDS_PER_QUERY = 250
 _FIRST = 2**63 - 1
@@ -81,10 +83,13 @@ def list_groups(
         walk, total = _page_of_few(connection, few, severity, after, limit)
     elif which == AlertFilter(levels=which.levels):
         walk = _skip(connection, chosen, severity, after, limit)
-        total = _count(connection, which, chosen)
+        total = _count_steps(connection, chosen) or _count(connection, which, chosen)
     else:
         walk = _GroupWalk(connection, which, chosen, limit).walk(severity, after)
-        total = _count(connection, which, chosen)
+        if after is None and (walk.next is None or walk.is_partial):
+            total = Total(len(walk.groups), is_exact=walk.next is None)
+        else:
+            total = _count(connection, which, chosen)
     return GroupPage(_read(connection, several, walk.groups), walk.next, walk.is_partial, total)
 
 
@@ -258,6 +263,17 @@ def _window(stage: Stage, last: tuple[int, int], limit: int) -> sa.Select[int, i
         .order_by(alerts.c.group_id.desc(), alerts.c.id.desc())
         .limit(limit)
     )
+
+
+def _count_steps(connection: sa.Connection, several: Sequence[Stage]) -> Total | None:
+    """Return how many groups fire; None: very many."""
+    found: set[int] = set()
+    for stage in several:
+        ids = _next_groups(connection, stage, _FIRST, _MAX_COUNT_STEPS + 1)
+        found.update(ids)
+        if len(ids) > _MAX_COUNT_STEPS:
+            return None
+    return Total(len(found))
 
 
 def _count(connection: sa.Connection, which: AlertFilter, several: Sequence[Stage]) -> Total:

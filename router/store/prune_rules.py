@@ -220,11 +220,12 @@ _CONFIGURATIONS = PruneRule(
 _next_load = loads.alias("next_load")
 _LOADS = PruneRule(
     loads,
-    # The files in force are kept, and those by which a kept decision was made.
+    # The files in force are kept, and those by which a kept decision was made; and the newest load, because the next one
+    # gets its id plus one.
     sa.and_(
         loads.c.at < p("before"),
         sa.or_(
-            loads.c.error != "",
+            sa.and_(loads.c.error != "", sa.exists().where(_next_load.c.id > loads.c.id)),
             sa.exists().where(
                 _next_load.c.id > loads.c.id, _next_load.c.error == "", _next_load.c.at < p("before")
             ),

@@ -8,11 +8,8 @@ import sqlalchemy as sa
 from router.model import Millis
 from router.store.counters import CounterKind
 from router.store.schema import (
-    IS_UNSETTLED,
     WAITS,
     actions,
-    dead_letters,
-    deliveries,
     fates,
     members,
 )
@@ -26,8 +23,6 @@ other number need not be counted any further, because the counter has their sum.
 ROWS_OF_LISTS: dict[str, tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]] = {
     "waiting": (members.c.id, WAITS),
     "decisions": (fates.c.id, sa.true()),
-    "deliveries": (deliveries.c.id, sa.true()),
-    "dead-letters": (dead_letters.c.id, IS_UNSETTLED),
     "actions": (actions.c.id, sa.true()),
 }
 """The id column and the condition of the rows of each list, by the name of the list."""

@@ -14,13 +14,14 @@ from router.store.totals import MAX_COUNTED, Total, count_rows
 
 WaitingPosition = tuple[str, int, int]
 """The stage, the alert and the member that a page looked at last."""
-MAX_FEW = 4_000
+MAX_FEW = 2_000
 """If no more alerts wait, they are read whole and sorted. Otherwise the firing alerts are walked through."""
-_MAX_WINDOW = 10_000
+_MAX_WINDOW = 5_000
 """How many firing alerts a page looks at, at most."""
 _FATES = {"send": "pending", "hold": "held", "given_up": "dead"}
 """The fate of a decision, where it has another name."""
 _DECISIONS = {fate: decision for decision, fate in _FATES.items()}
+_ALERTS_PER_QUERY = 250
 _MAX_OPENINGS = 5
 _MAX_INHIBITORS_COMPARED = 50
 
@@ -222,29 +223,41 @@ def _walk(
 ) -> tuple[list[Found], WaitingPosition | None]:
     """Return rows, one more than the limit if there are more, and where the walk stopped at the bound of its work."""
     found: list[Found] = []
-    window = _MAX_WINDOW
+    left = _MAX_WINDOW
     for stage in rest:
         begins = after if after is not None and stage.name == after[0] else None
-        seen = stage.window(None if begins is None else begins[1] + 1, window).subquery()
-        query = (
-            sa.select(members.c.alert_id, members.c.id)
-            .select_from(seen.join(members, members.c.alert_id == seen.c.id).join(
-                conversations, conversations.c.id == members.c.conversation_id))
-            .where(WAITS, *which.conditions)
-            .order_by(seen.c.id.desc(), members.c.id.desc())
-            .limit(limit + 1 - len(found))
-        )  # fmt: skip
-        if begins is not None:
-            position = sa.tuple_(members.c.alert_id, members.c.id)
-            query = query.where(position < sa.tuple_(*map(sa.literal, begins[1:])))
-        found += [(stage, alert, member) for alert, member in connection.execute(query)]
-        if len(found) > limit:
-            return found, None
-        oldest, count = connection.execute(sa.select(sa.func.min(seen.c.id), sa.func.count())).one()
-        if count >= window:
-            return found, (stage.name, int(oldest), 0)
-        window -= count
+        # Members of the alert at which the last page ended may be left.
+        last = None if begins is None else begins[1] + 1
+        while True:
+            count = min(_ALERTS_PER_QUERY, left)
+            ids = list(connection.execute(stage.window(last, count)).scalars())
+            rows = _waiting_members(connection, which, ids)
+            found += [
+                (stage, alert, member)
+                for alert, member in rows
+                if begins is None or (alert, member) < begins[1:]
+            ]
+            if len(found) > limit:
+                return found, None
+            left -= len(ids)
+            last = ids[-1] if ids else last
+            if left <= 0:
+                return found, (stage.name, last or 0, 0)
+            if len(ids) < count:
+                break
     return found, None
+
+
+def _waiting_members(
+    connection: sa.Connection, which: WaitingFilter, ids: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return what waits of these alerts, in the order of the list: alert and member."""
+    query = (
+        sa.select(members.c.alert_id, members.c.id)
+        .select_from(_JOINED)
+        .where(members.c.alert_id.in_(ids), WAITS, *which.conditions)
+    )
+    return sorted(((alert, member) for alert, member in connection.execute(query)), reverse=True)
 
 
 def _total(connection: sa.Connection, which: WaitingFilter, several: Sequence[Stage]) -> Total:

@@ -5,6 +5,7 @@ is left between two of them is compared by difflib only while that is cheap; the
 """
 
 import difflib
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ MAX_LINES = 20_000
 MAX_SHOWN_LINES = 1_000
 """How many lines a diff has."""
 _MAX_LINE_CHARS = 500
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _CONTEXT_LINES = 3
 # The comparison takes about a second for this: lines of each pass, and for difflib lines x lines x the fewer lines.
 _MAX_WORK = 5_000_000
@@ -35,9 +37,15 @@ class LineDiff:
     """There are more lines than these, or one of the texts was not compared to its end."""
 
 
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text as YAML counts them: Python knows more line ends."""
+    lines = _LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
+
+
 def diff_lines(before: str, after: str) -> LineDiff:
     """Return how a text differs from a former one."""
-    old, new = before.splitlines(), after.splitlines()
+    old, new = split_lines(before), split_lines(after)
     is_cut = max(len(old), len(new)) > MAX_LINES
     old, new = old[:MAX_LINES], new[:MAX_LINES]
     changed = list(_Comparison(old, new).changes((0, len(old), 0, len(new))))

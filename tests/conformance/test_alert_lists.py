@@ -71,6 +71,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
             monkeypatch.setattr(module, "_IDS_PER_QUERY", 2)
         monkeypatch.setattr(firing_groups, "_MAX_SKIPPED", 1)
         monkeypatch.setattr(waiting_alerts, "_MAX_WINDOW", 3)
+        monkeypatch.setattr(waiting_alerts, "_ALERTS_PER_QUERY", 2)
         monkeypatch.setattr(alert_filters, "LARGE_COST", 2)
     return str(request.param)
 

@@ -175,7 +175,14 @@ def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MAX_COUNTED", MOST)
     for name in ("MAX_FEW", "_MAX_WINDOW", "_MAX_CHECKED", "_MAX_COUNT_WINDOW", "_MAX_COUNT_CHECKED"):
         monkeypatch.setattr(alert_list, name, 60)
-    for name in ("_MAX_SKIPPED", "_MAX_WINDOW", "_MAX_CHECKED", "_MAX_COUNT_WINDOW", "_MAX_COUNT_CHECKED"):
+    for name in (
+        "_MAX_SKIPPED",
+        "_MAX_COUNT_STEPS",
+        "_MAX_WINDOW",
+        "_MAX_CHECKED",
+        "_MAX_COUNT_WINDOW",
+        "_MAX_COUNT_CHECKED",
+    ):
         monkeypatch.setattr(firing_groups, name, 60)
     monkeypatch.setattr(waiting_alerts, "MAX_FEW", 60)
     monkeypatch.setattr(waiting_alerts, "_MAX_WINDOW", 60)

@@ -235,3 +235,21 @@ async def test_secrets_are_in_no_log_line_page_or_error(
         for each in ("pw-of-ada", "secret-wrong", token, hashed, digest.partition(":")[2])
         if each in everything
     ] == []
+
+
+async def test_a_rotated_token_counts_without_a_reload(world: World) -> None:
+    """The hash of the new token is put into the file of the old one."""
+    old, new = (json.loads(CliRunner().invoke(main, ["new-token", "--json"]).stdout) for _ in range(2))
+    (world.folder / "hash").write_text(old["token_hash"])
+    await world.start(lambda rules: f"users: [{{name: bot, role: view, tokens: [{{file: hash}}]}}]\n{rules}")
+
+    async def statuses() -> list[int]:
+        return [
+            await ask(world, "GET", "/status", Authorization=f"Bearer {each['token']}") for each in (old, new)
+        ]
+
+    assert await statuses() == [200, 401]
+    (world.folder / "hash").write_text(f"{new['token_hash']}\n")
+    assert world.service is not None
+    await world.service.reloader.reload_changed_secrets()
+    assert await statuses() == [401, 200]

@@ -4,8 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from router.model import DAY, SECOND, Retention
 from router.store import Store
+from router.web.pages import configuration_page
 from tests.world.browsing import call, submit, visit
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
@@ -211,6 +214,27 @@ async def test_a_line_of_a_long_file_has_an_address(world: World) -> None:
         assert len([each for each in page.ids if each.startswith("/x%20y/")]) <= 5_000
 
 
+async def test_a_file_without_room_on_the_page_has_a_page_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration_page, "MAX_LINES", 10)
+    await world.start()
+    assert world.service is not None
+    sha256 = "b" * 64
+    files: list[dict[str, Any]] = [
+        {"name": name, "text": "a\u2028b\r\n" * 4 + "<b>c", "size": 20}
+        for name in ("r.yaml", "a&b.yaml", "c.yaml")
+    ]
+    await world.service.store.loads.record("start", sha256, files, world.clock.now())
+    page = await visit(world, f"/configuration/{sha256}")
+    lines = [each for each in page.ids if ".yaml-" in each]
+    assert lines == [f"{name}-{line}" for name in ("r.yaml", "a%26b.yaml") for line in range(1, 6)]
+    assert "<b>" not in page.html
+    assert f"/configuration/{sha256}?file=c.yaml" in page.links
+    alone = await visit(world, f"/configuration/{sha256}?file=c.yaml")
+    assert [each for each in alone.ids if ".yaml-" in each] == [f"c.yaml-{line}" for line in range(1, 6)]
+
+
 async def test_an_unknown_version_or_load_is_said_in_words(world: World) -> None:
     await world.start()
     for path, status in (
@@ -223,12 +247,11 @@ async def test_an_unknown_version_or_load_is_said_in_words(world: World) -> None
 async def test_old_loads_are_pruned_but_not_those_in_force(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/router.db")
     old, now = 1_000, 100 * DAY
-    for number, (at, error) in enumerate(
-        ((old, ""), (old, "no"), (old, ""), (old, "other"), (now - DAY, ""))
-    ):
+    kept = ((old, ""), (old, "no"), (old, ""), (old, "other"), (now - DAY, ""), (old, "in vain"))
+    for number, (at, error) in enumerate(kept):
         await store.loads.record("start", "" if error else f"{number:064x}", [], at, error)
     async for _ in store.prune(replace(Retention(), history=30 * DAY), now):
         pass
     lines, _ = await store.pages.loads(None, 10)
-    assert [each.id for each in lines] == [5, 3]
+    assert [each.id for each in lines] == [6, 5, 3]
     await store.close()

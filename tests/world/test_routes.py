@@ -2,13 +2,19 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import aiohttp
 import pytest
 import sqlalchemy as sa
 
-from router.model import DAY, HOUR
+from router import file_check
+from router.model import DAY, HOUR, Millis
+from router.rules.check import Checked, check_file
+from router.store import Search
 from router.store.schema import alerts, conversations, members
 from router.web.api.cursors import encode_cursor
 from tests.world.asking import until_delivered
@@ -181,6 +187,26 @@ async def test_the_check_is_of_the_files_on_the_disk(world: World) -> None:
     assert (checked["items"], checked["in_force"]["differs"]) == ([], False)
 
 
+async def test_the_page_does_not_wait_for_a_long_check(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, runs = Event(), 0
+
+    def slow(path: Path, environ: Mapping[str, str], now: Millis) -> Checked:
+        nonlocal runs
+        runs += 1
+        goes_on.wait()
+        return check_file(path, environ, now)
+
+    monkeypatch.setattr(file_check, "check_file", slow)
+    await world.start()
+    for _ in range(2):
+        _, html = await answer(world, "/routes")
+        assert "The check is running." in html
+    goes_on.set()
+    assert (await got(world, "/api/v1/checks"))["items"] == []
+    _, html = await answer(world, "/routes")
+    assert ("It finds nothing wrong." in html, runs) == (True, 1)
+
+
 async def test_a_broken_included_file_is_shown_with_its_state(world: World) -> None:
     (world.folder / "teams").mkdir()
     file = world.folder / "teams" / "payments.yaml"
@@ -200,6 +226,11 @@ async def test_a_broken_included_file_is_shown_with_its_state(world: World) -> N
         "payments: route",
         False,
     )
+    another = world.folder / "teams" / "new.yaml"
+    another.write_text("route: {}\n")
+    assert (await got(world, "/api/v1/routes"))["in_force"]["differs"]
+    another.unlink()
+    assert not (await got(world, "/api/v1/routes"))["in_force"]["differs"]
     file.write_text("route: {receiver: <b>nobody</b>}\n")
     assert (await got(world, "/api/v1/routes"))["in_force"]["differs"]
     assert world.service is not None
@@ -211,6 +242,33 @@ async def test_a_broken_included_file_is_shown_with_its_state(world: World) -> N
     _, html = await answer(world, "/routes")
     assert "last good version" in html
     assert "<b>nobody" not in html
+
+
+async def test_an_alert_of_the_store_is_explained_on_the_page(world: World) -> None:
+    await world.start()
+    await world.post("Down", "critical", note='a "quoted" one')
+    assert world.service is not None
+    ((alert,), _) = await world.service.store.pages.known_alerts(Search(), 1)
+    status, html = await answer(world, "/routes", fingerprint=alert.alert.fingerprint)
+    assert (status, "✓ takes it" in html, "Notified so far" in html) == (200, True, True)
+    assert "note=&#34;a \\&#34;quoted\\&#34; one&#34;" in html
+
+
+async def test_alerts_with_one_fingerprint_are_distinguished_by_source(world: World) -> None:
+    await world.start(
+        lambda rules: rules.replace("\nchannels", "\nsources: [{name: eu}, {name: us}]\nchannels")
+    )
+    assert world.service is not None
+    body = {"alerts": [{"status": "firing", "labels": {"alertname": "Down"}, "fingerprint": "f00d"}]}
+    async with aiohttp.ClientSession() as session:
+        for source in ("eu", "us"):
+            async with session.post(f"{world.service.url}/webhook/{source}", json=body) as found:
+                assert found.status == 200
+    _, html = await answer(world, "/routes", fingerprint="f00d")
+    assert "2 alerts have this fingerprint" in html
+    assert 'href="/routes?fingerprint=f00d&amp;source=eu"' in html
+    _, html = await answer(world, "/routes", fingerprint="f00d", source="eu")
+    assert "alerts have this fingerprint" not in html
 
 
 async def test_the_page_shows_hostile_labels_harmlessly(world: World) -> None:

@@ -67,16 +67,14 @@ class _Accounts:
     by_token: dict[str, User] = field(init=False)
     """By the SHA-256 of the token, in hex. The time of a look-up tells nothing about a token, because of the hash."""
     hashes: tuple[str, ...] = field(init=False)
-    source_hashes: tuple[str, ...] = field(init=False)
+    """Those of all users and sources."""
 
     def __post_init__(self) -> None:
         users = self.settings.users
         object.__setattr__(self, "by_name", {each.name: each for each in users})
         object.__setattr__(self, "by_token", {token: each for each in users for token in each.token_hashes})
-        object.__setattr__(self, "hashes", tuple(each.password_hash for each in users if each.password_hash))
-        object.__setattr__(
-            self, "source_hashes", tuple(each.password_hash for each in self.sources if each.password_hash)
-        )
+        found = (*(each.password_hash for each in users), *(each.password_hash for each in self.sources))
+        object.__setattr__(self, "hashes", tuple(each for each in found if each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +160,7 @@ class Identification:
         if user is None and of_source:
             return None  # its hash is checked next
         password_hash = user.password_hash if user is not None else None
-        is_right = await self._is_right(request, given, credentials, password_hash, accounts.hashes)
+        is_right = await self._is_right(request, accounts, given, credentials, password_hash)
         return user if is_right else None
 
     async def _is_of_a_source(
@@ -174,25 +172,23 @@ class Identification:
             return False
         hashed = _with_hash(accounts.sources, credentials)
         return hashed is not None and await self._is_right(
-            request, given, credentials, hashed.password_hash, ()
+            request, accounts, given, credentials, hashed.password_hash
         )
 
     async def _is_right(
-        self, request: web.Request, given: str, credentials: BasicCredentials, password_hash: str | None,
-        hashes: tuple[str, ...],
+        self, request: web.Request, accounts: _Accounts, given: str, credentials: BasicCredentials,
+        password_hash: str | None,
     ) -> bool:  # fmt: skip
         """Check a password. An unknown name costs the same as a known one.
 
         :param password_hash: None: the name is unknown, or has no password
-        :param hashes: those of the names that are known
         """
-        checked = password_hash or self.checks.stand_in_hash(credentials.user, hashes)
+        checked = password_hash or self.checks.stand_in_hash(credentials.user, accounts.hashes)
         if checked is None:
             return False
         try:
-            is_right = await self.checks.is_right(
-                guesser_of(request.remote or ""), given, credentials.password, checked
-            )
+            guesser = guesser_of(_client_of(request, accounts.settings.proxy))
+            is_right = await self.checks.is_right(guesser, given, credentials.password, checked)
         except TooManyChecks as error:
             raise AccessRefused(error.status, "busy", str(error), retry_after=error.seconds) from None
         return is_right and password_hash is not None
@@ -218,8 +214,8 @@ class Identification:
                 return known
             found = _with_hash(candidates, credentials)
             password_hash = found.password_hash if found is not None else None
-            hashes = accounts.source_hashes
-            if await self._is_right(request, given, credentials, password_hash, hashes) and found is not None:
+            is_right = await self._is_right(request, accounts, given, credentials, password_hash)
+            if is_right and found is not None:
                 self._remember(request, _Remembered(accounts, given, name, found))
                 return found
         unlocked = unlocked_source(request, candidates, given, self.options)
@@ -236,7 +232,8 @@ class Identification:
     def _remembered(
         self, request: web.Request, accounts: _Accounts, given: str, name: str | None
     ) -> Principal | Source | None:
-        known = self._connections.get(request.transport) if request.transport is not None else None
+        connection = _connection_of(request)
+        known = None if connection is None else self._connections.get(connection)
         if (
             known is None
             or known.accounts is not accounts
@@ -246,16 +243,40 @@ class Identification:
         return known.found
 
     def _remember(self, request: web.Request, remembered: _Remembered) -> None:
-        if request.transport is not None:
-            self._connections[request.transport] = remembered
+        connection = _connection_of(request)
+        if connection is not None:
+            self._connections[connection] = remembered
 
     async def close(self) -> None:
         await self.checks.close()
 
 
+def _connection_of(request: web.Request) -> object | None:
+    """Return what stands for the connection of a request and can be referred to weakly; None: nothing can. Then the cache of
+    password checks does.
+
+    The transport of uvloop can, but not the one for TLS. The protocol can, if its class allows it.
+    """
+    for each in (request.transport, request.protocol):
+        if each is not None and type(each).__weakrefoffset__:
+            return each
+    return None
+
+
 def _is_from(request: web.Request, proxy: TrustedProxy) -> bool:
     address = address_of(request.remote or "")
     return address is not None and any(address in network for network in proxy.addresses)
+
+
+def _client_of(request: web.Request, proxy: TrustedProxy | None) -> str:
+    """Return the address that wrong passwords count against: the peer's. Through the trusted proxy, it is the address that
+    the proxy added last to ``X-Forwarded-For``, so that one client can't lock out the others.
+    """
+    peer = request.remote or ""
+    if proxy is None or not _is_from(request, proxy):
+        return peer
+    client = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
+    return client if address_of(client) is not None else peer
 
 
 def _named_by_proxy(names: list[str], proxy: TrustedProxy, settings: AccessSettings) -> Principal:

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_TARGET_CHARS = 200
+_CSP = "Content-Security-Policy"
 
 
 @web.middleware
@@ -129,13 +130,17 @@ async def add_headers(_request: web.BaseRequest, response: web.StreamResponse) -
     headers.pop("Server", None)  # it names the versions of Python and aiohttp
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
+    if (
+        "frame-ancestors" not in headers[_CSP]
+    ):  # the frames of messages may be shown by the router's own pages
+        headers[_CSP] = f"{headers[_CSP]}; {_HEADERS[_CSP]}"
 
 
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     # Pages and messages have a stricter policy of their own.
-    "Content-Security-Policy": "frame-ancestors 'none'",
+    _CSP: "frame-ancestors 'none'",
     # Not no-referrer: with it, a browser sends `Origin: null` with the router's own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -13,7 +13,7 @@ from router.web.api.problems import ApiError, FieldProblem
 from router.web.api.shown_alerts import Titles
 from router.web.app_context import AppContext
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 MatcherText = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router.model import Role
 from router.render.words import clip
@@ -83,6 +83,8 @@ class DeadLetterSettled(BaseModel):
 
 class SettleQuery(Query):
     """Which dead letters to settle: those with these ids, or all that fit a filter."""
+
+    model_config = ConfigDict(strict=True)  # it is JSON, which has numbers and booleans
 
     ids: Annotated[
         list[RowId], Field(max_length=MAX_SETTLED, description="The dead letters with these ids.")

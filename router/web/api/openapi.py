@@ -114,7 +114,18 @@ def _operation(
 
 def _parameter(name: str, schema: dict[str, Any], where: str, *, is_required: bool) -> dict[str, Any]:
     words = {"description": schema["description"]} if "description" in schema else {}
-    return {"name": name, "in": where, "required": is_required, "schema": schema, **words}
+    # Parameters of an address are left out, and never null.
+    options = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    rest = {
+        key: value
+        for key, value in schema.items()
+        if key != "description" and (key, value) != ("default", None)
+    }
+    if len(options) == 1:
+        rest = {key: value for key, value in rest.items() if key != "anyOf"} | options[0]
+    elif options:
+        rest["anyOf"] = options
+    return {"name": name, "in": where, "required": is_required, "schema": rest, **words}
 
 
 def _answer(words: str, answer: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from router.web.app_context import APP_CONTEXT
 from router.web.pages import (
     action_page,
     alert_pages,
+    api_page,
     configuration_page,
     dead_letters_page,
     deliveries_page,
@@ -21,6 +22,7 @@ from router.web.pages.rendering import FOLDER, set_up_templates
 
 ROUTES = (
     *alert_pages.ROUTES,
+    *api_page.ROUTES,
     *configuration_page.ROUTES,
     *dead_letters_page.ROUTES,
     *deliveries_page.ROUTES,

@@ -1,6 +1,7 @@
 """The pages of the configuration: the files in force, their history, and files that were in force."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import web
@@ -17,10 +18,13 @@ from router.web.api.configuration import (
     ConfigurationFile,
 )
 from router.web.api.problems import ApiError
+from router.web.line_diff import split_lines
 from router.web.pages.page import ask, fields, form, page, redirect
-from router.web.pages.rendering import LINES_PER_PAGE, line_id, lines_address, render
+from router.web.pages.rendering import LINES_PER_PAGE, address, line_id, lines_address, render
 
 _RECENT_LOADS = 10
+MAX_LINES = 20_000
+"""How many lines of all files together one page has."""
 _UNUSABLE = 422  # the status of a reload of files that can't be used
 
 
@@ -65,38 +69,54 @@ async def _reload(request: web.Request) -> web.Response:
 
 
 def _shown(request: web.Request, sha256: str, files: Iterable[ConfigurationFile]) -> list[dict[str, Any]]:
-    """Return the files as the template shows them: of a long one, some lines at a time."""
+    """Return the files as the template shows them: of a long one, some lines at a time. A file for which the page has no
+    room has only a link.
+    """
     chosen, after = request.query.get("file"), request.query.get("after", "")
     first = int(after) if after.isascii() and after.isdecimal() and len(after) < 9 else 0
-    shown = []
+    shown, room = [], MAX_LINES
     for each in files:
-        lines = each.text.splitlines()
-        begin = first if each.name == chosen and first < len(lines) else 0
-        end = begin + LINES_PER_PAGE
+        if chosen not in {None, each.name}:
+            continue
+        count = _count_lines(each.text)
+        begin = first if each.name == chosen and first < count else 0
+        end = min(begin + LINES_PER_PAGE, count)
+        has_room = end - begin <= room
+        room -= end - begin if has_room else 0
         shown.append({
-            "file": each, "text": _numbered(each.name, lines, begin), "begin": begin + 1, "end": min(end, len(lines)),
-            "lines": len(lines),
+            "file": each, "text": _numbered(each.name, each.text, begin) if has_room else None,
+            "begin": begin + 1, "end": end, "lines": count, "alone": address(f"/configuration/{sha256}", file=each.name),
             "before": lines_address(sha256, each.name, max(begin - LINES_PER_PAGE, 0)) if begin else None,
-            "next": lines_address(sha256, each.name, end) if end < len(lines) else None,
+            "next": lines_address(sha256, each.name, end) if end < count else None,
         })  # fmt: skip
     return shown
 
 
-def _numbered(file: str, lines: list[str], begin: int) -> Markup:
-    """Return lines as HTML. Each has its id. The numbers are no text, so that they are not copied with it."""
-    return Markup("").join(
-        Markup('<span class="code" id="{}" data-line="{}">{}\n</span>').format(
-            line_id(file, number), number, clean(line)
+@lru_cache(maxsize=64)
+def _count_lines(text: str) -> int:
+    return len(split_lines(text))
+
+
+@lru_cache(maxsize=16)
+def _numbered(file: str, text: str, begin: int) -> Markup:
+    """Return lines of a file as HTML. Each has its id. The numbers are no text, so that they are not copied with it."""
+    name = escape(line_id(file, 0).removesuffix("0"))
+    lines = split_lines(text)[begin : begin + LINES_PER_PAGE]
+    return Markup(  # noqa: S704  (each value is escaped)
+        "".join(
+            f'<span class="code" id="{name}{number}" data-line="{number}">{escape(clean(line))}\n</span>'
+            for number, line in enumerate(lines, begin + 1)
         )
-        for number, line in enumerate(lines[begin : begin + LINES_PER_PAGE], begin + 1)
     )
 
 
 def _diff_lines(lines: Iterable[str]) -> Markup:
     kinds = {"+": "added", "-": "removed", "@": "position"}
-    return Markup("").join(
-        Markup('<span class="code {}">{}\n</span>').format(kinds.get(each[:1], "same"), escape(clean(each)))
-        for each in lines
+    return Markup(  # noqa: S704  (each value is escaped)
+        "".join(
+            f'<span class="code {kinds.get(each[:1], "same")}">{escape(clean(each))}\n</span>'
+            for each in lines
+        )
     )
 
 

@@ -23,6 +23,7 @@ from router.web.app_context import APP_CONTEXT
 from router.web.pages.deliveries_page import filters_of, given_of
 from router.web.pages.page import ask, fields, form, page, redirect
 from router.web.pages.rendering import address, render
+from router.web.path_ids import row_id
 
 _ACTIVE = "dead-letters"
 # The parameters of the notice about dead letters that were settled together.
@@ -105,8 +106,9 @@ async def _confirm_several(request: web.Request, given: dict[str, str], wanted: 
 
 def _settle_query(given: dict[str, str]) -> SettleQuery:
     """:raises ApiError: no dead letter is chosen"""
+    letters = [name.removeprefix(_LETTER) for name in given if name.startswith(_LETTER)]
     query: dict[str, Any] = {
-        "ids": [name.removeprefix(_LETTER) for name in given if name.startswith(_LETTER)],
+        "ids": [number for each in letters if (number := row_id(each)) is not None],
         "all": bool(given.get("all")),
         "destination": [value for name, value in given.items() if name.startswith(_DESTINATION)],
     }

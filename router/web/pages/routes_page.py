@@ -1,5 +1,6 @@
 """The page of the rules in force: the route tree with live counts, the path of an alert, schedules, the check of the files."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,13 +9,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import Field
 
+from router.decide.matchers import Matcher
 from router.model import SECOND, Millis
 from router.rules.inputs import parse_label_text
 from router.rules.moments import InputError
 from router.web.api.cursors import Query
 from router.web.api.endpoint import parameters_of, read_query
-from router.web.api.explanations import EXPLAIN, ExplainedStep, ExplanationOfAlert
-from router.web.api.file_findings import LIST_FINDINGS
+from router.web.api.explanations import EXPLAIN, ExplainedStep, ExplanationOfAlert, Explanations
+from router.web.api.file_findings import LIST_FINDINGS, FileFindings
 from router.web.api.problems import ApiError
 from router.web.api.route_tree import LIST_INHIBIT_RULES, LIST_ROUTES, RouteOfTree
 from router.web.api.schedules import LIST_SCHEDULES, IntervalSchedule
@@ -26,6 +28,8 @@ _ROUTES_PER_PAGE = 200
 # Of the other lists of the page; it says if there are more, and where.
 _MAX_ROWS = 100
 _MAX_INTERVALS = 30
+# The check of some thousand routes takes some seconds. It goes on while the page is shown without it.
+_CHECK_SECONDS = 0.5
 # Deeper routes are drawn at this depth.
 _MAX_DEPTH = 30
 _MAX_REFUSALS_SHOWN = 12
@@ -55,25 +59,35 @@ class DrawnRoute:
 
 async def _routes(request: web.Request) -> web.Response:
     query = read_query(RoutesPageQuery, parameters_of(RoutesPageQuery, request))
-    explained, problem = await _explained(request, query)
+    answer, problem = await _explained(request, query)
+    explained = None if answer is None else answer.items[0]
     tree = await ask(request, LIST_ROUTES, _given(limit=_ROUTES_PER_PAGE, cursor=query.cursor))
     steps = {} if explained is None else {each.path: each for each in explained.routes}
     schedules = await ask(request, LIST_SCHEDULES, {"limit": _MAX_INTERVALS})
     values = {
-        "query": query, "problem": problem, "explained": explained, "tree": tree, "drawn": drawn(tree.items, steps),
+        "query": query, "labels": query.labels or _label_text(explained), "problem": problem, "explained": explained, "answer": answer, "tree": tree, "drawn": drawn(tree.items, steps),
         "path": None if explained is None else _path(explained),
         "decisions": () if explained is None else [(each, at_millis(each.at)) for each in explained.decisions],
         "hours": () if explained is None else [(each, at_millis(each.opens or each.closes)) for each in explained.hours],
         "inhibit_rules": await ask(request, LIST_INHIBIT_RULES, {"limit": _MAX_ROWS}),
         "schedules": schedules, "drawn_schedules": [(each, _longest_day(each)) for each in schedules.items],
         "explained_at": None if explained is None else at_millis(explained.at),
-        "findings": await ask(request, LIST_FINDINGS, {"limit": _MAX_ROWS}),
+        "findings": await _findings(request),
     }  # fmt: skip
     return await render(request, "routes.html", values, active="routes", status=400 if problem else 200)
 
 
-async def _explained(request: web.Request, query: RoutesPageQuery) -> tuple[ExplanationOfAlert | None, str]:
-    """Return the explanation that the page's form asks for, and why there is none; empty: nothing is wrong."""
+async def _findings(request: web.Request) -> FileFindings | None:
+    """Return what is wrong with the files; None: the check takes longer than a page can wait."""
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await ask(request, LIST_FINDINGS, {"limit": _MAX_ROWS})
+    except TimeoutError:
+        return None
+
+
+async def _explained(request: web.Request, query: RoutesPageQuery) -> tuple[Explanations | None, str]:
+    """Return the explanations that the page's address asks for, and why there are none; empty: nothing is wrong."""
     if not (query.labels.strip() or query.fingerprint):
         return None, ""
     try:
@@ -85,7 +99,7 @@ async def _explained(request: web.Request, query: RoutesPageQuery) -> tuple[Expl
         answer = await ask(request, EXPLAIN, {**alert, **_given(at=query.at.strip())})
     except (InputError, ApiError) as error:
         return None, str(error)
-    return answer.items[0], ""
+    return answer, ""
 
 
 def _given(**parameters: Any) -> dict[str, Any]:
@@ -115,6 +129,12 @@ class DrawnPath:
     steps: tuple[ExplainedStep, ...]
     left_out: int
     """How many others refuse it, or were not asked."""
+
+
+def _label_text(explained: ExplanationOfAlert | None) -> str:
+    """Return the labels of an explained alert, as the form takes them."""
+    labels = {} if explained is None else explained.labels
+    return "\n".join(str(Matcher(name, "=", value)) for name, value in labels.items())
 
 
 def _path(explained: ExplanationOfAlert) -> DrawnPath:

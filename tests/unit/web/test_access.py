@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from router.model import AccessSettings, Role
 from router.web import make_app
 from router.web.access import needs
+from router.web.access.password_checks import FAILURES_SECONDS, MAX_FAILURES
 from router.web.access.peers import AccessOptions
 from router.web.access.principal import role_needed
 from tests.unit.web.accounts import BEHIND_PROXY, SECRETS, SOURCES, USERS, basic
@@ -252,6 +253,32 @@ async def test_every_answer_has_the_headers_of_safety(
     assert headers["Referrer-Policy"] == "same-origin"
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert "Server" not in headers
+
+
+async def test_too_many_wrong_passwords_have_to_wait(locked: WebHarness, serve: Serve) -> None:
+    client = await serve(locked)
+    for number in range(MAX_FAILURES):
+        wrong = {"Authorization": basic("ada", f"wrong-secret{number}")}
+        assert (await refused(client, "GET", "/status", headers=wrong))[0] == 401
+    headers = {"Authorization": basic("ada", "pw-of-ada")}
+    async with client.get("/status", headers=headers) as answer:
+        assert answer.status == 429
+        assert 0 < int(answer.headers["Retry-After"]) <= FAILURES_SECONDS + 1
+    assert (await client.get("/status", headers=bearer("ada"))).status == 200
+    edge = {"Authorization": basic("edge", "pw-of-edge")}
+    async with client.post(
+        "/webhook", data=b"{}", headers=edge
+    ) as answer:  # Alertmanager tries again after a 503 only
+        assert answer.status == 503
+
+
+async def test_a_policy_of_a_handler_also_forbids_foreign_frames(harness: WebHarness, serve: Serve) -> None:
+    client = await serve(harness)
+    kept = await harness.store.quarantine(b"x", "prod", "no reason", 0)
+    async with client.get(f"/api/v1/quarantine/{kept}") as answer:
+        assert (
+            answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'; frame-ancestors 'none'"
+        )
 
 
 async def test_a_handler_that_fails_is_answered_and_logged(

@@ -319,7 +319,15 @@ async def test_all_dead_letters_of_a_filter_are_settled_in_pieces(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"ids": [1], "all": True}, {"ids": [1], "destination": ["x"]}, {"ids": ["x"]}]
+    "body",
+    [
+        {},
+        {"ids": [1], "all": True},
+        {"ids": [1], "destination": ["x"]},
+        {"ids": ["x"]},
+        {"all": "yes"},
+        {"ids": [0]},
+    ],
 )
 async def test_an_unclear_choice_of_dead_letters_is_refused(
     body: dict[str, Any], harness: WebHarness, serve: Serve

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from router.model import AccessSettings, Role, Source, TrustedProxy
 from router.web.access.identification import AccessRefused, Identification
-from router.web.access.password_checks import PasswordChecks
+from router.web.access.password_checks import MAX_FAILURES, PasswordChecks
 from router.web.access.peers import AccessOptions
 from tests.unit.web.accounts import ADA, BEHIND_PROXY, PROXY, SOURCES, USERS, basic, hashed
 
@@ -187,6 +188,51 @@ async def test_a_connection_is_checked_once_and_again_after_a_reload() -> None:
         await identification.principal_of(
             request, AccessSettings((replace(ADA, password_hash=hashed("x")),)), ()
         )
+    await identification.close()
+
+
+async def test_wrong_passwords_count_against_the_client_of_the_proxy() -> None:
+    identification = Identification()
+
+    async def wrong(client: str, peer: str = "10.9.0.1", times: int = MAX_FAILURES) -> int:
+        for number in range(times):
+            headers = {
+                "Authorization": basic("ada", f"wrong{number}{client}"),
+                "X-Forwarded-For": f"192.0.2.9, {client}",
+            }
+            request = make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
+            with pytest.raises(AccessRefused) as caught:
+                await identification.principal_of(request, BEHIND_PROXY, SOURCES)
+        return caught.value.status
+
+    assert await wrong("198.51.100.1", times=MAX_FAILURES + 1) == 429
+    assert await wrong("198.51.100.2", times=1) == 401
+    assert await wrong("nonsense", times=MAX_FAILURES + 1) == 429  # then it is the proxy itself
+    assert await wrong("198.51.100.3", peer="192.0.2.7") == 401
+    assert (
+        await wrong("198.51.100.4", peer="192.0.2.7", times=1) == 429
+    )  # from others the header does not count
+    await identification.close()
+
+
+class _Strong:
+    """Like uvloop's transport for TLS: no weak reference to it is possible."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("protocol", [_Strong(), Identification()], ids=["no reference", "of the protocol"])
+async def test_a_connection_with_tls_is_checked_once(
+    protocol: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.Request, "transport", _Strong())
+    monkeypatch.setattr(web.Request, "protocol", protocol)
+    checks = PasswordChecks()
+    identification = Identification(checks=checks)
+    request = make_mocked_request("GET", "/", headers={"Authorization": basic("ada", "pw-of-ada")})
+    for _ in range(3):
+        assert (await identification.principal_of(request, USERS, SOURCES)).name == "ada"
+    assert checks.hashed == 1
     await identification.close()
 
 
