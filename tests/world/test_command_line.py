@@ -72,7 +72,7 @@ async def test_alerts_lists_what_fires_and_who_knows(world: World) -> None:
         ["--severity", "critical", "db"],
     ):
         assert "\n1 alert\n" in (await run(world, "alerts", *filters)).output, filters
-    assert (await run(world, "alerts", "team=nobody")).output == "No such alert.\n"
+    assert (await run(world, "alerts", "team=nobody")).output == "No alerts.\n"
     waiting = (await run(world, "alerts", "--waiting")).output
     assert "Waits for the digest of Tue 24 Nov 08:00" in waiting
     assert waiting.endswith("\n1 waiting notification\n")
