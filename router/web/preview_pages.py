@@ -22,11 +22,11 @@ from router.clock import SystemClock
 from router.model import DAY, HOUR, Millis, Role
 from router.web.api.cursors import Query
 from router.web.api.endpoint import parameters_of, read_query
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.pages.message_frame import cleaned, frame_response
-from router.web.pages.page import fields, form, page
-from router.web.pages.rendering import address, render
+from router.web.pages.page_rendering import address, render
+from router.web.pages.page_routes import fields, form, page
 
 # How long a moving clock waits at each stop until the messages that are due at that time are sent.
 _STOP_SECONDS = 20.0

@@ -19,7 +19,7 @@ from router.web.api.configuration import RELOAD_CONFIGURATION
 from router.web.api.cursors import Query
 from router.web.api.destination_words import empty_at
 from router.web.api.endpoint import perform
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.bad_requests import log_http_error
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext

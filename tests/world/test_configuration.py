@@ -199,7 +199,7 @@ async def test_a_long_history_is_paged(world: World) -> None:
 
 
 async def test_a_line_of_a_long_file_has_an_address(world: World) -> None:
-    from router.web.pages.rendering import line_address
+    from router.web.pages.page_rendering import line_address
 
     sha256, text = "a" * 64, "".join(f"line {number}\n" for number in range(1, 12_001))
     await world.start()

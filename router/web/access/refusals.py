@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from router.model import AccessSettings
-from router.web.api.problems import ApiError, problem_response
-from router.web.pages.rendering import render_error
+from router.web.api.problem_details import ApiError, problem_response
+from router.web.pages.page_rendering import render_error
 
 _REALM = "alert-router"
 

@@ -28,7 +28,7 @@ from router.web.api import (
 )
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
-from router.web.api.problems import answer_with_problems
+from router.web.api.problem_details import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *overview.ENDPOINTS,

@@ -14,7 +14,7 @@ from router.threads import Threads
 from router.web.access import actor
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 from router.web.line_diff import diff_lines
 

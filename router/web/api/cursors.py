@@ -8,7 +8,7 @@ from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from router.web.api.problems import ApiError, FieldProblem
+from router.web.api.problem_details import ApiError, FieldProblem
 
 Row = TypeVar("Row")
 MAX_ROWS_PER_PAGE = 500

@@ -19,7 +19,7 @@ from router.web.api.deliveries import (
     topic_of,
 )
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 _MAX_ALERTS = 500

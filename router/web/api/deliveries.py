@@ -14,7 +14,7 @@ from router.store.delivery_hours import hour_of
 from router.store.delivery_list import DeliveryFilter
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError, FieldProblem
+from router.web.api.problem_details import ApiError, FieldProblem
 from router.web.app_context import AppContext
 
 FAILED = "failed"

@@ -8,7 +8,7 @@ from router.model import Role
 from router.web.access import actor
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 _UNKNOWN = "There is no destination with this key."

@@ -16,7 +16,7 @@ from router.web.api.cursors import Page, PageQuery, encode_cursor
 from router.web.api.destination_actions import DestinationQuery
 from router.web.api.destination_words import DestinationFacts, StateName, advice, describe
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 _MAX_TEXT_CHARS = 1_000

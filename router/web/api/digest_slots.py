@@ -9,7 +9,7 @@ from router.model import Destination, Millis
 from router.store.digest_reports import OpenSlot, SentSlot
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor, page_of
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")

@@ -21,7 +21,7 @@ from router.render.words import clip
 from router.store import StoreBusy, StoreUnavailable
 from router.web.access import PRINCIPAL, Principal, acting, needs
 from router.web.api.cursors import Query
-from router.web.api.problems import ApiError, FieldProblem, invalid_request, problem_response
+from router.web.api.problem_details import ApiError, FieldProblem, invalid_request, problem_response
 from router.web.app_context import APP_CONTEXT, AppContext
 
 Q = TypeVar("Q", bound=Query)

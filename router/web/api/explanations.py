@@ -18,7 +18,7 @@ from router.store import Search
 from router.store.snapshot import KnownAlert
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 MAX_ALERTS_EXPLAINED = 200

@@ -10,7 +10,7 @@ from router.rules.moments import InputError, parse_moment
 from router.store import Integrity
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Endpoint
-from router.web.api.problems import ApiError, FieldProblem
+from router.web.api.problem_details import ApiError, FieldProblem
 from router.web.app_context import AppContext
 
 _MAX_MOMENT_CHARS = 50

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from router.web.api.endpoint import Download, Endpoint
-from router.web.api.problems import PROBLEM_TYPE, Problem
+from router.web.api.problem_details import PROBLEM_TYPE, ProblemDetails
 
 _REF = "#/components/schemas/{model}"
 # What any operation may answer.
@@ -36,7 +36,7 @@ def topic_of(path: str) -> str:
 
 def openapi_document(endpoints: tuple[Endpoint[Any, Any], ...], version: str) -> dict[str, Any]:
     """Return the document."""
-    models: list[tuple[Any, Any]] = [(Problem, "serialization")]
+    models: list[tuple[Any, Any]] = [(ProblemDetails, "serialization")]
     for each in endpoints:
         models.append((each.query, "validation"))
         if each.answer is not Download:
@@ -51,7 +51,7 @@ def openapi_document(endpoints: tuple[Endpoint[Any, Any], ...], version: str) ->
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, query, answer)
     ids = Counter(each["operationId"] for operations in paths.values() for each in operations.values())
     assert max(ids.values()) == 1, f"operations share a name: {ids.most_common(1)}"  # noqa: S101  (a mistake of ours)
-    schemas = _referenced({"paths": paths, "problem": names[(Problem, "serialization")]}, schemas)
+    schemas = _referenced({"paths": paths, "problem": names[(ProblemDetails, "serialization")]}, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -142,7 +142,7 @@ def _answer(words: str, answer: dict[str, Any] | None) -> dict[str, Any]:
 def _problem(status: int, words: str) -> dict[str, Any]:
     problem: dict[str, Any] = {
         "description": words,
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}},
     }
     if status == 401:
         how = {"description": "How to send credentials.", "schema": {"type": "string"}}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.model import Role
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
 from router.web.api.endpoint import Download, Endpoint, Pieces
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 _MAX_SOURCE_CHARS = 500

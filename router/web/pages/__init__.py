@@ -18,7 +18,7 @@ from router.web.pages import (
     routes_page,
 )
 from router.web.pages.live_updates import add_live_updates
-from router.web.pages.rendering import FOLDER, set_up_templates
+from router.web.pages.page_rendering import FOLDER, set_up_templates
 
 ROUTES = (
     *alert_pages.ROUTES,

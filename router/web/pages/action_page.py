@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from router.web.api.action_log import LIST_ACTIONS
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, page
 
 
 async def _actions(request: web.Request) -> web.Response:

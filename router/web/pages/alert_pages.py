@@ -2,17 +2,17 @@
 
 from aiohttp import web
 
-from router.web.api.alert_queries import AlertsQuery
+from router.web.api.alert_parameters import AlertsQuery
 from router.web.api.alert_story import GET_ALERT, GET_STORY
 from router.web.api.decisions import LIST_DECISIONS, DecisionsQuery
 from router.web.api.firing_list import FIND_ALERTS, LIST_ALERTS
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.api.waiting_list import LIST_WAITING, SUMMARIZE_WAITING, WaitingQuery
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.form_values import filled_in, link_parameters
 from router.web.pages.now_page import choices
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import address, render
+from router.web.pages.page_rendering import address, render
+from router.web.pages.page_routes import ask, page
 
 _EVENTS_PER_PAGE = "50"
 

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from router.web.api import DOCUMENT
-from router.web.pages.page import page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import page
 
 _MAX_DEPTH = 4
 _MAX_FIELDS = 150

@@ -17,10 +17,10 @@ from router.web.api.configuration import (
     SHOW_VERSION,
     ConfigurationFile,
 )
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.line_diff import split_lines
-from router.web.pages.page import ask, fields, form, page, redirect
-from router.web.pages.rendering import LINES_PER_PAGE, address, line_id, lines_address, render
+from router.web.pages.page_rendering import LINES_PER_PAGE, address, line_id, lines_address, render
+from router.web.pages.page_routes import ask, fields, form, page, redirect
 
 _RECENT_LOADS = 10
 MAX_LINES = 20_000

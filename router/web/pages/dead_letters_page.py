@@ -18,11 +18,11 @@ from router.web.api.dead_letter_endpoints import (
     SettleQuery,
 )
 from router.web.api.endpoint import read_query
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.deliveries_page import filters_of, given_of
-from router.web.pages.page import ask, fields, form, page, redirect
-from router.web.pages.rendering import address, render
+from router.web.pages.page_rendering import address, render
+from router.web.pages.page_routes import ask, fields, form, page, redirect
 from router.web.path_ids import row_id
 
 _ACTIVE = "dead-letters"

@@ -10,12 +10,12 @@ from router.model import SECOND
 from router.web.api.cursors import Query
 from router.web.api.deliveries import GET_DELIVERY, GET_DELIVERY_HOURS, LIST_DELIVERIES, DeliveryQuery
 from router.web.api.endpoint import parameters_of
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.delivery_chart import DeliveryChart, draw_chart
 from router.web.pages.message_frame import frame_response, html_of, show_message
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, page
 
 OUTCOMES = {
     "": "all", "failed": "failed, for any reason", "delivered": "delivered", "retry": "failed, to be tried again",

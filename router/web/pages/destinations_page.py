@@ -8,8 +8,8 @@ from router.web.api.destination_actions import PAUSE_DESTINATION, RESUME_DESTINA
 from router.web.api.destination_words import StateName
 from router.web.api.destinations import LIST_DESTINATIONS, READ_DESTINATION
 from router.web.api.overview import destination_address
-from router.web.pages.page import ask, form, page, redirect
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, form, page, redirect
 
 
 async def _destinations(request: web.Request) -> web.Response:

@@ -14,11 +14,11 @@ from router.channels.outbox import Entry
 from router.web.api.cursors import Query
 from router.web.api.digest_slots import LIST_DIGESTS, LIST_SENT_DIGESTS, NEXT_DIGEST, DigestOfRules, digest_of
 from router.web.api.endpoint import parameters_of, read_query
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.message_frame import frame_response
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, page
 
 _MAX_DIGESTS = 200
 _SENT_PER_PAGE = 20

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from router.rules.moments import InputError, parse_moment, rfc3339
 from router.web.api.ledger_accounts import SHOW_LEDGER, LedgerAnswer
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, page
 
 FATES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
 _MAX_DESTINATIONS = 200

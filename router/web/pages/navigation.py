@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NavigationEntry:
     """A link of the navigation."""
 
     name: str
@@ -13,27 +13,27 @@ class Entry:
 
 
 NAVIGATION = (
-    Entry("now", "Now", "/"),
-    Entry("destinations", "Destinations", "/destinations"),
-    Entry("deliveries", "Deliveries", "/deliveries"),
-    Entry("dead-letters", "Dead letters", "/dead-letters"),
-    Entry("digests", "Digests", "/digests"),
-    Entry("routes", "Routes", "/routes"),
-    Entry("quarantine", "Quarantine", "/quarantine"),
-    Entry("configuration", "Configuration", "/configuration"),
-    Entry("ledger", "Ledger", "/ledger"),
-    Entry("actions", "Actions", "/actions"),
-    Entry("api", "API", "/api"),
+    NavigationEntry("now", "Now", "/"),
+    NavigationEntry("destinations", "Destinations", "/destinations"),
+    NavigationEntry("deliveries", "Deliveries", "/deliveries"),
+    NavigationEntry("dead-letters", "Dead letters", "/dead-letters"),
+    NavigationEntry("digests", "Digests", "/digests"),
+    NavigationEntry("routes", "Routes", "/routes"),
+    NavigationEntry("quarantine", "Quarantine", "/quarantine"),
+    NavigationEntry("configuration", "Configuration", "/configuration"),
+    NavigationEntry("ledger", "Ledger", "/ledger"),
+    NavigationEntry("actions", "Actions", "/actions"),
+    NavigationEntry("api", "API", "/api"),
 )
 
 
 _PREVIEW_NAVIGATION = (
-    Entry("messages", "Messages", "/"),
-    Entry("now", "Now", "/now"),
+    NavigationEntry("messages", "Messages", "/"),
+    NavigationEntry("now", "Now", "/now"),
     *(each for each in NAVIGATION if each.name != "now"),
 )
 
 
-def navigation_entries(*, preview: bool) -> tuple[Entry, ...]:
+def navigation_entries(*, preview: bool) -> tuple[NavigationEntry, ...]:
     """Return the links of the navigation. A preview begins with the messages, and *Now* has another address there."""
     return _PREVIEW_NAVIGATION if preview else NAVIGATION

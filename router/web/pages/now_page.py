@@ -6,12 +6,12 @@ from typing import Any
 from aiohttp import web
 
 from router.web.api.firing_group_list import LIST_FIRING_GROUPS, DestinationOfGroup, FiringGroupsQuery
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.api.waiting_list import SUMMARIZE_WAITING
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.pages.form_values import filled_in, link_parameters
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, page
 
 
 async def _now(request: web.Request) -> web.StreamResponse:

@@ -10,8 +10,8 @@ from router.web.api.quarantine import (
     SHOW_QUARANTINED,
 )
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.page import ask, fields, form, page, redirect
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, fields, form, page, redirect
 
 
 async def _quarantine(request: web.Request) -> web.Response:

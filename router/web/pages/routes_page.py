@@ -17,11 +17,11 @@ from router.web.api.cursors import Query
 from router.web.api.endpoint import parameters_of, read_query
 from router.web.api.explanations import EXPLAIN, ExplainedStep, ExplanationOfAlert, Explanations
 from router.web.api.file_findings import LIST_FINDINGS, FileFindings
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.api.route_tree import LIST_INHIBIT_RULES, LIST_ROUTES, RouteOfTree
 from router.web.api.schedules import LIST_SCHEDULES, IntervalSchedule
-from router.web.pages.page import ask, page
-from router.web.pages.rendering import render
+from router.web.pages.page_rendering import render
+from router.web.pages.page_routes import ask, page
 
 _MAX_LABELS_CHARS = 20_000
 _ROUTES_PER_PAGE = 200

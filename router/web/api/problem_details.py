@@ -21,7 +21,7 @@ class FieldProblem(BaseModel):
     problem: str
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """Why a request was refused or failed."""
 
     type: str = "about:blank"
@@ -47,7 +47,7 @@ class ApiError(Exception):
 
 def problem_response(error: ApiError, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return the answer for an error."""
-    problem = Problem(
+    problem = ProblemDetails(
         title=HTTPStatus(error.status).phrase,
         status=error.status,
         detail=error.detail,

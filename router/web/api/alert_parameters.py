@@ -9,7 +9,7 @@ from router.decide.matchers import Matcher, MatcherError, parse_matchers
 from router.render.formatter import Formatter
 from router.store.alert_filters import AlertFilter
 from router.web.api.cursors import PageQuery
-from router.web.api.problems import ApiError, FieldProblem
+from router.web.api.problem_details import ApiError, FieldProblem
 from router.web.api.shown_alerts import Titles
 from router.web.app_context import AppContext
 

@@ -10,9 +10,9 @@ from router.model import Role
 from router.web.access import PRINCIPAL, needs
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Download, Endpoint, parameters_of, perform, read_query, with_path
-from router.web.api.problems import ApiError
+from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.rendering import address, render_error
+from router.web.pages.page_rendering import address, render_error
 
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
