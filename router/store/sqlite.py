@@ -94,7 +94,6 @@ class Sqlite:
             raise StoreUnavailable(
                 f"{self._path} is in use by another alert-router; stop that one, or give another --database"
             ) from None
-        restrict_files(self._path)
         self._lock, self._file = lock, self._path.stat()
 
     def check_usable(self, connection: sa.Connection) -> None:
@@ -116,6 +115,7 @@ class Sqlite:
             engine.dispose()
 
     def open_writer(self) -> sa.Connection:
+        restrict_files(self._path)  # only now it is known that the file is no other program's
         return self.engine.connect().execution_options(writes=True)
 
     def _connect(self, mode: str = "rw") -> sqlite3.Connection:
