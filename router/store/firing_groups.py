@@ -62,7 +62,7 @@ class GroupPage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
+class _WalkedGroups:
     groups: list[int]
     next: GroupPosition | None
     is_partial: bool = False
@@ -99,7 +99,7 @@ def _page_of_few(
     severity: Severity,
     after: GroupPosition | None,
     limit: int,
-) -> tuple[_Walk, Total]:
+) -> tuple[_WalkedGroups, Total]:
     ids = [id_ for _, id_ in few]
     group_of: dict[int, int] = {}
     for first in range(0, len(ids), _IDS_PER_QUERY):
@@ -123,7 +123,7 @@ def _page_of_few(
         ]
     page = found[:limit]
     more = (stage_of[page[-1]].name, page[-1], 0) if len(found) > limit else None
-    return _Walk(page, more), total
+    return _WalkedGroups(page, more), total
 
 
 def _skip(
@@ -132,7 +132,7 @@ def _skip(
     severity: Severity,
     after: GroupPosition | None,
     limit: int,
-) -> _Walk:
+) -> _WalkedGroups:
     """Walk from group to group. Each step reads one entry of the index, however many alerts a group has."""
     rest = several if after is None else stages_from(several, after[0], severity)
     found: list[tuple[Stage, int]] = []
@@ -152,12 +152,12 @@ def _skip(
                 found.append((stage, id_))
                 if len(found) > limit:
                     last, group = found[-2]
-                    return _Walk([each for _, each in found[:limit]], (last.name, group, 0))
+                    return _WalkedGroups([each for _, each in found[:limit]], (last.name, group, 0))
             if len(ids) < count:
                 break
             if skipped >= _MAX_SKIPPED:
-                return _Walk([each for _, each in found], (stage.name, below, 0), is_partial=True)
-    return _Walk([each for _, each in found], None)
+                return _WalkedGroups([each for _, each in found], (stage.name, below, 0), is_partial=True)
+    return _WalkedGroups([each for _, each in found], None)
 
 
 def _next_groups(connection: sa.Connection, stage: Stage, below: int, count: int) -> list[int]:
@@ -201,7 +201,7 @@ class _GroupWalk:
         self._window = _MAX_WINDOW
         self._found: list[tuple[Stage, int]] = []
 
-    def walk(self, severity: Severity, after: GroupPosition | None) -> _Walk:
+    def walk(self, severity: Severity, after: GroupPosition | None) -> _WalkedGroups:
         rest = self._several if after is None else stages_from(self._several, after[0], severity)
         for stage in rest:
             last = (after[1], after[2]) if after is not None and stage.name == after[0] else (_FIRST, 0)
@@ -209,10 +209,10 @@ class _GroupWalk:
             groups = [each for _, each in self._found[: self._limit]]
             if len(self._found) > self._limit:
                 of_last, group = self._found[self._limit - 1]
-                return _Walk(groups, (of_last.name, group, 0))
+                return _WalkedGroups(groups, (of_last.name, group, 0))
             if stopped_at is not None:
-                return _Walk(groups, (stage.name, *stopped_at), is_partial=True)
-        return _Walk([each for _, each in self._found], None)
+                return _WalkedGroups(groups, (stage.name, *stopped_at), is_partial=True)
+        return _WalkedGroups([each for _, each in self._found], None)
 
     def _walk_stage(self, stage: Stage, last: tuple[int, int]) -> tuple[int, int] | None:
         """Return where the walk stopped at the bound of its work; None: at the end of the stage, or the page is full."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from router.decide import Severity
 from router.model import Millis
 from router.store import ledger, story, totals
-from router.store.alert_detail import AlertDetail, alert_detail
+from router.store.alert_detail import AlertDetail, read_alert
 from router.store.alert_filters import AlertFilter
 from router.store.alert_list import AlertPage, Position, list_alerts
 from router.store.audit import AuditLine, audit_lines
@@ -142,7 +142,7 @@ class PageQueries:
 
     async def alert(self, alert: int) -> AlertDetail | None:
         """Return one alert with its destinations; None: there is no such alert."""
-        return await self._database.read(lambda c: alert_detail(c, alert))
+        return await self._database.read(lambda c: read_alert(c, alert))
 
     async def waiting_alerts(
         self, which: WaitingFilter, severity: Severity, after: WaitingPosition | None, limit: int

@@ -9,7 +9,7 @@ from router.model import Millis
 from router.render.words import clip
 from router.store.alert_detail import AlertDetail
 from router.store.story import CHANGES_PER_PAGE, MAX_CHANGES_PER_PAGE, Story
-from router.web.api.alert_queries import titles_in_force
+from router.web.api.alert_parameters import titles_in_force
 from router.web.api.cursors import Query
 from router.web.api.destination_notes import DestinationNote, closed_note, facts_of, note_of
 from router.web.api.endpoint import Endpoint

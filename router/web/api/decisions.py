@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from router.model import Millis
 from router.store.decision_list import DecisionFilter, ListedDecision
-from router.web.api.alert_queries import Text, titles_in_force
+from router.web.api.alert_parameters import Text, titles_in_force
 from router.web.api.cursors import Page, PageQuery, encode_cursor
 from router.web.api.endpoint import Endpoint
 from router.web.api.shown_alerts import Titles, safe

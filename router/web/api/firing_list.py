@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from router.decide.matchers import Matcher, MatcherError, parse_matchers
 from router.store.alert_filters import AlertFilter
 from router.store.alert_rows import ListedAlert
-from router.web.api.alert_queries import AlertsQuery, Text, titles_in_force
+from router.web.api.alert_parameters import AlertsQuery, Text, titles_in_force
 from router.web.api.cursors import Page, Query, encode_cursor
 from router.web.api.destination_notes import DestinationNote, Facts, facts_of, note_of
 from router.web.api.endpoint import Endpoint

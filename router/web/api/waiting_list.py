@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from router.model import Millis
 from router.store.waiting_alerts import WaitingFilter
-from router.web.api.alert_queries import Text, titles_in_force
+from router.web.api.alert_parameters import Text, titles_in_force
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
 from router.web.api.destination_notes import DestinationNote, facts_of, note_of
 from router.web.api.endpoint import Endpoint

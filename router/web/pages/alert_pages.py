@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from router.web.api.alert_queries import AlertsQuery
+from router.web.api.alert_parameters import AlertsQuery
 from router.web.api.alert_story import GET_ALERT, GET_STORY
 from router.web.api.decisions import LIST_DECISIONS, DecisionsQuery
 from router.web.api.firing_list import FIND_ALERTS, LIST_ALERTS
