@@ -11,7 +11,7 @@ from router.model import Labels, Millis
 from router.render.annotations import summary_of
 from router.render.links import silence_of
 from router.render.words import clip, web_address
-from router.store.firing_groups import FiringGroup
+from router.store.group_contents import FiringGroup
 from router.web.api.alert_parameters import AlertFilterQuery, titles_in_force
 from router.web.api.cursors import Page, encode_cursor
 from router.web.api.destination_notes import DestinationNote, Facts, facts_of, note_of

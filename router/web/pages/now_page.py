@@ -13,6 +13,8 @@ from router.web.pages.form_values import filled_in, link_parameters
 from router.web.pages.page import ask, page
 from router.web.pages.rendering import render
 
+_GROUPS_PER_PAGE = 10
+
 
 async def _home(request: web.Request) -> web.StreamResponse:
     """Show what fires; in a preview, lead to the page of its messages."""
@@ -25,7 +27,7 @@ async def _now(request: web.Request) -> web.StreamResponse:
     given = filled_in(request, FiringGroupsQuery)
     groups, wrong = None, ""
     try:
-        groups = await ask(request, LIST_FIRING_GROUPS, given)
+        groups = await ask(request, LIST_FIRING_GROUPS, {"limit": _GROUPS_PER_PAGE, **given})
     except ApiError as error:
         if error.status != 400:
             raise
