@@ -73,7 +73,7 @@ class AlertDetail:
     """Whether it mutes other alerts by some inhibit rule while it fires."""
 
 
-def read_alert_detail(connection: sa.Connection, alert: int) -> AlertDetail | None:
+def read_alert(connection: sa.Connection, alert: int) -> AlertDetail | None:
     """Return an alert; None: there is none with this id."""
     found = listed_alerts(connection, [alert], whole=True)
     if not found:

@@ -18,7 +18,7 @@ from router.store import (
     story,
     totals,
 )
-from router.store.alert_detail import AlertDetail, read_alert_detail
+from router.store.alert_detail import AlertDetail, read_alert
 from router.store.alert_filters import AlertFilter
 from router.store.alert_list import AlertPage, Position, list_alerts
 from router.store.audit import AuditLine, audit_lines
@@ -339,7 +339,7 @@ class PageQueries:
 
     async def alert(self, alert: int) -> AlertDetail | None:
         """Return one alert with its destinations; None: there is no such alert."""
-        return await self._database.read(lambda c: read_alert_detail(c, alert))
+        return await self._database.read(lambda c: read_alert(c, alert))
 
     async def waiting_alerts(
         self, which: WaitingFilter, severity: Severity, after: WaitingPosition | None, limit: int

@@ -97,7 +97,6 @@ class Sqlite:
             raise StoreUnavailable(
                 f"{self._path} is in use by another alert-router; stop that one, or give another --database"
             ) from None
-        restrict_files(self._path)
         self._lock, self._file = lock, self._path.stat()
 
     def check_usable(self, connection: sa.Connection) -> None:
@@ -119,6 +118,7 @@ class Sqlite:
             engine.dispose()
 
     def open_writer(self) -> sa.Connection:
+        restrict_files(self._path)  # only now it is known that the file is no other program's
         connection = self.engine.connect().execution_options(writes=True)
         _set_cache(connection.connection.driver_connection, _WRITER_CACHE_KIB)
         return connection

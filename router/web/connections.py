@@ -193,7 +193,8 @@ class AcceptedConnection(web.RequestHandler):
     ``_waiter`` is set while the handler waits for the next request, and ``_request_count`` grows with each complete header.
     """
 
-    __slots__ = ("_early", "_header_timer", "_server", "_socket", "_unread_timer", "address")
+    # The weak reference: who was recognized is remembered for each connection.
+    __slots__ = ("__weakref__", "_early", "_header_timer", "_server", "_socket", "_unread_timer", "address")
 
     def __init__(self, server: BoundedServer, loop: asyncio.AbstractEventLoop) -> None:
         # aiohttp writes no access log if it has none.

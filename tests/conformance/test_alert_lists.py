@@ -11,7 +11,15 @@ import pytest
 from router.decide import Severity
 from router.decide.matchers import parse_matchers
 from router.model import HOUR, MINUTE, Alert, Delivered, Millis, Rejected, Status, Webhook
-from router.store import Permit, Store, alert_filters, alert_list, firing_groups, waiting_alerts
+from router.store import (
+    Permit,
+    Store,
+    alert_filters,
+    alert_list,
+    firing_groups,
+    group_contents,
+    waiting_alerts,
+)
 from router.store.alert_filters import AlertFilter
 from router.store.alert_list import AlertPage
 from router.store.alert_rows import ListedAlert
@@ -186,7 +194,9 @@ async def test_a_group_says_how_many_alerts_fire_and_since_when(filled: Store) -
         assert dict(found.levels) == {level: count for level, count in counts.items() if count}
         starts = [row.starts_at for row in own if row.starts_at is not None]
         assert (found.since, found.newest) == (min(starts), max(starts))
-        assert [each.id for each in found.alerts] == [row.id for row in own][: firing_groups.ALERTS_PER_GROUP]
+        assert [each.id for each in found.alerts] == [row.id for row in own][
+            : group_contents.ALERTS_PER_GROUP
+        ]
 
 
 async def waiting(store: Store, which: WaitingFilter, at: Any, limit: int) -> WaitingPage:

@@ -230,10 +230,10 @@ async def test_a_list_is_paged_to_its_end_without_repeating(world: World) -> Non
             alert(labels={"alertname": "Down", "n": f"{group}-{n}", "severity": ("critical", "info")[n % 2]})
             for n in range(20)
         )
-        await send(world, *several, groupKey=f"g{group}")
+        await send(world, *several, groupKey=f"g{group}", groupLabels={"alertname": "Down"})
     lists = (
         ("/api/v1/alerts", {"limit": 25}, 60),
-        ("/api/v1/waiting", {"limit": 11, "fate": "digest"}, 30),
+        ("/api/v1/waiting", {"limit": 11, "fate": "inhibited"}, 30),
         ("/api/v1/alert-groups", {"limit": 2}, 3),
     )
     for path, parameters, total in lists:
@@ -250,6 +250,10 @@ async def test_a_list_is_paged_to_its_end_without_repeating(world: World) -> Non
             cursor = {"cursor": page["next"]} if page["next"] else None
         assert len(set(seen)) == len(seen) == total
         assert levels == sorted(levels)
+    first = await read(world, "/now?limit=1")
+    assert (
+        "60 alerts" in (await read(world, first.link("All 20 alerts"))).text
+    )  # the groups have the same labels
     page = await read(world, "/alerts?limit=25&severity=critical")
     rest = await read(world, page.link("Next page"))
     assert "30 alerts" in rest.text

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from router.model import Millis
+from router.decide.matchers import Matcher
+from router.model import Labels, Millis
 from router.render.annotations import summary_of
 from router.render.links import silence_of
 from router.render.words import clip, web_address
-from router.store.firing_groups import FiringGroup
+from router.store.group_contents import FiringGroup
 from router.web.api.alert_parameters import AlertFilterQuery, titles_in_force
 from router.web.api.cursors import Page, encode_cursor
 from router.web.api.destination_notes import DestinationNote, Facts, facts_of, note_of
@@ -27,7 +28,8 @@ from router.web.app_context import AppContext
 
 _MAX_GROUPS_PER_PAGE = 100
 _MAX_SUMMARY_CHARS = 500
-_SILENCE_OF_ALL_SHOWN = "Silence"
+_MAX_MATCHERS, _MAX_MATCHERS_CHARS = 20, 2_000
+"""Of the parameter ``filter`` in a link."""
 
 
 class FiringGroupsQuery(AlertFilterQuery):
@@ -84,6 +86,9 @@ class FiringGroupAnswer(BaseModel):
     links: list[Link]
     alerts: list[AlertOfGroup] = Field(description="The most urgent ones.")
     alerts_left_out: int = Field(description="How many more alerts fire.")
+    filter: list[str] = Field(
+        description="The parameter of the list of alerts that has the labels of this group; empty: they are too long."
+    )
     destinations: list[DestinationOfGroup] = Field(description="What each was notified of the listed alerts.")
 
 
@@ -132,11 +137,17 @@ def _group(found: FiringGroup, titles: Titles, facts: Facts) -> FiringGroupAnswe
             )
             for each in found.alerts
         ],
-        alerts_left_out=firing - len(found.alerts),
+        alerts_left_out=firing - len(found.alerts), filter=_group_filter(found.group.labels),
         destinations=_destinations(
             note_of(state, each, facts) for each in found.alerts for state in each.destinations
         ),
     )  # fmt: skip
+
+
+def _group_filter(labels: Labels) -> list[str]:
+    matchers = [str(Matcher(name, "=", value)) for name, value in labels.items()]
+    is_usable = len(matchers) <= _MAX_MATCHERS and sum(map(len, matchers)) <= _MAX_MATCHERS_CHARS
+    return list(map(safe, matchers)) if is_usable else []
 
 
 def _summary(found: FiringGroup) -> str:

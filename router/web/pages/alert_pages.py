@@ -15,13 +15,14 @@ from router.web.pages.page_rendering import address, render
 from router.web.pages.page_routes import ask, page
 
 _EVENTS_PER_PAGE = "50"
+_ROWS_PER_PAGE = 25
 
 
 async def _alerts(request: web.Request) -> web.StreamResponse:
     given = filled_in(request, AlertsQuery)
     alerts, wrong = None, ""
     try:
-        alerts = await ask(request, LIST_ALERTS, given)
+        alerts = await ask(request, LIST_ALERTS, {"limit": _ROWS_PER_PAGE, **given})
     except ApiError as error:
         if error.status != 400:
             raise
@@ -59,7 +60,7 @@ async def _alert(request: web.Request) -> web.StreamResponse:
 async def _waiting(request: web.Request) -> web.StreamResponse:
     given = filled_in(request, WaitingQuery)
     values = {
-        "waiting": await ask(request, LIST_WAITING, given), "summary": await ask(request, SUMMARIZE_WAITING, {}),
+        "waiting": await ask(request, LIST_WAITING, {"limit": _ROWS_PER_PAGE, **given}), "summary": await ask(request, SUMMARIZE_WAITING, {}),
         "given": given, "parameters": link_parameters(given), **choices(request.app[APP_CONTEXT]),
     }  # fmt: skip
     return await render(request, "waiting.html", values, active="now")

@@ -13,12 +13,14 @@ from router.web.pages.form_values import filled_in, link_parameters
 from router.web.pages.page_rendering import render
 from router.web.pages.page_routes import ask, page
 
+_GROUPS_PER_PAGE = 10
+
 
 async def _now(request: web.Request) -> web.StreamResponse:
     given = filled_in(request, FiringGroupsQuery)
     groups, wrong = None, ""
     try:
-        groups = await ask(request, LIST_FIRING_GROUPS, given)
+        groups = await ask(request, LIST_FIRING_GROUPS, {"limit": _GROUPS_PER_PAGE, **given})
     except ApiError as error:
         if error.status != 400:
             raise

@@ -12,7 +12,7 @@ TAGS = {
     "a", "article", "br", "code", "details", "div", "em", "h2", "h3", "hr", "p", "pre", "rect", "s", "span", "strong",
     "summary", "svg",
 }  # fmt: skip
-ATTRIBUTES = {"aria-hidden", "class", "fill", "height", "href", "rel", "target", "width"}
+ATTRIBUTES = {"aria-hidden", "class", "fill", "height", "href", "rel", "tabindex", "target", "width"}
 VOID = {"br", "hr", "rect"}
 
 
