@@ -261,3 +261,17 @@ async def test_an_operator_pauses_and_resumes_on_the_page(world: World) -> None:
     assert [each["action"] for each in (await world.get("/api/v1/actions"))["items"]][1:] == [
         "resume destination", "pause destination",
     ]  # fmt: skip
+
+
+async def test_the_page_now_has_trouble_first_and_folds_the_others(world: World) -> None:
+    await world.start()
+    world.slack.fail(*[slack_http(503)] * 100)
+    await world.post("Down", "critical")
+    await until_failed(world, SLACK)
+    await until_delivered(world, 2)
+    panel = (await page(world, "/now")).partition('id="destinations"')[2].partition("</section>")[0]
+    before, _, folded = panel.partition("<details")
+    assert "since 12:00 (0 s); Slack:" in text(before)
+    assert 'action="/destinations/slack%3AC0CRITICAL/resume"' in before
+    assert "2 healthy, 3 unused" in text(folded)
+    assert "Email oncall@example.com" in text(folded)

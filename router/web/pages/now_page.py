@@ -5,15 +5,18 @@ from typing import Any
 
 from aiohttp import web
 
+from router.web.api.destinations import LIST_DESTINATIONS
 from router.web.api.firing_group_list import LIST_FIRING_GROUPS, DestinationOfGroup, FiringGroupsQuery
 from router.web.api.problem_details import ApiError
 from router.web.api.waiting_list import SUMMARIZE_WAITING
 from router.web.app_context import APP_CONTEXT, AppContext
+from router.web.pages.deliveries_page import chart_for
 from router.web.pages.form_values import filled_in, link_parameters
 from router.web.pages.page_rendering import render
 from router.web.pages.page_routes import ask, page
 
 _GROUPS_PER_PAGE = 10
+_DESTINATIONS_SHOWN = 50
 
 
 async def _now(request: web.Request) -> web.StreamResponse:
@@ -28,6 +31,8 @@ async def _now(request: web.Request) -> web.StreamResponse:
     values = {
         "groups": groups, "wrong": wrong, "waiting": await ask(request, SUMMARIZE_WAITING, {}), "given": given,
         "parameters": link_parameters(given), "merged": merged, **choices(request.app[APP_CONTEXT]),
+        "destination_panel": await ask(request, LIST_DESTINATIONS, {"limit": _DESTINATIONS_SHOWN}),
+        "chart": await chart_for(request, []),
     }  # fmt: skip
     return await render(request, "now.html", values, active="now", status=400 if wrong else 200)
 
