@@ -244,7 +244,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise ApiError(415, "send application/json")
     try:
-        body = json.loads(await _read_bytes(request))
+        body = json.loads(await read_bytes(request))
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
@@ -252,7 +252,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-async def _read_bytes(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request) -> bytes:
+    """Return the body of a request. :raises ApiError: it is too large, or does not arrive"""
     raw = bytearray()
     try:
         async with asyncio.timeout(_REQUEST_SECONDS):
