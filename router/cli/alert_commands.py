@@ -101,7 +101,7 @@ def _alerts(time: ServiceTime, parameters: dict[str, Any]) -> Listing:
             _destinations(row["destinations"], row["destinations_left_out"], time),
         )  # fmt: skip
 
-    return Listing("/api/v1/alerts", parameters, columns, cells, "alert", "alerts", "No such alert.")
+    return Listing("/api/v1/alerts", parameters, columns, cells, "alert", "alerts", "No alerts.")
 
 
 def _destinations(notes: Sequence[dict[str, Any]], left_out: int, time: ServiceTime) -> str:

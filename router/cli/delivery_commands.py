@@ -102,7 +102,7 @@ def _deliveries(time: ServiceTime, parameters: dict[str, Any]) -> Listing:
         )  # fmt: skip
 
     return Listing(
-        "/api/v1/deliveries", parameters, columns, cells, "delivery", "deliveries", "There is no such delivery."
+        "/api/v1/deliveries", parameters, columns, cells, "delivery", "deliveries", "No deliveries."
     )  # fmt: skip
 
 

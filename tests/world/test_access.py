@@ -1,6 +1,5 @@
 """Who may do what with a running service, over real sockets: users, reloads, and a router that is open to others."""
 
-import asyncio
 import itertools
 import json
 import logging
@@ -20,6 +19,7 @@ from router.cli import main
 from router.config import ConfigError
 from tests.clock import ManualClock
 from tests.world.asking import SLACK
+from tests.world.commands import run
 from tests.world.conftest import MONDAY_NOON, World
 
 
@@ -55,9 +55,7 @@ async def ask(
 
 
 async def deliveries(world: World, *arguments: str, **environ: str) -> tuple[int, str]:
-    assert world.service is not None
-    command = ["deliveries", "--url", world.service.url, *arguments]
-    result = await asyncio.to_thread(CliRunner().invoke, main, command, env=environ)
+    result = await run(world, "deliveries", *arguments, **environ)
     return result.exit_code, result.output
 
 
@@ -107,8 +105,11 @@ async def test_the_command_line_signs_in_with_a_user_or_a_token(world: World) ->
     code, output = await deliveries(world)
     assert code == 1
     assert "Sign in" in output
-    assert await deliveries(world, "--token", token["token"]) == (0, "")
-    assert await deliveries(world, "--user", "ada", ALERT_ROUTER_PASSWORD="pw-of-ada") == (0, "")
+    assert await deliveries(world, "--token", token["token"]) == (0, "No deliveries.\n")
+    assert await deliveries(world, "--user", "ada", ALERT_ROUTER_PASSWORD="pw-of-ada") == (
+        0,
+        "No deliveries.\n",
+    )
     code, output = await deliveries(world, "--user", "ada", "--password", "wrong", "resume", SLACK)
     assert code == 1
     assert "wrong" in output

@@ -9,6 +9,7 @@ from tests.world.asking import SLACK, until_delivered, until_failed
 from tests.world.commands import run
 from tests.world.conftest import World
 from tests.world.fake_slack import http as slack_http
+from tests.world.test_access import users
 from tests.world.test_failures import BERT
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egnp\x9b31m\r\nfake line \u200b"
@@ -71,7 +72,7 @@ async def test_alerts_lists_what_fires_and_who_knows(world: World) -> None:
         ["--severity", "critical", "db"],
     ):
         assert "\n1 alert\n" in (await run(world, "alerts", *filters)).output, filters
-    assert (await run(world, "alerts", "team=nobody")).output == "No such alert.\n"
+    assert (await run(world, "alerts", "team=nobody")).output == "No alerts.\n"
     waiting = (await run(world, "alerts", "--waiting")).output
     assert "Waits for the digest of Tue 24 Nov 08:00" in waiting
     assert waiting.endswith("\n1 waiting notification\n")
@@ -259,3 +260,26 @@ async def test_a_watched_command_shows_it_again_until_ctrl_c(
     found = await run(world, command, "--watch=5")
     assert (found.exit_code, pauses) == (0, [5.0, 5.0])
     assert found.output == f"{once}\n{once}\n"
+
+
+async def test_credentials_decide_what_commands_may_do(world: World) -> None:
+    await world.start(users(vera="view", otto="operate"))
+    nobody = await run(world, "status")
+    assert (nobody.exit_code, nobody.stdout) == (1, "")
+    assert "/api/v1/overview: " in nobody.stderr
+    vera = ("--user", "vera", "--password", "pw-of-vera")
+    assert (await run(world, "status", *vera)).exit_code == 0
+    assert (
+        await run(world, "status", ALERT_ROUTER_USER="vera", ALERT_ROUTER_PASSWORD="pw-of-vera")
+    ).exit_code == 0
+    refused = await run(world, "deliveries", *vera, "pause", SLACK)
+    assert refused.exit_code == 1
+    assert "it needs the role operate, and has view" in refused.stderr
+    otto = ("--user", "otto", "--password", "pw-of-otto")
+    paused = await run(world, "deliveries", *otto, "pause", SLACK)
+    assert paused.output == f"{SLACK}: paused since 12:00:00. Send again: deliveries resume {SLACK}\n"
+    assert "paused by otto since 12:00 (0 s)" in (await run(world, "status", *vera)).output
+    resumed = await run(world, "deliveries", *otto, "resume", SLACK, "--json")
+    assert json.loads(resumed.output)["status"] == "nothing was due to try"
+    wrong = await run(world, "status", "--user", "vera", "--password", "wrong")
+    assert (wrong.exit_code, wrong.stdout) == (1, "")

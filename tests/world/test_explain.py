@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 from click.testing import CliRunner, Result
+from structlog.testing import capture_logs
 
 from router.cli import explain_command, main
 from router.cli.service_api import NoService, ServiceApi
@@ -49,7 +50,8 @@ async def run_explain(world: World, *arguments: str, given: str = "") -> Result:
     """``alert-router explain`` of the running service."""
     assert world.service is not None
     command = ["explain", "--url", world.service.url, *arguments]
-    return await asyncio.to_thread(CliRunner().invoke, main, command, given)
+    with capture_logs():  # the service, which is in this process, would log into the output
+        return await asyncio.to_thread(CliRunner().invoke, main, command, given)
 
 
 def some_labels(dice: Random) -> dict[str, str]:
