@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 import aiohttp
+import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, assume, given
@@ -26,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from yarl import URL
 
 from router.config.models import FileModel
+from router.store.page_queries import PageQueries
 from router.web.api import ENDPOINTS
 from router.web.api.openapi import openapi_document
 from tests.examples import examples
@@ -153,3 +155,47 @@ async def test_strange_parameters_are_refused_in_words(world: World) -> None:
             async with session.get(URL(f"{world.service.url}{path}", encoded=True)) as answer:
                 assert (answer.status, answer.content_type) == (400, "application/problem+json"), path
                 assert (await answer.json())["errors"], path
+
+
+async def test_strange_bodies_are_refused_in_words(world: World) -> None:
+    await world.start()
+    assert world.service is not None
+    json = {"Content-Type": "application/json"}
+    bodies: tuple[tuple[bytes, dict[str, str], int], ...] = (
+        (b"[" * 60_000, json, 400), (b'{"a":' * 10_000, json, 400), (b"\xff\xfe", json, 400), (b"[]", json, 400), (b"null", json, 400),
+        (b'{"source": "a\\u0000", "until": 1}', json, 400), (b'{"source": "\\ud800", "until": 1}', json, 400),
+        (b'{"source": "a", "until": NaN}', json, 400), (b'{"source": "a", "until": 1e999}', json, 400),
+        (b'{"source": "a", "until": 99999999999999999999999}', json, 400), (b'{"source": "a", "until": ' + b"9" * 5_000 + b"}", json, 400),
+        (b'{"source": "a", "until": {"b": 1}}', json, 400), (b"{}", json, 400), (b"", json, 400),
+        (b'{"source": "a", "until": 1, "\\u0000": 1}', json, 400), (b'{"source": "' + b"a" * 600 + b'", "until": 1}', json, 400),
+        (b" " * 70_000, json, 413), (b"source=a&until=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        (b'{"source": "a", "until": 1}', {"Content-Type": "text/plain"}, 415),
+        (b'{"source": "a", "until": 1}', {**json, "Content-Encoding": "gzip"}, 200),
+    )  # fmt: skip
+    address = f"{world.service.url}/api/v1/quarantine/settle"
+    async with aiohttp.ClientSession() as session:
+        for body, headers, status in bodies:
+            async with session.post(
+                address, data=body, headers=headers, skip_auto_headers=["Content-Type"]
+            ) as answer:
+                assert answer.status == status, body[:50]
+                assert status == 200 or answer.content_type == "application/problem+json"
+        async with session.post(f"{address}?until=1", json={"source": "a"}) as answer:
+            assert answer.status == 400
+
+
+async def test_an_error_of_the_router_is_a_problem_without_its_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_given: Any) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(PageQueries, "actions", fails)
+    await world.start()
+    assert world.service is not None
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.service.url}/api/v1/actions") as answer,
+    ):
+        assert (answer.status, answer.content_type) == (500, "application/problem+json")
+        assert "a secret" not in await answer.text()

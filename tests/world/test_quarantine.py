@@ -2,10 +2,12 @@
 
 import gzip
 from base64 import b64decode
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 
-from tests.world.browsing import call, submit, visit
+from tests.world.browsing import SAME_ORIGIN, call, submit, visit
 from tests.world.conftest import World
 
 HOSTILE = b"<script>alert(1)</script> \xe2\x80\xae javascript:alert(2) " + b"x" * 50_000
@@ -99,3 +101,26 @@ async def test_what_is_not_there_is_said_in_words(world: World) -> None:
     assert (await visit(world, "/quarantine/7")).status == 404
     assert "no body with the number 7" in (await visit(world, "/quarantine/7")).text
     assert (await visit(world, "/quarantine?limit=x")).status == 400
+
+
+async def test_a_form_is_bounded_and_needs_its_fields(world: World) -> None:
+    await world.start()
+    assert world.service is not None
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 1_000
+
+    form = {"Content-Type": "application/x-www-form-urlencoded", **SAME_ORIGIN}
+    bodies: tuple[tuple[Any, dict[str, str], int], ...] = (
+        (chunks(), form, 413), (b"a=1&" * 2_000, form, 400), (b"", form, 400), (b"source=a&until=x", form, 400),
+        (b"source=%00&until=1", form, 400), (b"source=\xff&until=1", form, 303), (b"{}", SAME_ORIGIN, 415),
+    )  # fmt: skip
+    async with aiohttp.ClientSession() as session:
+        for body, headers, status in bodies:
+            async with session.post(
+                f"{world.service.url}/quarantine/settle", data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                assert (answer.status, answer.content_type) == (
+                    status, "text/html" if status >= 400 else "application/octet-stream"
+                ), body  # fmt: skip

@@ -68,7 +68,7 @@ _ACTOR: ContextVar[Principal | None] = ContextVar("actor", default=None)
 
 @contextmanager
 def acting(principal: Principal) -> Iterator[None]:
-    """Name the one in whose name the block runs, see :func:`actor`."""
+    """Run a block for a principal, see :func:`actor`."""
     before = _ACTOR.set(principal)
     try:
         yield
@@ -77,6 +77,6 @@ def acting(principal: Principal) -> Iterator[None]:
 
 
 def actor() -> str:
-    """Return the name of the one in whose name an operation runs; empty: in nobody's."""
+    """Return the name of the principal for which the present operation runs; empty: there is none."""
     principal = _ACTOR.get()
     return principal.name if principal is not None else ""

@@ -251,7 +251,7 @@ async def _body(request: web.Request, max_bytes: int) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise ApiError(415, "send application/json")
     try:
-        body = json.loads(await _read_bytes(request, max_bytes))
+        body = json.loads(await read_bytes(request, max_bytes))
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
@@ -259,7 +259,8 @@ async def _body(request: web.Request, max_bytes: int) -> dict[str, Any]:
     return body
 
 
-async def _read_bytes(request: web.Request, max_bytes: int) -> bytes:
+async def read_bytes(request: web.Request, max_bytes: int) -> bytes:
+    """Return the body of a request. :raises ApiError: it is too large, or does not arrive"""
     raw = bytearray()
     try:
         async with asyncio.timeout(_REQUEST_SECONDS):

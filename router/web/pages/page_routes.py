@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -9,15 +10,24 @@ from pydantic import BaseModel
 from router.model import Role
 from router.web.access import PRINCIPAL, needs
 from router.web.api.cursors import Query
-from router.web.api.endpoint import Download, Endpoint, parameters_of, perform, read_query, with_path
+from router.web.api.endpoint import (
+    Download,
+    Endpoint,
+    parameters_of,
+    perform,
+    read_bytes,
+    read_query,
+    with_path,
+)
 from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.page_rendering import address, render_error
 
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MAX_FORM_BYTES = 64 * 1024
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_MAX_FIELDS = 1_000
 
 
 async def ask(request: web.Request, endpoint: Endpoint[Q, A], given: Mapping[str, Any] | None = None) -> A:
@@ -57,9 +67,11 @@ async def fields(request: web.Request) -> dict[str, str]:
     """Return the fields of a posted form. :raises ApiError: it is too large, or no form"""
     if request.content_type != "application/x-www-form-urlencoded":
         raise ApiError(415, "send a form")
-    if (request.content_length or 0) > _MAX_FORM_BYTES:
-        raise ApiError(413, f"the form is over the limit of {_MAX_FORM_BYTES} bytes")
-    return {name: str(value) for name, value in (await request.post()).items()}
+    text = (await read_bytes(request, _MAX_FORM_BYTES)).decode(errors="replace")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+    except ValueError:
+        raise ApiError(400, f"the form has more than {_MAX_FIELDS} fields") from None
 
 
 def redirect(path: str, done: str) -> web.Response:
