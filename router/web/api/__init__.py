@@ -5,10 +5,30 @@ from typing import Any
 from aiohttp import web
 
 from router.metrics import package_version
-from router.web.api import action_log, alert_story, configuration, dead_letter_endpoints, decisions, deliveries, destination_actions, destinations, digest_slots, explanations, file_findings, firing_group_list, firing_list, ledger_accounts, overview, quarantine, route_tree, schedules, waiting_list
+from router.web.api import (
+    action_log,
+    alert_story,
+    configuration,
+    dead_letter_endpoints,
+    decisions,
+    deliveries,
+    destination_actions,
+    destinations,
+    digest_slots,
+    explanations,
+    file_findings,
+    firing_group_list,
+    firing_list,
+    ledger_accounts,
+    overview,
+    quarantine,
+    route_tree,
+    schedules,
+    waiting_list,
+)
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
-from router.web.api.problems import answer_with_problems
+from router.web.api.problem_details import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *overview.ENDPOINTS,

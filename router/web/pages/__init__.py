@@ -3,9 +3,22 @@
 from aiohttp import web
 
 from router.web.app_context import APP_CONTEXT
-from router.web.pages import action_page, alert_pages, api_page, configuration_page, dead_letters_page, deliveries_page, destinations_page, digests_page, ledger_page, now_page, quarantine_page, routes_page
+from router.web.pages import (
+    action_page,
+    alert_pages,
+    api_page,
+    configuration_page,
+    dead_letters_page,
+    deliveries_page,
+    destinations_page,
+    digests_page,
+    ledger_page,
+    now_page,
+    quarantine_page,
+    routes_page,
+)
 from router.web.pages.live_updates import add_live_updates
-from router.web.pages.rendering import FOLDER, set_up_templates
+from router.web.pages.page_rendering import FOLDER, set_up_templates
 
 ROUTES = (
     *alert_pages.ROUTES,
