@@ -4,7 +4,7 @@ outcome uses it.
 
 from dataclasses import dataclass, field
 
-from router.core.rows import RESOLVED, UNKNOWN, ConversationRow
+from router.core.rows import LARGE, RESOLVED, UNKNOWN, ConversationRow
 from router.model import Conversation, Millis
 
 
@@ -94,6 +94,11 @@ class ClaimedDelivery:
     @property
     def is_critical(self) -> bool:
         return self.urgency == 0
+
+    @property
+    def is_large(self) -> bool:
+        """It shows so many alerts that a lane holds only one such delivery in memory."""
+        return len(self.conversation.alerts) > LARGE
 
     @property
     def is_storm(self) -> bool:

@@ -63,6 +63,8 @@ class Lane:
         """The pause by an operator that lasts; None: no operator pauses it."""
         self.operator_pause_until: Millis = 0
         """When the last pause by an operator ended (wall clock). What waited until then was not tried, and is not overdue."""
+        self._large_under_way = 0
+        """How many deliveries of large conversations are under way."""
         self.may_be_repaired = False
         """The channel or its options have changed since the conversations' backoff began, so they are to be tried immediately."""
         self._channel: Channel | None = None
@@ -235,7 +237,9 @@ class Lane:
             above = self.destination.limits.storm_above
             limits = Limits(above, spec.storm_every, spec.storm_room, spec.edits)
         others_first = self._criticals >= _MAX_CRITICALS_IN_A_ROW
-        return Permit(self.destination, limits, slots, others_first=others_first)
+        return Permit(
+            self.destination, limits, slots, others_first=others_first, skips_large=self._large_under_way > 0
+        )
 
     def _startable(self) -> int:
         """Return how many deliveries can begin by the limits of the lane itself. If none can, set :attr:`look_at`."""
@@ -260,6 +264,7 @@ class Lane:
         :returns: whether nothing is left to do here, and nothing waits only because an attempt failed
         """
         self._is_claiming, self._failed_claims = False, 0
+        self._large_under_way += sum(work.is_large for work in claimed.works)
         self.note_due(0 if claimed.idle is None else claimed.idle.until)
         self._request_look(self)
         if claimed.idle is None or claimed.works or not self._slots.is_idle:
@@ -311,7 +316,8 @@ class Lane:
             to do
         """
         self._slots.ended(delivery)
-        if claim_again or (self._trial is not None and not self._trial.done()):
+        self._large_under_way -= delivery.work.is_large
+        if claim_again or delivery.work.is_large or (self._trial is not None and not self._trial.done()):
             self._due_at = 0
         self._request_look(self)
 

@@ -297,9 +297,9 @@ class Store:
             while found := await self.database.read(partial(rule.find, bounds=bounds, after=after)):
                 yield await self.database.write(partial(rule.remove, bounds=bounds, found=found))
                 after = found[-1]
-        old_hours = partial(delivery_hours.merge_old_hours, before=now - delivery_hours.KEPT)
-        while merged := await self.database.write(old_hours):
-            yield merged
+        before = now - delivery_hours.KEPT
+        while await self.database.read(lambda c: delivery_hours.first_old_hour(c, before)) is not None:
+            yield await self.database.write(partial(delivery_hours.merge_old_hours, before=before))
 
     @property
     def trouble(self) -> str | None:

@@ -75,11 +75,17 @@ def count_interrupted(connection: sa.Connection, now: Millis) -> None:
         connection.execute(_UPSERT, moves)
 
 
-def merge_old_hours(connection: sa.Connection, before: Millis) -> int:
-    """Add the oldest hours that end before a time to the hour :data:`OLDER`. Return how many rows were merged; 0: all are."""
+def first_old_hour(connection: sa.Connection, before: Millis) -> Millis | None:
+    """Return the first hour that ends before a time and is not merged yet; None: there is none."""
     hour = delivery_hours.c.hour
     first = connection.execute(sa.select(sa.func.min(hour)).where(hour > OLDER)).scalar_one()
-    if first is None or first >= hour_of(before):
+    return None if first is None or first >= hour_of(before) else int(first)
+
+
+def merge_old_hours(connection: sa.Connection, before: Millis) -> int:
+    """Add the oldest hours that end before a time to the hour :data:`OLDER`. Return how many rows were merged."""
+    hour, first = delivery_hours.c.hour, first_old_hour(connection, before)
+    if first is None:
         return 0
     end = min(hour_of(before), first + _PRUNED_AT_ONCE)
     connection.execute(_MERGE, {"end": end})

@@ -291,7 +291,6 @@ def _old_but_the_newest(table: sa.Table) -> sa.ColumnElement[bool]:
 
 
 _ACTIONS = PruneRule(actions, _old_but_the_newest(actions))
-_LOADS = PruneRule(loads, _old_but_the_newest(loads))
 
 # A row is deleted before the rows that it refers to.
 PRUNE_RULES = (

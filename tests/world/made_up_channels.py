@@ -93,9 +93,19 @@ class LanesHarness:
     lanes: Lanes
     policy: Policy = POLICY
 
-    async def fire(self, name: str = "Down", status: Status = Status.FIRING) -> None:
-        alert = Alert(name, {"alertname": name, "severity": "critical"}, {}, status, NOON)
-        webhook = Webhook("hook", name, {}, "", 0, (alert,))
+    async def fire(self, name: str = "Down", status: Status = Status.FIRING, count: int = 1) -> None:
+        """Accept a group with so many alerts."""
+        alerts = tuple(
+            Alert(
+                f"{name}-{number}",
+                {"alertname": name, "severity": "critical", "n": str(number)},
+                {},
+                status,
+                NOON,
+            )
+            for number in range(count)
+        )
+        webhook = Webhook("hook", name, {}, "", 0, alerts)
         receipt = await self.store.accept(webhook, "default", b"{}", self.policy, self.clock.now())
         self.lanes.wake(receipt.wake)
 

@@ -151,6 +151,29 @@ async def test_a_lane_claims_no_more_than_it_may_send_together(tmp_path: Path) -
         await harness.until("delivered", len(NAMES))
 
 
+async def test_a_lane_sends_one_large_message_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("core.rows", "core.claimed_delivery"):
+        monkeypatch.setattr(f"router.{module}.LARGE", 3)
+    held = Held()
+    async with open_lanes(tmp_path, held, odd_kind=kind("odd", LaneLimits(max_concurrency=3))) as harness:
+        for name in ("large-1", "large-2", "large-3"):
+            await harness.fire(name, count=4)
+        await held.until_tried(1)
+        await fire_all(harness, ["small-1", "small-2"])
+        sending = await held.until_tried(3)
+        assert sending == {f"{ODD.key} {name}" for name in ("large-1", "small-1", "small-2")}
+        held.release_sends([f"{ODD.key} large-1", f"{ODD.key} small-1"])
+        sending = await held.until_tried(4)
+        await quiet(harness)
+        assert sending == {f"{ODD.key} {name}" for name in ("large-2", "small-2")}
+        held.release_sends(held.sending)
+        assert await held.until_tried(5) == {f"{ODD.key} large-3"}
+        held.release_sends(held.sending)
+        await harness.until("delivered", 5)
+
+
 async def test_the_lanes_of_a_section_claim_no_more_than_it_may_send(tmp_path: Path) -> None:
     held, limits = Held(), SharedLimits(max_concurrency=2)
     odd = kind("odd", LaneLimits(max_concurrency=8), limits)

@@ -20,6 +20,8 @@ from router.store.jobs.job import BaseJob, PieceJob, next_after
 
 # How many conversations a claim examines before it runs again. Most conversations that are due have something to send.
 _CANDIDATES = 8
+# How many large conversations a claim looks past, while one of them is under way at the lane.
+_MAX_SKIPPED = 100
 # How many members of these conversations are loaded together.
 _MAX_MEMBERS_PER_CLAIM = 200
 
@@ -84,6 +86,8 @@ class Permit:
     """The conversation that has waited longest goes before the critical ones."""
     overdue: Millis = 0
     """Claim only conversations that have been due for at least this long (ms)."""
+    skips_large: bool = False
+    """Leave large conversations due: one of them is under way at the lane, and each takes as much memory as its alerts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +139,18 @@ class Claim:
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
         due_by = now - permit.overdue
-        limit = max(_CANDIDATES, permit.count)
+        candidates = max(_CANDIDATES, permit.count)
+        limit = candidates + (_MAX_SKIPPED if permit.skips_large else 0)
         ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
         quiet = _sends_empty_digests(destination)
         scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
+        if permit.skips_large:
+            due = [row for row in due if not _is_large(row)][:candidates]
+            if not due:
+                return Claimed((), Idle(now + SECOND))
         if due and _is_large(due[0]):
             return LargeConversation(due[0].id)
         if due and due[0].slot is not None and digests.is_large_digest(state, due[0], self.policy, now):

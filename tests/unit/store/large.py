@@ -20,6 +20,6 @@ class SameThread:
 
 def large_from(patch: pytest.MonkeyPatch, members: int) -> None:
     """Conversations of more members than this are large, in worlds that are made after this."""
-    for module in ("core.rows", "core.dead_letter_settling", "store.recording"):
+    for module in ("core.rows", "core.claimed_delivery", "core.dead_letter_settling", "store.recording"):
         patch.setattr(f"router.{module}.LARGE", members)
     patch.setattr("router.store.claiming.Threads", SameThread)
