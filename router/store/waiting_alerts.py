@@ -23,6 +23,7 @@ _FATES = {"send": "pending", "hold": "held", "given_up": "dead"}
 _DECISIONS = {fate: decision for decision, fate in _FATES.items()}
 _ALERTS_PER_QUERY = 250
 _MAX_OPENINGS = 5
+_MAX_SUMMARIZED = 4_000
 _MAX_INHIBITORS_COMPARED = 50
 
 
@@ -91,7 +92,8 @@ class WaitingSummary:
 
     counts: tuple[WaitingCount, ...]
     total: Total
-    """If it is not exact, :attr:`counts` are about the oldest of what waits."""
+    is_whole: bool
+    """False: more wait than :attr:`counts` are about, which are then the oldest."""
 
 
 def fate_of(state: DestinationState) -> str:
@@ -142,7 +144,7 @@ def waiting_summary(connection: sa.Connection) -> WaitingSummary:
     """Return how many alerts wait, by fate, and for holds and digests by time, the next first."""
     waits = sa.select(members.c.id).where(WAITS).order_by(members.c.id)
     total = count_rows(connection, waits)
-    some = waits.limit(MAX_COUNTED).subquery()
+    some = waits.limit(_MAX_SUMMARIZED).subquery()
     until = sa.case(
         (members.c.decision.in_(("hold", "digest")), sa.func.coalesce(members.c.at, conversations.c.slot))
     )
@@ -153,7 +155,7 @@ def waiting_summary(connection: sa.Connection) -> WaitingSummary:
         .order_by(members.c.decision, until)
     ).all()
     counts = [WaitingCount(_FATES.get(decision, decision), count, at) for decision, at, count in rows]
-    return WaitingSummary(tuple(_joined_tail(counts)), total)
+    return WaitingSummary(tuple(_joined_tail(counts)), total, total.count <= _MAX_SUMMARIZED)
 
 
 def _joined_tail(counts: Sequence[WaitingCount]) -> list[WaitingCount]:

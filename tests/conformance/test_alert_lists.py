@@ -240,6 +240,16 @@ def waits(everything: Sequence[ListedAlert], which: WaitingFilter) -> Iterator[t
                 yield row.id, state.member
 
 
+async def test_a_summary_of_very_many_is_about_the_oldest(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await filled.pages.waiting_summary()).is_whole
+    monkeypatch.setattr(waiting_alerts, "_MAX_SUMMARIZED", 4)
+    summary = await filled.pages.waiting_summary()
+    assert (sum(each.count for each in summary.counts), summary.is_whole) == (4, False)
+    assert summary.total.is_exact
+
+
 async def test_the_inhibitor_of_an_alert_is_named(store: Store) -> None:
     await post(store, made(3, "critical"), group="a")
     await post(store, made(6, "warning"), group="b")

@@ -185,6 +185,7 @@ def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(firing_groups, name, 60)
     monkeypatch.setattr(waiting_alerts, "MAX_FEW", 60)
+    monkeypatch.setattr(waiting_alerts, "_MAX_SUMMARIZED", 60)
     monkeypatch.setattr(waiting_alerts, "_MAX_WINDOW", 60)
     monkeypatch.setattr(decision_list, "_MAX_WINDOW", 60)
 

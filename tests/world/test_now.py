@@ -418,3 +418,15 @@ async def test_decisions_are_listed_with_their_rules(world: World) -> None:
     assert (row["title"], row["rule"], row["kind"]) == ("Slow on eu-1", "route.routes[1]", "fired")
     assert (await ask(world, "/api/v1/decisions", since=since + 1))[1]["items"] == []
     assert "route.routes[1]" in (await read(world, "/decisions?fate=&destination=")).text
+
+
+async def test_an_alert_without_a_destination_says_so(world: World) -> None:
+    await world.start(
+        lambda rules: rules.replace(
+            '  daily:\n    - digest: {to: [digest@example.com], at: "08:00"}\n', "  daily: []\n"
+        )
+    )
+    await world.post("Cert", "info")
+    said = await note(world, "Cert", "none")
+    assert said["state"] == "dropped"
+    assert said["words"].startswith("Not notified: dropped by "), said

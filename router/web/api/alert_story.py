@@ -125,7 +125,7 @@ def _answer(context: AppContext, detail: AlertDetail) -> AlertAnswer:
     )  # fmt: skip
     notes = [note_of(state, alert, facts) for state in alert.destinations]
     named = {each.destination for each in alert.destinations}
-    notes += [closed_note(fate, facts) for key, fate in detail.fates.items() if key and key not in named]
+    notes += [closed_note(fate, facts) for key, fate in detail.fates.items() if key not in named]
     others = sorted(context.policy().destinations.keys() - {*named, *detail.fates})
     values = dict(alert_summary(alert, titles))
     values["labels"] = shown_texts(alert.labels, _MAX_TEXTS, _MAX_TEXT_CHARS, _MAX_ALL_CHARS)

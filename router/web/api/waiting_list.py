@@ -63,10 +63,11 @@ class WaitingSummaryAnswer(BaseModel):
     """What waits, in numbers."""
 
     total: int
-    total_is_exact: bool = Field(
-        description="False: more wait than ``total`` says, and ``counts`` are about the oldest of them."
-    )
+    total_is_exact: bool = Field(description="False: more wait than ``total`` says.")
     counts: list[WaitingCountAnswer]
+    counts_are_whole: bool = Field(
+        description="False: so many wait that ``counts`` are only about the oldest of them."
+    )
 
 
 async def list_waiting(context: AppContext, query: WaitingQuery) -> WaitingPageAnswer:
@@ -97,7 +98,7 @@ async def list_waiting(context: AppContext, query: WaitingQuery) -> WaitingPageA
 async def summarize_waiting(context: AppContext, _query: Query) -> WaitingSummaryAnswer:
     found = await context.store.pages.waiting_summary()
     return WaitingSummaryAnswer(
-        total=found.total.count, total_is_exact=found.total.is_exact,
+        total=found.total.count, total_is_exact=found.total.is_exact, counts_are_whole=found.is_whole,
         counts=[WaitingCountAnswer(fate=each.fate, count=each.count, until=each.until) for each in found.counts],
     )  # fmt: skip
 
