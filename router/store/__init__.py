@@ -324,6 +324,7 @@ __all__ = [
     "ROWS_OF_LISTS",
     "Adoption",
     "Answer",
+    "Audit",
     "AuditLine",
     "Balance",
     "BodyBegin",

@@ -74,7 +74,7 @@ class Audit:
 
         ended = await self._database.write(update)
         log.info(
-            "action", actor=ended.actor, via=ended.via, did=ended.action, target=ended.target, outcome=outcome,
+            "operator action", status=outcome, user=ended.actor, via=ended.via, did=ended.action, target=ended.target,
             reason=reason,
         )  # fmt: skip
 

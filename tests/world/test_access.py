@@ -78,8 +78,8 @@ async def test_a_viewer_reads_an_operator_acts_and_an_admin_reloads(world: World
         async with session.get(f"{world.service.url}/api/v1/actions") as answer:
             lines = (await answer.json())["items"]
     assert {(each["actor"], each["action"], each["outcome"]) for each in lines} == {
-        ("vera", "resume destination", "refused"), ("vera", "reload rules", "refused"), ("otto", "resume destination", "done"),
-        ("otto", "reload rules", "refused"), ("ada", "resume destination", "done"), ("ada", "reload rules", "done"),
+        ("vera", "resume destination", "refused"), ("vera", "reload configuration", "refused"), ("otto", "resume destination", "done"),
+        ("otto", "reload configuration", "refused"), ("ada", "resume destination", "done"), ("ada", "reload configuration", "done"),
     }  # fmt: skip
 
 
@@ -169,7 +169,9 @@ async def test_an_open_router_lets_everybody_in_and_says_so(tmp_path: Path) -> N
     async with AsyncExitStack() as stack:
         with capture_logs() as logs:
             service, url = await serve(stack, options(tmp_path, RULES, "0.0.0.0", is_open=True))
-        assert [each["log_level"] for each in logs if "OPEN TO EVERYBODY" in each["event"]] == ["warning"]
+        assert [each["log_level"] for each in logs if each["event"] == "the router is open to everybody"] == [
+            "warning"
+        ]
         assert (await status_of(url, "/status", headers={"X-Forwarded-For": "192.0.2.1"}))[0] == 200
         status, page = await status_of(url, "/actions", headers={"Accept": "text/html"})
         assert status == 200

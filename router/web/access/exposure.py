@@ -43,7 +43,7 @@ def warn_if_open(settings: AccessSettings, options: AccessOptions) -> None:
     """Log that the router is open to everybody, if it is."""
     if is_open_to_all(settings, options):
         log.warning(
-            "THE ROUTER IS OPEN TO EVERYBODY: whoever reaches it can read all alerts, discard notifications and load the rules "
-            "again. Add `users:` to routes.yaml and start without --open.",
-            listen=options.host,
-        )
+            "the router is open to everybody", listen=options.host,
+            todo="whoever reaches it can read all alerts, discard notifications and load the rules again; "
+            "add `users:` to routes.yaml, and start without --open",
+        )  # fmt: skip

@@ -28,7 +28,6 @@ from router.web.api import (
 )
 from router.web.api.endpoint import Endpoint, add_endpoints
 from router.web.api.openapi import openapi_document
-from router.web.api.problem_details import answer_with_problems
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *overview.ENDPOINTS,
@@ -58,7 +57,6 @@ DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("openapi", dict)
 
 def add_api(app: web.Application) -> None:
     """Add all operations, and their document."""
-    app.middlewares.append(answer_with_problems)  # the innermost one: credentials are checked before
     add_endpoints(app, ENDPOINTS)
     app[DOCUMENT] = openapi_document(ENDPOINTS, package_version())
     app.add_routes([web.get("/api/v1/openapi.json", _openapi)])

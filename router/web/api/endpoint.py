@@ -12,17 +12,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
+import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
-from router.model import Role
+from router.model import Millis, Role
 from router.render.words import clip
-from router.store import StoreBusy, StoreUnavailable
+from router.store import Audit, StoreBusy, StoreUnavailable
 from router.web.access import PRINCIPAL, Principal, acting, needs
 from router.web.api.cursors import Query
 from router.web.api.problem_details import ApiError, FieldProblem, invalid_request, problem_response
 from router.web.app_context import APP_CONTEXT, AppContext
+
+log = structlog.get_logger(__name__)
 
 Q = TypeVar("Q", bound=Query)
 A = TypeVar("A", bound="BaseModel | Download")
@@ -107,16 +110,29 @@ async def _audited(
     line = await audit.begin(
         principal.name, principal.via, action, endpoint.target(query), context.clock.now()
     )
+    outcome, reason = "failed", "the router was stopped"
     try:
         answer = await endpoint.run(context, query)
+        outcome, reason = "done", ""
     except ApiError as error:
-        await audit.end(line, "refused", clip(error.detail, _MAX_REASON_CHARS), context.clock.now())
+        outcome, reason = "refused", clip(error.detail, _MAX_REASON_CHARS)
         raise
-    except BaseException as error:
-        await audit.end(line, "failed", type(error).__name__, context.clock.now())
+    except Exception as error:
+        reason = type(error).__name__
         raise
-    await audit.end(line, "done", "", context.clock.now())
+    finally:
+        await _end(audit, line, outcome, reason, context.clock.now())
     return answer
+
+
+async def _end(audit: Audit, line: int, outcome: str, reason: str, now: Millis) -> None:
+    """Store how an action ended. What was done stays done if that fails, so the answer says what was done."""
+    try:
+        await audit.end(line, outcome, reason, now)
+    except StoreUnavailable as error:
+        log.warning(
+            "the end of an action is not in the log of actions", id=line, status=outcome, error=str(error)
+        )
 
 
 def add_endpoints(app: web.Application, endpoints: tuple[Endpoint[Any, Any], ...]) -> None:

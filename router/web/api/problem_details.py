@@ -1,17 +1,12 @@
 """Errors of the API: problem details as RFC 9457 has them. https://www.rfc-editor.org/rfc/rfc9457"""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 
-import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
-log = structlog.get_logger(__name__)
-
-API_PREFIX = "/api/"
 PROBLEM_TYPE = "application/problem+json"
-_MAX_PATH_CHARS = 200  # of a line of the log
 
 
 class FieldProblem(BaseModel):
@@ -81,31 +76,3 @@ def _field_problem(found: object, known: tuple[str, ...]) -> FieldProblem:
             else "there are no parameters",
         )
     return FieldProblem(parameter=parameter[:100], problem=str(found["msg"]).removeprefix("Value error, "))
-
-
-@web.middleware
-async def answer_with_problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answer under ``/api/`` with problem details where the server itself refuses: an unknown address, another method, or
-    an error of the router's own.
-    """
-    if not request.path.startswith(API_PREFIX):
-        return await handler(request)
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
-        refused = ApiError(405, f"this address takes {allowed}")
-        return problem_response(refused, {"Allow": allowed})
-    except web.HTTPNotFound:
-        return problem_response(ApiError(404, "there is nothing at this address; /api lists all operations"))
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return problem_response(ApiError(error.status, error.reason))
-    except ConnectionError:
-        raise
-    except Exception:
-        log.exception("a request failed unexpectedly", path=request.path[:_MAX_PATH_CHARS])
-        return problem_response(ApiError(500, "an internal error; the log says more"))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.web.harness import Serve, WebHarness
 
@@ -24,14 +25,15 @@ async def test_an_invalid_request_leaks_nothing(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client = await serve(harness)
-    reader, writer = await asyncio.open_connection(client.host, client.port)
-    writer.write(request_)
-    head = await reader.readuntil(b"\r\n\r\n")
-    writer.close()
+    with capture_logs() as lines:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(request_)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
     assert head.startswith(b"HTTP/1.0 400")
     assert b"Server:" not in head
     assert b"aiohttp" not in head
     assert b"X-Content-Type-Options: nosniff" in head
-    assert "invalid HTTP request" in caplog.text
-    assert "s3cret" not in caplog.text
+    assert [each["event"] for each in lines] == ["invalid HTTP request"]
+    assert "s3cret" not in f"{lines}{caplog.text}"
     assert "Traceback" not in caplog.text

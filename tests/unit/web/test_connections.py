@@ -117,7 +117,7 @@ async def test_an_answer_that_the_client_does_not_read_ends(harness: WebHarness)
 
     async with serving(harness, ConnectionBounds(), None, web.get("/large", large)) as server:
         slow = await server.talk()
-        slow.writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow.writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         async def is_full() -> bool:
             assert server.runner.server is not None
