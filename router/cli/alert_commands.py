@@ -45,6 +45,9 @@ WAITING_FATES = ("pending", "held", "inhibited", "digest", "dead")
     help="Alerts that fire, or that have ended.",
 )
 @click.option(
+    "--since", help="Only alerts that fired or ended since then: '2026-11-20 22:41', 10:00 or 2d (ago)."
+)
+@click.option(
     "--waiting", is_flag=True, help="List what destinations were not notified of, why, and until when."
 )
 @click.option(
@@ -57,13 +60,13 @@ WAITING_FATES = ("pending", "held", "inhibited", "digest", "dead")
 @json_option
 def alerts(  # noqa: PLR0913  (click passes each option as an argument)
     *, filters: tuple[str, ...], severity: tuple[str, ...], destination: str | None, source: str | None, status: str,
-    waiting: bool, fate: str | None, limit: int, all_: bool, service: ServiceAddress, watch: float | None, as_json: bool,
+    since: str | None, waiting: bool, fate: str | None, limit: int, all_: bool, service: ServiceAddress, watch: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """List what fires, the most urgent first, and what each destination was notified of.
 
     A FILTER is a matcher as in Alertmanager, like team=db or cluster=~"eu-.*", or a text that some label contains.
     """
-    if waiting and (filters or source or status != "firing"):
+    if waiting and (filters or source or since or status != "firing"):
         raise click.UsageError("--waiting goes with --destination, --severity and --fate only")
     if fate and not waiting:
         raise click.UsageError("--fate goes with --waiting")
@@ -80,7 +83,7 @@ def alerts(  # noqa: PLR0913  (click passes each option as an argument)
         else:
             listing = _alerts(time, {
                 "filter": matchers, "search": " ".join(texts), "severity": severity, "destination": destination,
-                "source": source, "status": status,
+                "source": source, "status": status, "since": time.read(since, "--since"),
             })  # fmt: skip
         write(api, listing, screen, None if all_ else limit)
         return 0

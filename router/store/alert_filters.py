@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.decide.matchers import Matcher
-from router.model import Labels
+from router.model import Labels, Millis
 from router.store.labels import label_hash
 from router.store.schema import alert_labels, alerts, conversations, members
 
@@ -32,6 +32,9 @@ class AlertFilter:
     """The sender's fingerprint."""
     search: str = ""
     """A text that the value of some label contains, in any case."""
+
+    since: Millis | None = None
+    """Only alerts that fired or ended since then (epoch ms)."""
 
     @property
     def is_about_labels(self) -> bool:
@@ -65,6 +68,8 @@ class AlertFilter:
         for value, column in ((self.source, row.c.source), (self.fingerprint, row.c.fingerprint)):
             if value is not None:
                 found.append(sa.exists().where(row.c.id == alert, column == value))
+        if self.since is not None:
+            found.append(sa.exists().where(row.c.id == alert, row.c.changed_at >= self.since))
         return found
 
 

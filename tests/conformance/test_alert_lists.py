@@ -62,7 +62,9 @@ async def filled(store: Store) -> Store:
         for number, status in everything
     )  # fmt: skip
     await asyncio.gather(*posts)
-    await post(store, made(30, "odd"), made(31, "critical", note="x" * 70_000), group="g9")
+    later = NIGHT + MINUTE
+    await post(store, made(30, "odd"), made(31, "critical", note="x" * 70_000), group="g9", now=later)
+    await post(store, made(4, "critical", Status.RESOLVED), group="g4", source="other", now=later)
     return store
 
 
@@ -113,6 +115,8 @@ FILTERS = [
     AlertFilter(None, levels=("critical",)),
     AlertFilter(None, search="n2"),
     AlertFilter("resolved"),
+    AlertFilter(None, since=NIGHT + MINUTE),
+    AlertFilter(since=NIGHT + MINUTE, levels=("critical",)),
     AlertFilter("resolved", matchers=parse_matchers('team="web"')),
 ]
 
@@ -126,6 +130,7 @@ def expected(rows: Sequence[Any], which: AlertFilter) -> list[str]:
             (which.status is None or row.status == which.status)
             and (not which.levels or row.level in which.levels)
             and (which.source is None or row.source == which.source)
+            and (which.since is None or row.changed_at >= which.since)
             and (which.fingerprint is None or row.fingerprint == which.fingerprint)
             and (which.destination is None or which.destination in destinations)
             and all(each.matches(row.labels) for each in which.matchers)

@@ -9,6 +9,7 @@ from router.decide.matchers import Matcher, MatcherError, parse_matchers
 from router.render.formatter import Formatter
 from router.store.alert_filters import AlertFilter
 from router.web.api.cursors import PageQuery
+from router.web.api.moment_parameters import Moment
 from router.web.api.problem_details import ApiError, FieldProblem
 from router.web.api.shown_alerts import Titles
 from router.web.app_context import AppContext
@@ -55,6 +56,8 @@ class AlertsQuery(AlertFilterQuery):
     status: Annotated[
         Literal["firing", "resolved", "any"], Field(description="Whether they fire or have ended.")
     ] = "firing"
+    since: Moment = None
+    """Only alerts that fired or ended since then."""
 
 
 def read_matchers(text: str, parameter: str = "filter") -> tuple[Matcher, ...]:

@@ -1,26 +1,24 @@
 """Deliveries: what was sent where, when, and what came back; and how many ended in each hour."""
 
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field
 
 from router.core.rows import FAILED_OUTCOMES
 from router.model import HOUR, Millis
 from router.render.words import clip
-from router.rules.moments import InputError, parse_since
 from router.store.conversation_topics import Topic
 from router.store.delivery_hours import hour_of
 from router.store.delivery_list import DeliveryFilter
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
 from router.web.api.endpoint import Endpoint
-from router.web.api.problem_details import ApiError, FieldProblem
+from router.web.api.moment_parameters import Moment, read_moment, wrong_parameter
+from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
 
 FAILED = "failed"
 _MAX_DESTINATIONS = 20
 _MAX_KEY_CHARS = 400
-_MAX_TIME_CHARS = 60
 _MAX_ALERTS = 100
 _MAX_TEXT_CHARS = 200
 _MAX_TOPIC_LABELS = 20
@@ -30,14 +28,6 @@ RowId = Annotated[int, Field(ge=1, lt=2**63)]
 DestinationKeys = Annotated[
     list[Annotated[str, Field(max_length=_MAX_KEY_CHARS)]],
     Field(max_length=_MAX_DESTINATIONS, description="Only these destinations (keys)."),
-]
-Moment = Annotated[
-    str | None,
-    Field(
-        max_length=_MAX_TIME_CHARS,
-        description="Epoch milliseconds, a moment like ``2026-11-20 22:41`` in the time zone of routes.yaml, or a duration "
-        "like ``2d``, counted back from now.",
-    ),
 ]
 OutcomeName = Literal["delivered", "failed", "retry", "rejected", "broken", "interrupted", "under way"]
 
@@ -173,8 +163,8 @@ async def list_deliveries(context: AppContext, query: DeliveryQuery) -> Page[Del
     outcomes = [name for each in query.outcome for name in (FAILED_OUTCOMES if each == FAILED else (each,))]
     wanted = DeliveryFilter(
         destinations=tuple(dict.fromkeys(query.destination)), outcomes=tuple(dict.fromkeys(outcomes)), alert=query.alert,
-        conversation=query.conversation, since=_moment(context, "since", query.since),
-        until=_moment(context, "until", query.until),
+        conversation=query.conversation, since=read_moment(context, "since", query.since),
+        until=read_moment(context, "until", query.until),
     )  # fmt: skip
     page = await context.store.pages.deliveries(
         wanted, None if cursor is None else int(cursor[0]), query.limit
@@ -201,12 +191,14 @@ async def get_delivery(context: AppContext, query: OneDeliveryQuery) -> Delivery
 
 async def get_delivery_hours(context: AppContext, query: HoursQuery) -> DeliveryHours:
     now = context.clock.now()
-    since = _moment(context, "since", query.since)
+    since = read_moment(context, "since", query.since)
     first, last = hour_of(now - 47 * HOUR if since is None else since), hour_of(now)
     if first > last:
-        raise _wrong("since", "it is in the future")
+        raise wrong_parameter("since", "it is in the future")
     if last - first >= _MAX_CHART_HOURS * HOUR:
-        raise _wrong("since", f"it is too long ago; an answer has at most {_MAX_CHART_HOURS // 24} days")
+        raise wrong_parameter(
+            "since", f"it is too long ago; an answer has at most {_MAX_CHART_HOURS // 24} days"
+        )
     rows = await context.store.pages.delivery_hours(first, last, tuple(dict.fromkeys(query.destination)))
     counts: dict[Millis, dict[str, int]] = {at: {} for at in range(first, last + 1, HOUR)}
     for row in rows:
@@ -281,19 +273,6 @@ def _why_no_message(outcome: str | None) -> str:
     if outcome == "interrupted":
         return "The router ended during this attempt, so it does not know what was sent."
     return "Nothing was sent, or the message was pruned (retention.messages in routes.yaml)."
-
-
-def _moment(context: AppContext, name: str, text: str | None) -> Millis | None:
-    if text is None:
-        return None
-    try:
-        return parse_since(text, ZoneInfo(context.config().timezone), context.clock.now())
-    except InputError as error:
-        raise _wrong(name, str(error)) from None
-
-
-def _wrong(name: str, problem: str) -> ApiError:
-    return ApiError(400, f"{name}: {problem}", (FieldProblem(parameter=name, problem=problem),))
 
 
 LIST_DELIVERIES = Endpoint(

@@ -1,5 +1,6 @@
 """The list of alerts: what fires, the most urgent first; or what ended; and the search for one by name or fingerprint."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -11,6 +12,7 @@ from router.web.api.alert_parameters import AlertsQuery, Text, titles_in_force
 from router.web.api.cursors import Page, Query, encode_cursor
 from router.web.api.destination_notes import DestinationNote, Facts, facts_of, note_of
 from router.web.api.endpoint import Endpoint
+from router.web.api.moment_parameters import read_moment
 from router.web.api.shown_alerts import AlertSummary, Titles, alert_summary
 from router.web.app_context import AppContext
 
@@ -57,7 +59,8 @@ class FoundAlerts(BaseModel):
 async def list_alerts(context: AppContext, query: AlertsQuery) -> AlertPageAnswer:
     cursor = query.after(str, int)
     after = None if cursor is None else (str(cursor[0]), int(cursor[1]))
-    which = query.as_filter(None if query.status == "any" else query.status)
+    since = read_moment(context, "since", query.since)
+    which = replace(query.as_filter(None if query.status == "any" else query.status), since=since)
     page, inhibitors = await context.store.pages.alerts(which, context.policy().severity, after, query.limit)
     titles = titles_in_force(context)
     facts = facts_of(context, titles, inhibitors)

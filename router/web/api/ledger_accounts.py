@@ -6,14 +6,16 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.model import Millis
-from router.rules.moments import InputError, parse_moment
 from router.store import Integrity
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Endpoint
-from router.web.api.problem_details import ApiError, FieldProblem
+from router.web.api.moment_parameters import read_moment, wrong_parameter
 from router.web.app_context import AppContext
 
 _MAX_MOMENT_CHARS = 50
+
+
+_UTC = ZoneInfo("UTC")
 
 
 class LedgerQuery(Query):
@@ -94,9 +96,12 @@ class LedgerAnswer(BaseModel):
 
 
 async def show_ledger(context: AppContext, query: LedgerQuery) -> LedgerAnswer:
-    since, until = _moment("since", query.since), _moment("until", query.until)
+    since, until = (
+        read_moment(context, "since", query.since, _UTC),
+        read_moment(context, "until", query.until, _UTC),
+    )
     if since is not None and until is not None and since >= until:
-        raise _refused("until", "it is not after since")
+        raise wrong_parameter("until", "it is not after since")
     pages = context.store.pages
     if since is None and until is None:
         checked, counted = context.balance(), await pages.status()
@@ -111,17 +116,6 @@ async def show_ledger(context: AppContext, query: LedgerQuery) -> LedgerAnswer:
     alerts = await pages.alerts_of_changes(found["wrong"]) if found["wrong"] else {}
     wrong = [WrongChange(change=change, alert=alert) for change, alert in alerts.items()]
     return LedgerAnswer(**found, wrong_changes=wrong)
-
-
-def _moment(parameter: str, text: str | None) -> Millis | None:
-    try:
-        return parse_moment(text, ZoneInfo("UTC")) if text else None
-    except InputError as error:
-        raise _refused(parameter, str(error)) from None
-
-
-def _refused(parameter: str, problem: str) -> ApiError:
-    return ApiError(400, f"{parameter}: {problem}", (FieldProblem(parameter=parameter, problem=problem),))
 
 
 def _integrity(found: Integrity | None) -> IntegrityResults | None:
