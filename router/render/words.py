@@ -102,7 +102,11 @@ def web_address(text: str) -> str:
         parts = urlsplit(text)
         # A port above 65,535 raises ValueError.
         is_usable = (
-            parts.scheme in {"http", "https"} and _HOST.fullmatch(parts.hostname or "") and parts.port != 0
+            parts.scheme in {"http", "https"}
+            and _HOST.fullmatch(parts.hostname or "")
+            and parts.port != 0
+            # The name before an @ can look like the host.
+            and parts.username is None
         )
     except ValueError:
         return ""

@@ -20,8 +20,9 @@ def make_folder(folder: Path) -> None:
 
     :raises OSError: it can't be created
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
 
 def restrict_files(database: Path) -> None:
@@ -60,4 +61,4 @@ def _files(database: Path) -> Iterator[Path]:
 
 def create_private(path: Path) -> int:
     """Open a file, and create it for its owner only. Return the descriptor. :raises OSError: it can't be opened"""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)

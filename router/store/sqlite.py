@@ -61,7 +61,7 @@ class Sqlite:
     def __init__(self, url: sa.URL, readers: int) -> None:
         if not url.database or url.database == ":memory:":
             raise StoreUnavailable(f"{url.render_as_string()}: give a file, like {self.example}")
-        self._path = Path(url.database).absolute()
+        self._path = Path(url.database).resolve()  # two names of one file are one database
         self.name = str(self._path)
         self._lock: int | None = None
         self._file: os.stat_result | None = None

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from router.metrics import Metrics
+from router.web.access.peers import network_of
 from router.web.app_context import KEEPALIVE_SECONDS
 from router.web.bad_requests import request_factory
 
@@ -40,6 +41,10 @@ MakeContext = Callable[[], ssl.SSLContext]
 """Returns the TLS settings for the next connection."""
 
 
+# aiohttp bounds each line of a header and the number of lines, which is a megabyte.
+_MAX_HEADER_BYTES = 64 * 1024
+
+
 class CloseReason:
     """Why the router closes a connection: the values of the metric's label."""
 
@@ -49,6 +54,8 @@ class CloseReason:
     """A limit was reached, and every other connection had a request in flight. The new one is closed."""
     SLOW_HEADER = "slow_header"
     """The header of a request did not arrive in time."""
+    LARGE_HEADER = "large_header"
+    """The header of a request has too many bytes."""
     UNREAD_ANSWER = "unread_answer"
     """The client stopped reading the answer."""
     TLS_HANDSHAKE = "tls_handshake"
@@ -125,7 +132,10 @@ class BoundedServer(web.Server):
 
         :returns: False if all are busy; then the new connection has been closed
         """
-        address, bounds = connection.address, self.bounds
+        address, bounds = (
+            connection.address,
+            self.bounds,
+        )  # of IPv6: a network, because one client has a whole one
         of_address = self._by_address.get(address, OrderedDict())
         for several, limit in ((of_address, bounds.per_address), (self._open, bounds.total)):
             if len(several) < limit:
@@ -194,7 +204,9 @@ class AcceptedConnection(web.RequestHandler):
     """
 
     # The weak reference: who was recognized is remembered for each connection.
-    __slots__ = ("__weakref__", "_early", "_header_timer", "_server", "_socket", "_unread_timer", "address")
+    __slots__ = (
+        "__weakref__", "_early", "_header_timer", "_payload", "_server", "_socket", "_unfinished", "_unread_timer", "address",
+    )  # fmt: skip
 
     def __init__(self, server: BoundedServer, loop: asyncio.AbstractEventLoop) -> None:
         # aiohttp writes no access log if it has none.
@@ -210,17 +222,28 @@ class AcceptedConnection(web.RequestHandler):
         """What arrives before the handshake begins; None: it has begun, or the connection is not encrypted."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._unfinished = 0
+        """How many bytes of a header have arrived since the last complete one."""
+        self._payload: StreamReader | None = None
+        """The body of the last request."""
 
     @property
     def is_idle(self) -> bool:
         """Whether no request is in flight. A connection that is being closed, or has sent no complete header, is idle."""
         if self._request_count == 0 or self.transport is None or self.transport.is_closing():
             return True
+        if self._current_request is None and not self._messages and self._receives_body:
+            return True  # its answer is sent, and the rest of its body is ignored
         return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def _receives_body(self) -> bool:
+        """Whether the body of the last request has not arrived completely."""
+        return self._payload is not None and not self._payload.is_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = transport
-        self.address = str((transport.get_extra_info("peername") or ("unknown",))[0])
+        self.address = network_of(str((transport.get_extra_info("peername") or ("unknown",))[0]))
         if not self._server.admit(self):
             return
         self._expect_header()
@@ -282,14 +305,19 @@ class AcceptedConnection(web.RequestHandler):
         if self._early is not None:
             self._early += data
             return
-        before = self._request_count
+        before, in_body = self._request_count, self._receives_body
         super().data_received(data)
         if data:
             self._server.received(self)
         if self._request_count > before:
             self._stop_header_timer()
-        elif data and self._header_timer is None and self.is_idle:
-            self._expect_header()
+            self._unfinished, self._payload = 0, self._messages[-1][1]
+        elif data and not in_body:  # a part of a header, maybe behind a request in flight
+            self._unfinished += len(data)
+            if self._unfinished > _MAX_HEADER_BYTES:
+                self._expire(CloseReason.LARGE_HEADER)
+            elif self._header_timer is None:
+                self._expect_header()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -100,8 +100,8 @@ async def _why_not_ready(context: AppContext) -> str:
     try:
         async with asyncio.timeout(context.keep_seconds):
             await context.store.ready()
-    except StoreUnavailable as error:
-        return str(error)
+    except StoreUnavailable:
+        return "the database can't be written; the log says why"
     except TimeoutError:
         return f"nothing could be written within {context.keep_seconds:g} s"
     return ""
@@ -113,10 +113,11 @@ def _answer(request: web.Request, fields: Mapping[str, str], text: str, *, statu
     """
     if prefers_text(request.headers.get(hdrs.ACCEPT, "")):
         return web.Response(text=f"{text}\n", status=status, headers=_HEADERS)
-    trouble = request.app[APP_CONTEXT].store.trouble
+    # Probes answer everybody, so they do not say where the database is, nor what it said.
+    is_writable = request.app[APP_CONTEXT].store.trouble is None
     shown = {
         **fields,
         "uptimeSeconds": round(time.monotonic() - request.app[STARTED], 1),
-        "database": "ok" if trouble is None else f"unwritable: {trouble}",
+        "database": "ok" if is_writable else "unwritable",
     }
     return web.json_response(shown, status=status, headers=_HEADERS)

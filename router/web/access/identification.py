@@ -9,7 +9,7 @@ from aiohttp import web
 from router.model import AccessSettings, Role, Source, TrustedProxy, User
 from router.web.access.authorization import BasicCredentials, BearerToken, Credentials, parse_authorization
 from router.web.access.password_checks import PasswordChecks, TooManyChecks
-from router.web.access.peers import AccessOptions, address_of, guesser_of, is_from_this_machine
+from router.web.access.peers import AccessOptions, address_of, is_from_this_machine, network_of
 from router.web.access.principal import Principal
 from router.web.access.refused_lines import RefusedLines
 from router.web.access.source_credentials import (
@@ -177,7 +177,7 @@ class Identification:
 
     async def _is_right(
         self, request: web.Request, accounts: _Accounts, given: str, credentials: BasicCredentials,
-        password_hash: str | None,
+        password_hash: str | None, *, webhook: bool = False,
     ) -> bool:  # fmt: skip
         """Check a password. An unknown name costs the same as a known one.
 
@@ -187,8 +187,10 @@ class Identification:
         if checked is None:
             return False
         try:
-            guesser = guesser_of(_client_of(request, accounts.settings.proxy))
-            is_right = await self.checks.is_right(guesser, given, credentials.password, checked)
+            guesser = network_of(_client_of(request, accounts.settings.proxy))
+            is_right = await self.checks.is_right(
+                guesser, given, credentials.password, checked, webhook=webhook
+            )
         except TooManyChecks as error:
             raise AccessRefused(error.status, "busy", str(error), retry_after=error.seconds) from None
         return is_right and password_hash is not None
@@ -214,7 +216,9 @@ class Identification:
                 return known
             found = _with_hash(candidates, credentials)
             password_hash = found.password_hash if found is not None else None
-            is_right = await self._is_right(request, accounts, given, credentials, password_hash)
+            is_right = await self._is_right(
+                request, accounts, given, credentials, password_hash, webhook=True
+            )
             if is_right and found is not None:
                 self._remember(request, _Remembered(accounts, given, name, found))
                 return found

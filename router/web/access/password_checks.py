@@ -6,16 +6,18 @@ webhooks pays for one only now and then. Guessing can't occupy the thread:
 - No more than 4 different credentials of one address wait at a time, and 32 in all. Beyond that the answer is 503.
 - After 10 wrong ones within a minute, an address has to wait. The answer is 429.
 
-Credentials that were right before are in the cache, and need no check.
+Webhooks are counted apart from all other requests, so that guessing at the pages keeps no webhook out. Credentials that were
+right before are in the cache, and need no check.
 """
 
 import asyncio
 import hmac
+import math
 import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import bcrypt
 
@@ -27,8 +29,6 @@ MAX_WAITING_PER_PEER = 4
 MAX_FAILURES = 10
 FAILURES_SECONDS = 60.0
 """How long wrong credentials count against an address."""
-RIGHT_SECONDS = 600.0
-"""How long right credentials are remembered. A reload forgets them."""
 WRONG_SECONDS = 60.0
 _MAX_REMEMBERED = 1_024
 _MAX_GUESSERS = 4_096
@@ -81,6 +81,14 @@ class AgedCache(Generic[V]):
         self._entries.clear()
 
 
+class Guesser(NamedTuple):
+    """Whose failures are counted."""
+
+    address: str
+    webhook: bool
+    """Whether it posts webhooks."""
+
+
 class PasswordChecks:
     """Checks passwords. All of it but bcrypt itself runs on the event loop."""
 
@@ -89,26 +97,28 @@ class PasswordChecks:
         self._threads = Threads("passwords", 1)
         self._key = secrets.token_bytes(32)
         self._clock = clock
-        self._right: AgedCache[bool] = AgedCache(_MAX_REMEMBERED, RIGHT_SECONDS, clock)
+        # What was right stays right: its key has the hash, too. So guessing can't keep out who was in before.
+        self._right: AgedCache[bool] = AgedCache(_MAX_REMEMBERED, math.inf, clock)
         self._wrong: AgedCache[bool] = AgedCache(_MAX_REMEMBERED, WRONG_SECONDS, clock)
-        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._failures: OrderedDict[Guesser, tuple[float, int]] = OrderedDict()
         """By guesser: until when its failures count, and how many there are."""
         self._running: dict[bytes, asyncio.Task[bool]] = {}
-        self._waiting: Counter[str] = Counter()
+        self._waiting: Counter[Guesser] = Counter()
         self._generation = 0
         self.hashed = 0
         """How many hashes were computed, for tests and measurements."""
 
     def forget(self) -> None:
-        """Forget all results, because users or their hashes have changed."""
+        """Forget what was wrong, because users or their hashes have changed."""
         self._generation += 1
-        self._right.clear()
         self._wrong.clear()
 
-    async def is_right(self, guesser: str, authorization: str, password: str, password_hash: str) -> bool:
+    async def is_right(
+        self, address: str, authorization: str, password: str, password_hash: str, *, webhook: bool = False
+    ) -> bool:
         """Return whether a password has this hash.
 
-        :param guesser: what failures are counted by, see :func:`router.web.access.peers.guesser_of`
+        :param address: what failures are counted by, see :func:`router.web.access.peers.network_of`
         :param authorization: the value of the header that has the password
         :raises TooManyChecks: it can't be checked now
         """
@@ -117,7 +127,7 @@ class PasswordChecks:
             return True
         if self._wrong.get(key):
             return False
-        task = self._running.get(key)
+        task, guesser = self._running.get(key), Guesser(address, webhook)
         if task is None:
             self._admit(guesser)
             task = asyncio.create_task(self._check(key, guesser, password, password_hash, self._generation))
@@ -131,19 +141,20 @@ class PasswordChecks:
             digest.update(len(raw).to_bytes(4) + raw)
         return digest.digest()
 
-    def _admit(self, guesser: str) -> None:
+    def _admit(self, guesser: "Guesser") -> None:
         until, count = self._failures.get(guesser, (0.0, 0))
         left = until - self._clock()
         if left > 0 and count >= MAX_FAILURES:
             raise TooManyChecks(
                 429, int(left) + 1, "There were too many wrong passwords from this address; try again later."
             )
-        if len(self._running) >= MAX_WAITING or self._waiting[guesser] >= MAX_WAITING_PER_PEER:
+        waiting = sum(count for each, count in self._waiting.items() if each.webhook is guesser.webhook)
+        if waiting >= MAX_WAITING or self._waiting[guesser] >= MAX_WAITING_PER_PEER:
             raise TooManyChecks(503, 2, "Too many passwords are being checked; try again in a moment.")
         self._waiting[guesser] += 1
 
     async def _check(
-        self, key: bytes, guesser: str, password: str, password_hash: str, generation: int
+        self, key: bytes, guesser: "Guesser", password: str, password_hash: str, generation: int
     ) -> bool:
         try:
             right = await self._threads.run(matches, password, password_hash)
@@ -155,11 +166,13 @@ class PasswordChecks:
                 del self._waiting[guesser]
         if not right:
             self._count_failure(guesser)
-        if generation == self._generation:
-            (self._right if right else self._wrong).put(key, True)
+        if right:
+            self._right.put(key, True)
+        elif generation == self._generation:
+            self._wrong.put(key, True)
         return right
 
-    def _count_failure(self, guesser: str) -> None:
+    def _count_failure(self, guesser: "Guesser") -> None:
         now = self._clock()
         until, count = self._failures.get(guesser, (0.0, 0))
         self._failures[guesser] = (until, count + 1) if until > now else (now + FAILURES_SECONDS, 1)

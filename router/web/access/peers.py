@@ -14,7 +14,8 @@ Address = IPv4Address | IPv6Address
 _FORWARDING_HEADERS = (
     "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for",
     "x-original-host", "x-remote-user", "remote-user", "x-auth-request-user", "true-client-ip", "cf-connecting-ip",
-    "fastly-client-ip", "fly-client-ip",
+    "fastly-client-ip", "fly-client-ip", "x-envoy-external-address", "client-ip", "x-scheme", "x-webauth-user",
+    "x-authentik-username", "tailscale-user-login", "x-azure-clientip", "cdn-loop",
 )  # fmt: skip
 _FORWARDING_PREFIX = "x-forwarded"
 _IPV6_NETWORK_BITS = 64
@@ -62,10 +63,8 @@ def is_loopback(peer: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def guesser_of(peer: str) -> str:
-    """Return what wrong credentials of a peer are counted by: its address, or its network of IPv6, because one customer
-    has a whole network.
-    """
+def network_of(peer: str) -> str:
+    """Return what a peer is counted by: its address, or its network of IPv6, because one customer has a whole network."""
     address = address_of(peer)
     if isinstance(address, IPv6Address):
         return str(ipaddress.ip_network((address, _IPV6_NETWORK_BITS), strict=False))

@@ -29,8 +29,8 @@ MAX_SETTLED = 2_000
 # So many are settled at a time: the store then writes them together.
 _SETTLED_AT_ONCE = 100
 _MAX_SKIPPED_NAMED = 20
-_UNDER_WAY = "a delivery to this destination is under way; try again when it has ended"
-_GONE = "there is no such open dead letter; it may be settled already"
+UNDER_WAY = "a delivery to this destination is under way; try again when it has ended"
+GONE = "there is no such open dead letter; it may be settled already"
 
 
 class DeadLetterQuery(PageQuery):
@@ -178,15 +178,15 @@ async def _discard(context: AppContext, number: int) -> bool:
 
 async def _one(settle: Settle, context: AppContext, number: int) -> None:
     if problem := await _problem_of(settle, context, number):
-        raise ApiError(409 if problem == _UNDER_WAY else 404, problem)
+        raise ApiError(409 if problem == UNDER_WAY else 404, problem)
 
 
 async def _problem_of(settle: Settle, context: AppContext, number: int) -> str:
     """Settle a dead letter. Return why that is not possible; empty: it is done."""
     try:
-        return "" if await settle(context, number) else _GONE
+        return "" if await settle(context, number) else GONE
     except DeliveryUnderWay:
-        return _UNDER_WAY
+        return UNDER_WAY
 
 
 async def _settle(settle: Settle, context: AppContext, query: SettleQuery) -> Settled:
@@ -240,6 +240,11 @@ def _several(query: SettleQuery) -> str:
     return f"dead letters {shown}" + (f" and {more} more" if more > 0 else "")
 
 
+def _result(done: Settled) -> str:
+    left = f", {done.left} left" if done.left else ""
+    return f"{done.done} settled, {done.skipped} skipped{left}"
+
+
 _PROBLEMS = {404: "There is no such open dead letter.", 409: "A delivery to the destination is under way."}
 LIST_DEAD_LETTERS = Endpoint(
     "GET", "/api/v1/dead-letters", list_dead_letters, DeadLetterQuery, Page[DeadLetter],
@@ -259,11 +264,11 @@ DISCARD = Endpoint(
 )  # fmt: skip
 RETRY_SEVERAL = Endpoint(
     "POST", "/api/v1/dead-letters/retry", retry_dead_letters, SettleQuery, Settled,
-    f"Try many dead letters again, at most {MAX_SETTLED} a request.", Role.OPERATE, action="retry", target=_several,
+    f"Try many dead letters again, at most {MAX_SETTLED} a request.", Role.OPERATE, action="retry", target=_several, result=_result,
 )  # fmt: skip
 DISCARD_SEVERAL = Endpoint(
     "POST", "/api/v1/dead-letters/discard", discard_dead_letters, SettleQuery, Settled,
     f"Close many dead letters without sending them, at most {MAX_SETTLED} a request.", Role.OPERATE, action="discard",
-    target=_several,
+    target=_several, result=_result,
 )  # fmt: skip
 ENDPOINTS = (LIST_DEAD_LETTERS, GET_DEAD_LETTER, RETRY, DISCARD, RETRY_SEVERAL, DISCARD_SEVERAL)

@@ -74,6 +74,8 @@ class Endpoint(Generic[Q, A]):
     """The statuses of errors and what each means, beyond those that every operation may answer."""
     action: str | None = None
     """What it does, for the log of actions (``retry dead letter``); None: it changes nothing."""
+    result: Callable[[A], str] = lambda _answer: ""
+    """What an action did, for the log of actions; empty: nothing that the target does not say."""
     target: Callable[[Q], str] = lambda _query: ""
     """What an action acts on, for the log of actions."""
     max_bytes: int = 64 * 1024
@@ -113,7 +115,7 @@ async def _audited(
     outcome, reason = "failed", "the router was stopped"
     try:
         answer = await endpoint.run(context, query)
-        outcome, reason = "done", ""
+        outcome, reason = "done", endpoint.result(answer)
     except ApiError as error:
         outcome, reason = "refused", clip(error.detail, _MAX_REASON_CHARS)
         raise

@@ -97,8 +97,8 @@ class LedgerAnswer(BaseModel):
 
 async def show_ledger(context: AppContext, query: LedgerQuery) -> LedgerAnswer:
     since, until = (
-        read_moment(context, "since", query.since, _UTC),
-        read_moment(context, "until", query.until, _UTC),
+        read_moment(context, "since", query.since or None, _UTC),
+        read_moment(context, "until", query.until or None, _UTC),
     )
     if since is not None and until is not None and since >= until:
         raise wrong_parameter("until", "it is not after since")

@@ -28,7 +28,7 @@ def read_moment(
     :param zone: of moments without an offset; None: the time zone of routes.yaml
     :raises ApiError: 400, it can't be read
     """
-    if not text:
+    if text is None:
         return None
     try:
         return parse_since(text, zone or ZoneInfo(context.config().timezone), context.clock.now())

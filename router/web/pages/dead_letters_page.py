@@ -10,10 +10,12 @@ from router.web.api.dead_letter_endpoints import (
     DISCARD,
     DISCARD_SEVERAL,
     GET_DEAD_LETTER,
+    GONE,
     LIST_DEAD_LETTERS,
     MAX_SETTLED,
     RETRY,
     RETRY_SEVERAL,
+    UNDER_WAY,
     DeadLetterQuery,
     SettleQuery,
 )
@@ -35,6 +37,9 @@ _LETTER, _DESTINATION = "letter.", "destination."
 async def _dead_letters(request: web.Request) -> web.Response:
     given = given_of(request, DeadLetterQuery)
     notice = {name: given.pop(name, "") for name in _NOTICE}
+    # Anybody can make an address, so it gives numbers and known reasons only.
+    notice |= {name: "" for name in ("count", "skipped", "left") if not notice[name].isdecimal()}
+    notice["why"] = notice["why"] if notice["why"] in {GONE, UNDER_WAY} else ""
     given.pop("done", None)
     found = await ask(request, LIST_DEAD_LETTERS, given)
     chosen = given.get("destination", [])

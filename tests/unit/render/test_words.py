@@ -100,7 +100,7 @@ def test_web_addresses_are_http(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "a.example", "javascript:alert(1)", "https://", "http:/a", "http://a b", "http://a\nb", "http://[::1", "data:x",
-     "http://:9090/graph", "http://a:99999/", "http://a:0/", "http://a\\b/", "http://@/", "http:///x"],
+     "http://:9090/graph", "http://a:99999/", "http://a:0/", "http://a\\b/", "http://@/", "http:///x", "http://a@evil.example/", "https://bank.example:x@evil.example"],
 )  # fmt: skip
 def test_what_is_no_web_address_is_no_link(text: str) -> None:
     assert not web_address(text)

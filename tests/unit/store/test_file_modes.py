@@ -92,3 +92,12 @@ async def test_a_folder_that_can_not_be_made_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="give a folder that can be written"):
         await Store.open(f"sqlite:///{tmp_path}/file/state/router.db")
+
+
+async def test_two_names_of_one_file_are_one_database(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "other.db").symlink_to(tmp_path / "real" / "router.db")
+    store = await Store.open(f"sqlite:///{tmp_path}/real/router.db")
+    with pytest.raises(StoreUnavailable, match="in use by another"):
+        await Store.open(f"sqlite:///{tmp_path}/other.db")
+    await store.close()

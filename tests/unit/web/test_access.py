@@ -267,10 +267,21 @@ async def test_too_many_wrong_passwords_have_to_wait(locked: WebHarness, serve: 
         assert 0 < int(answer.headers["Retry-After"]) <= FAILURES_SECONDS + 1
     assert (await client.get("/status", headers=bearer("ada"))).status == 200
     edge = {"Authorization": basic("edge", "pw-of-edge")}
-    async with client.post(
-        "/webhook", data=b"{}", headers=edge
-    ) as answer:  # Alertmanager tries again after a 503 only
-        assert answer.status == 503
+    assert (
+        await client.post("/webhook", data=b"{}", headers=edge)
+    ).status == 202  # webhooks are counted apart
+
+
+async def test_too_many_wrong_passwords_of_webhooks_have_to_wait(locked: WebHarness, serve: Serve) -> None:
+    client = await serve(locked)
+    for number in range(MAX_FAILURES):
+        wrong = {"Authorization": basic("edge", f"wrong-secret{number}")}
+        assert (await client.post("/webhook", data=b"{}", headers=wrong)).status == 401
+    edge = {"Authorization": basic("edge", "pw-of-edge")}
+    async with client.post("/webhook", data=b"{}", headers=edge) as answer:
+        assert answer.status == 503  # Alertmanager tries again after a 503 only
+    ada = {"Authorization": basic("ada", "pw-of-ada")}
+    assert (await client.get("/status", headers=ada)).status == 200
 
 
 async def test_a_policy_of_a_handler_also_forbids_foreign_frames(harness: WebHarness, serve: Serve) -> None:

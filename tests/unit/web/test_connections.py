@@ -103,6 +103,45 @@ async def test_a_later_header_has_ten_seconds_from_its_first_byte(harness: WebHa
         assert server.closed_by("slow_header") == 1
 
 
+async def test_a_header_has_a_limit_of_bytes(harness: WebHarness) -> None:
+    async with serving(harness, ConnectionBounds()) as server:
+        sender = await server.talk()
+        sender.writer.write(HEADER + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 8_000) for n in range(20)))
+        assert await sender.closed()
+        assert server.closed_by("large_header") == 1
+
+
+async def test_a_header_behind_a_request_in_flight_has_ten_seconds(harness: WebHarness) -> None:
+    began, end = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        began.set()
+        await end.wait()
+        return web.Response()
+
+    async with serving(harness, ConnectionBounds(), None, web.get("/slow", slow)) as server:
+        sender = await server.talk()
+        sender.writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await began.wait()
+        sender.writer.write(HEADER)
+        await _waits_for_header(server)
+        seconds_pass(11)
+        assert await sender.closed()
+        assert server.closed_by("slow_header") == 1
+        end.set()
+
+
+async def test_a_refused_request_keeps_no_place(harness: WebHarness) -> None:
+    """Its answer is sent, and aiohttp only waits for the rest of its body."""
+    async with serving(harness, TWO) as server:
+        post = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx"
+        for _ in range(2):
+            assert await (await server.talk()).status(post) >= 400
+        for _ in range(3):
+            assert await (await server.talk()).status() == 200
+        assert server.closed_by("all_busy") == 0
+
+
 async def test_the_time_of_a_header_does_not_bound_the_body(harness: WebHarness) -> None:
     async with serving(harness, ConnectionBounds()) as server:
         slow = await server.talk()

@@ -12,7 +12,6 @@ from router.web.access.password_checks import (
     MAX_FAILURES,
     MAX_WAITING,
     MAX_WAITING_PER_PEER,
-    RIGHT_SECONDS,
     WRONG_SECONDS,
     AgedCache,
     PasswordChecks,
@@ -48,17 +47,35 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     opened.set()
 
 
-async def test_results_are_remembered_for_a_time() -> None:
+async def test_what_was_right_is_remembered_and_what_was_wrong_for_a_time() -> None:
     clock = Seconds()
     checks = PasswordChecks(clock)
-    for password, lasts in (("right", RIGHT_SECONDS), ("wrong", WRONG_SECONDS)):
+    for password, hashed_again in (("right", 0), ("wrong", 1)):
         before = checks.hashed
         for _ in range(3):
             assert await checks.is_right("a", password, password, HASH) is (password == "right")
         assert checks.hashed == before + 1
-        clock.now += lasts
+        clock.now += 10 * WRONG_SECONDS
         await checks.is_right("a", password, password, HASH)
-        assert checks.hashed == before + 2
+        assert checks.hashed == before + 1 + hashed_again
+    await checks.close()
+
+
+async def test_guessing_at_the_pages_keeps_no_webhook_out(gate: threading.Event) -> None:
+    checks = PasswordChecks()
+    assert not gate.is_set()
+    guesses = [
+        asyncio.ensure_future(checks.is_right(f"peer {number}", f"{number}", "x", HASH))
+        for number in range(MAX_WAITING)
+    ]
+    await asyncio.sleep(0)  # real time: none; the tasks begin
+    with pytest.raises(TooManyChecks):
+        await checks.is_right("somebody", "h", "right", HASH)
+    webhook = asyncio.ensure_future(checks.is_right("peer 1", "h", "right", HASH, webhook=True))
+    await asyncio.sleep(0)  # real time: none; the task begins
+    gate.set()
+    assert await webhook
+    assert not any(await asyncio.gather(*guesses))
     await checks.close()
 
 
@@ -69,14 +86,14 @@ async def test_another_hash_is_another_check() -> None:
     await checks.close()
 
 
-async def test_results_from_before_a_reload_are_not_kept(gate: threading.Event) -> None:
+async def test_what_was_wrong_before_a_reload_is_checked_again(gate: threading.Event) -> None:
     checks = PasswordChecks()
-    first = asyncio.ensure_future(checks.is_right("a", "h", "right", HASH))
+    first = asyncio.ensure_future(checks.is_right("a", "h", "wrong", HASH))
     await asyncio.sleep(0)  # real time: none; the task begins
     checks.forget()
     gate.set()
-    assert await first
-    assert await checks.is_right("a", "h", "right", HASH)
+    assert not await first
+    assert not await checks.is_right("a", "h", "wrong", HASH)
     assert checks.hashed == 2
     await checks.close()
 

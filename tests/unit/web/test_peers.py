@@ -6,7 +6,7 @@ from aiohttp.test_utils import make_mocked_request
 from router.model import AccessSettings, Source
 from router.web.access.identification import Identification
 from router.web.access.password_checks import PasswordChecks
-from router.web.access.peers import AccessOptions, guesser_of, is_from_this_machine, is_loopback_host
+from router.web.access.peers import AccessOptions, is_from_this_machine, is_loopback_host, network_of
 from router.web.access.source_credentials import Unauthorized
 
 LOOPBACK = ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "::1%lo"]
@@ -86,5 +86,5 @@ def test_only_loopback_addresses_and_localhost_listen_on_loopback(host: str, *, 
 
 
 def test_a_network_of_ipv6_is_one_guesser() -> None:
-    assert guesser_of("2001:db8::1") == guesser_of("2001:db8::ffff:1") != guesser_of("2001:db8:0:1::1")
-    assert guesser_of("::ffff:192.0.2.1") == guesser_of("192.0.2.1") != guesser_of("192.0.2.2")
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db8:0:1::1")
+    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") != network_of("192.0.2.2")
