@@ -10,6 +10,8 @@ WEBHOOKS = 25
 
 # The tables that grow with each webhook of the same alerts. The copies refer to the same alerts and members.
 TABLES = ("changes", "fates")
+_TIMES = ("at", "decided_at", "updated_at", "started_at", "finished_at")
+_MINUTES_APART = 10
 
 
 async def multiply(database: Path, rows: int) -> int:
@@ -45,7 +47,9 @@ def _copy(connection: sqlite3.Connection, table: str, copies: int) -> None:
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     # A copy shifts the ids of copied tables, in each table by the same distance.
     moving = {"id", *(f"{each.removesuffix('s')}_id" for each in TABLES)}
-    replaced = {"fate": "'delivered'"}  # months-old changes have been delivered
+    replaced = {"fate": "'delivered'"}  # old changes have been delivered
+    # Each copy is some minutes older than the one before, so that lists by time have as much to do as after real weeks.
+    replaced |= {name: f"{name} - k * {_MINUTES_APART * 60_000}" for name in _TIMES}
     chosen = ", ".join(
         f"{name} - k * 1000000" if name in moving else replaced.get(name, name) for name in columns
     )

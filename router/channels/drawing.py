@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
+from pydantic import TypeAdapter
 
 _WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _COLOR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
@@ -95,7 +96,18 @@ def thread(replies: Sequence[tuple[str, str]], where: str = "") -> Markup:
 
 def pretty_json(value: Any) -> Markup:
     """Return JSON as preformatted text."""
-    return tag("pre", json.dumps(value, indent=2, ensure_ascii=False))
+    return tag("pre", indented_json(value))
+
+
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def indented_json(value: Any) -> str:
+    """Return JSON for people. A body may have a megabyte, and Python's own module takes long for that."""
+    try:
+        return _ANYTHING.dump_json(value, indent=2).decode()
+    except ValueError:  # half of a character
+        return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def draw_json(message: SentMessage) -> Markup:

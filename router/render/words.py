@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ _OVERRIDES = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"  # looks like a backtick, but ends no code span
 _ENCODED = {ord(char): f"%{ord(char):02X}" for char in '"<>`{|}^'}
 _HOST = re.compile(r"[^\s.@/?#%]+(?:\.[^\s.@/?#%]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
+_MAX_KNOWN_ADDRESSES, _MAX_KNOWN_ADDRESS_CHARS = 4_096, 1_000
 _NO_VALUE = '""'
 # A day within the limits of datetime, so that every zone can show the moment.
 _EARLIEST: Millis = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) * SECOND
@@ -95,6 +97,12 @@ def web_address(text: str) -> str:
 
     Characters that do not belong into an address (RFC 3986), such as the braces of Grafana's links, are encoded.
     """
+    if not text:
+        return ""
+    return _known_address(text) if len(text) <= _MAX_KNOWN_ADDRESS_CHARS else _web_address(text)
+
+
+def _web_address(text: str) -> str:
     text = text.strip()
     if not text or len(text.split()) > 1 or _CONTROLS.search(text) or "\\" in text:
         return ""
@@ -111,3 +119,7 @@ def web_address(text: str) -> str:
     except ValueError:
         return ""
     return text.translate(_ENCODED) if is_usable else ""
+
+
+_known_address = lru_cache(_MAX_KNOWN_ADDRESSES)(_web_address)
+"""Pages ask for the same addresses again and again."""

@@ -55,15 +55,20 @@ class Stage:
 
 def firing_levels(connection: sa.Connection) -> list[str]:
     """Return the levels of what fires, sorted by name. It reads one entry of an index for each level."""
-    found: list[str] = []
-    while True:
-        next_level = sa.select(sa.func.min(alerts.c.level)).where(IS_FIRING)
-        if found:
-            next_level = next_level.where(alerts.c.level > found[-1])
-        level = connection.execute(next_level).scalar()
-        if level is None:
-            return found
-        found.append(level)
+    return list(connection.execute(_FIRING_LEVELS).scalars())
+
+
+def _firing_levels() -> sa.Select[str]:
+    found = (
+        sa.select(sa.func.min(alerts.c.level).label("level")).where(IS_FIRING).cte("found", recursive=True)
+    )
+    after = sa.select(sa.func.min(alerts.c.level)).where(IS_FIRING, alerts.c.level > found.c.level)
+    found = found.union_all(sa.select(after.scalar_subquery()).where(found.c.level.is_not(None)))
+    return sa.select(found.c.level).where(found.c.level.is_not(None)).order_by(found.c.level)
+
+
+_FIRING_LEVELS = _firing_levels()
+"""Built once, because that takes longer than running it."""
 
 
 def ordered_levels(levels: Sequence[str], severity: Severity) -> list[str]:

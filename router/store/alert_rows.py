@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -14,6 +14,7 @@ from router.store.schema import alerts, conversations, groups, members
 MAX_DESTINATIONS = 50
 """How many destinations of an alert a list has at most."""
 _MEMBERS_PER_QUERY = 500
+_NO_LABELS = frozenset({"", "{}"})
 _MAX_ANNOTATION_BYTES = 64 * 1024
 """Annotations with more bytes are left out of lists."""
 
@@ -31,9 +32,11 @@ class AlertGroup:
     truncated: int
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationState:
-    """What a destination was notified of about an alert, and what is to come. Times are epoch ms."""
+class DestinationState(NamedTuple):
+    """What a destination was notified of about an alert, and what is to come. Times are epoch ms.
+
+    A page may have hundreds, so it is a tuple, which is made faster than a dataclass.
+    """
 
     member: int
     alert: int
@@ -99,6 +102,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+# Statements are built once, because that takes longer than running them.
+_IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
+_LISTED = sa.select(
+    *(alerts.c[name] for name in _COLUMNS),
+    alerts.c.annotations,
+    alerts.c.last_change_id.label("last_change"),
+    alerts.c.group_id,
+).where(alerts.c.id.in_(_IDS))
+_GROUPS = sa.select(groups).where(groups.c.id.in_(_IDS))
+
+
 def listed_alerts(
     connection: sa.Connection, ids: Sequence[int], *, whole: bool = False
 ) -> tuple[ListedAlert, ...]:
@@ -106,15 +120,9 @@ def listed_alerts(
 
     :param whole: with their annotations, however large these are
     """
-    rows = {
-        row["id"]: row
-        for row in connection.execute(
-            sa.select(
-                *(alerts.c[name] for name in _COLUMNS), alerts.c.annotations,
-                alerts.c.last_change_id.label("last_change"), alerts.c.group_id,
-            ).where(alerts.c.id.in_(ids))
-        ).mappings()
-    }  # fmt: skip
+    if not ids:
+        return ()
+    rows = {row["id"]: row for row in connection.execute(_LISTED, {"ids": ids}).mappings().all()}
     of_groups = read_groups(connection, {row["group_id"] for row in rows.values()})
     states, more = destination_states(connection, list(rows))
     return tuple(
@@ -137,7 +145,9 @@ def listed_alerts(
 
 def read_groups(connection: sa.Connection, ids: set[int]) -> dict[int, AlertGroup]:
     """Return groups by id."""
-    rows = connection.execute(sa.select(groups).where(groups.c.id.in_(ids))).mappings()
+    if not ids:
+        return {}
+    rows = connection.execute(_GROUPS, {"ids": list(ids)}).mappings().all()
     return {row["id"]: AlertGroup(**{**row, "labels": json.loads(row["labels"])}) for row in rows}
 
 
@@ -151,21 +161,42 @@ _STATE_COLUMNS = (
 )  # fmt: skip
 
 
+_NUMBER = sa.func.row_number().over(partition_by=members.c.alert_id, order_by=members.c.id)
+_NUMBERED = (
+    sa.select(members.c.id, _NUMBER.label("number"))
+    .where(members.c.alert_id.in_(_IDS), members.c.open == 1)
+    .subquery()
+)
+_STATES_OF_ALERTS = (
+    sa.select(*_STATE_COLUMNS)
+    .select_from(
+        _NUMBERED.join(members, members.c.id == _NUMBERED.c.id).join(
+            conversations, conversations.c.id == members.c.conversation_id
+        )
+    )
+    .where(_NUMBERED.c.number <= MAX_DESTINATIONS + 1)
+)
+_STATES_OF_MEMBERS = (
+    sa.select(*_STATE_COLUMNS)
+    .join(conversations, conversations.c.id == members.c.conversation_id)
+    .where(members.c.id.in_(_IDS))
+)
+
+
 def destination_states(
     connection: sa.Connection, ids: Sequence[int]
 ) -> tuple[dict[int, list[DestinationState]], dict[int, int]]:
     """Return the states of alerts at the destinations of their open conversations, by alert, and how many are left out."""
     if not ids:
         return {}, {}
-    number = sa.func.row_number().over(partition_by=members.c.alert_id, order_by=members.c.id).label("number")
-    of_alerts = members.c.alert_id.in_(ids), members.c.open == 1
-    numbered = sa.select(members.c.id, members.c.alert_id, number).where(*of_alerts).subquery()
-    rows = connection.execute(sa.select(numbered).where(numbered.c.number <= MAX_DESTINATIONS + 1)).all()
-    shown = [member for member, _, number in rows if number <= MAX_DESTINATIONS]
-    cut = {alert for _, alert, number in rows if number > MAX_DESTINATIONS}
+    rows = connection.execute(_STATES_OF_ALERTS, {"ids": ids}).all()
+    found = sorted(map(DestinationState._make, rows), key=lambda each: each.member)
     states: dict[int, list[DestinationState]] = {}
-    for state in states_of_members(connection, shown):
+    for state in found:
         states.setdefault(state.alert, []).append(state)
+    cut = [alert for alert, several in states.items() if len(several) > MAX_DESTINATIONS]
+    for alert in cut:
+        del states[alert][MAX_DESTINATIONS:]
     return states, {alert: _count_open(connection, alert) - MAX_DESTINATIONS for alert in cut}
 
 
@@ -173,13 +204,8 @@ def states_of_members(connection: sa.Connection, ids: Sequence[int]) -> list[Des
     """Return the states of members, in the order of their ids."""
     found: list[DestinationState] = []
     for first in range(0, len(ids), _MEMBERS_PER_QUERY):
-        query = (
-            sa.select(*_STATE_COLUMNS)
-            .join(conversations, conversations.c.id == members.c.conversation_id)
-            .where(members.c.id.in_(ids[first : first + _MEMBERS_PER_QUERY]))
-        )
-        rows: Sequence[Any] = connection.execute(query).all()
-        found += [DestinationState(*row) for row in rows]
+        some = connection.execute(_STATES_OF_MEMBERS, {"ids": ids[first : first + _MEMBERS_PER_QUERY]}).all()
+        found += map(DestinationState._make, some)
     return sorted(found, key=lambda each: each.member)
 
 
@@ -197,5 +223,7 @@ def _annotations(packed: bytes, *, whole: bool) -> dict[str, str] | None:
 
 
 def _as_labels(text: str) -> dict[str, str]:
-    found = json.loads(text) if text else {}
+    if text in _NO_LABELS:
+        return {}
+    found = json.loads(text)
     return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -240,18 +240,24 @@ _is_last_failed = sa.and_(
 )
 
 
+_ROWS = (
+    sa.select(
+        *deliveries.c,
+        sa.exists().where(messages.c.id == _ID).label("message"),
+        sa.case((_is_last_failed, conversations.c.next_at)).label("next_at"),
+    )
+    .join(conversations, conversations.c.id == deliveries.c.conversation_id)
+    .where(_ID.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(_ID.desc())
+)
+"""Built once, because that takes longer than running it."""
+
+
 def _rows(connection: sa.Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """Return the rows with these ids, newest first, as :attr:`DeliveryPage.rows` has them."""
-    found = connection.execute(
-        sa.select(
-            *deliveries.c,
-            sa.exists().where(messages.c.id == _ID).label("message"),
-            sa.case((_is_last_failed, conversations.c.next_at)).label("next_at"),
-        )
-        .join(conversations, conversations.c.id == deliveries.c.conversation_id)
-        .where(_ID.in_(ids))
-        .order_by(_ID.desc())
-    ).mappings()
+    if not ids:
+        return []
+    found = connection.execute(_ROWS, {"ids": ids}).mappings()
     rows = [dict(row) for row in found]
     topics = topics_of(connection, [row["conversation_id"] for row in rows])
     return [{**row, "message": bool(row["message"]), "topic": topics[row["conversation_id"]]} for row in rows]

@@ -144,8 +144,14 @@ def _skip(
 
 def _next_groups(connection: sa.Connection, stage: Stage, below: int, count: int) -> list[int]:
     """Return the next groups with alerts that fire at a level, in descending order."""
-    at_level = IS_FIRING, alerts.c.level == stage.level
-    first = sa.select(sa.func.max(alerts.c.group_id).label("id")).where(*at_level, alerts.c.group_id < below)
+    values = {"level": stage.level, "below": below, "groups": count}
+    return list(connection.execute(_NEXT_GROUPS, values).scalars())
+
+
+def _select_next_groups() -> sa.Select[int]:
+    at_level = IS_FIRING, alerts.c.level == sa.bindparam("level")
+    below = alerts.c.group_id < sa.bindparam("below")
+    first = sa.select(sa.func.max(alerts.c.group_id).label("id")).where(*at_level, below)
     found = first.cte("found", recursive=True)
     after = (
         sa.select(sa.func.max(alerts.c.group_id))
@@ -153,9 +159,11 @@ def _next_groups(connection: sa.Connection, stage: Stage, below: int, count: int
         .scalar_subquery()
     )
     found = found.union_all(sa.select(after).where(found.c.id.is_not(None)))
-    return list(
-        connection.execute(sa.select(found.c.id).where(found.c.id.is_not(None)).limit(count)).scalars()
-    )
+    return sa.select(found.c.id).where(found.c.id.is_not(None)).limit(sa.bindparam("groups"))
+
+
+_NEXT_GROUPS = _select_next_groups()
+"""Built once, because that takes longer than running it."""
 
 
 def _earlier(several: Sequence[Stage], stage: Stage) -> list[str]:

@@ -54,15 +54,25 @@ Counts = Mapping[int, Mapping[str, tuple[int, Millis | None, Millis | None]]]
 """By group and level: how many alerts fire, the earliest and the latest start."""
 
 
+_ROWS = (
+    sa.select(alerts.c.group_id, alerts.c.level, alerts.c.starts_at)
+    .where(
+        IS_FIRING,
+        alerts.c.level.in_(sa.bindparam("levels", expanding=True)),
+        alerts.c.group_id.in_(sa.bindparam("ids", expanding=True)),
+    )
+    .subquery()
+)
+_START = _ROWS.c.starts_at
+_LEVELS = sa.select(
+    _ROWS.c.group_id, _ROWS.c.level, sa.func.count(), sa.func.min(_START), sa.func.max(_START)
+).group_by(_ROWS.c.group_id, _ROWS.c.level)
+"""Built once, because that takes longer than running it."""
+
+
 def _levels_of(connection: sa.Connection, levels: Sequence[str], ids: Sequence[int]) -> Counts:
-    at = IS_FIRING, alerts.c.level.in_(levels), alerts.c.group_id.in_(ids)
-    rows = sa.select(alerts.c.group_id, alerts.c.level, alerts.c.starts_at).where(*at).subquery()
-    start = rows.c.starts_at
-    query = sa.select(
-        rows.c.group_id, rows.c.level, sa.func.count(), sa.func.min(start), sa.func.max(start)
-    ).group_by(rows.c.group_id, rows.c.level)
     found: dict[int, dict[str, tuple[int, Millis | None, Millis | None]]] = {}
-    for group, level, count, first, last in connection.execute(query):
+    for group, level, count, first, last in connection.execute(_LEVELS, {"levels": levels, "ids": list(ids)}):
         found.setdefault(group, {})[level] = (count, first, last)
     return found
 

@@ -73,6 +73,8 @@ from router.store.writer import Database
 
 # Counting more members than this takes more than a few milliseconds.
 _MANY_MEMBERS = 2_000
+_MAX_AGE_SECONDS = 1.0
+"""How old a shared reading may be that shows the present state."""
 
 
 class PageQueries:
@@ -87,6 +89,9 @@ class PageQueries:
         self._counting = False
         """The ledger of a period is being counted."""
         self._body_reads = asyncio.Semaphore(2)
+        self._waiting_summary = SharedReading(
+            lambda: database.read(waiting_summary), lambda: database.commits, max_age=_MAX_AGE_SECONDS
+        )
         self._rule_counts = SharedReading(
             lambda: database.read(count_by_rule),
             lambda: database.commits,
@@ -355,8 +360,10 @@ class PageQueries:
         return await self._database.read(read)
 
     async def waiting_summary(self) -> WaitingSummary:
-        """Return what waits in numbers, see :func:`router.store.waiting_alerts.waiting_summary`."""
-        return await self._database.read(waiting_summary)
+        """Return what waits in numbers, see :func:`router.store.waiting_alerts.waiting_summary`. All who ask share a
+        reading, for a second at most, as long as nothing is committed.
+        """
+        return await self._waiting_summary.get()
 
     async def newest_decisions(self, which: DecisionFilter, before: int | None, limit: int) -> DecisionPage:
         """Return a page of decisions, see :func:`router.store.decision_list.list_decisions`."""

@@ -174,6 +174,8 @@ def inhibiting_alerts(
 ) -> dict[int, InhibitingAlert]:
     """Return an alert that mutes each of these members, by member. Those whose inhibitor just ended are left out."""
     muted = [state.member for state in states if state.inhibitor is not None]
+    if not muted:
+        return {}
     # Two alerts that match both sides of a rule don't mute each other, so an alert that matches one side is preferred.
     some = (
         sa.select(inhibitors.c.alert_id, inhibitors.c.two_sided)
@@ -184,9 +186,7 @@ def inhibiting_alerts(
         .subquery()
     )
     one = sa.select(some.c.alert_id).order_by(some.c.two_sided, some.c.alert_id).limit(1).scalar_subquery()
-    rows = (
-        connection.execute(sa.select(members.c.id, one).where(members.c.id.in_(muted))).all() if muted else []
-    )
+    rows = connection.execute(sa.select(members.c.id, one).where(members.c.id.in_(muted))).all()
     found = {member: alert for member, alert in rows if alert is not None}
     listed = {each.id: each for each in listed_alerts(connection, sorted(set(found.values())))}
     return {

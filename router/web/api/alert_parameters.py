@@ -1,10 +1,12 @@
 """The parameters that lists of alerts have in common."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, StringConstraints
 
+from router.decide import Severity
 from router.decide.matchers import Matcher, MatcherError, parse_matchers
 from router.render.formatter import Formatter
 from router.store.alert_filters import AlertFilter
@@ -14,6 +16,8 @@ from router.web.api.problem_details import ApiError, FieldProblem
 from router.web.api.shown_alerts import Titles
 from router.web.app_context import AppContext
 
+_MAX_KNOWN_TITLES = 2
+"""The rules in force, and those before."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 MatcherText = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
 
@@ -74,5 +78,10 @@ def read_matchers(text: str, parameter: str = "filter") -> tuple[Matcher, ...]:
 
 def titles_in_force(context: AppContext) -> Titles:
     """Return how titles are made by the rules in force."""
-    severity = context.policy().severity
-    return Titles(severity, Formatter(severity.levels, severity.label, ZoneInfo(context.config().timezone)))
+    return _titles(context.policy().severity, context.config().timezone)
+
+
+@lru_cache(_MAX_KNOWN_TITLES)
+def _titles(severity: Severity, timezone: str) -> Titles:
+    """Return the same object for the same rules, because it remembers titles."""
+    return Titles(severity, Formatter(severity.levels, severity.label, ZoneInfo(timezone)))

@@ -1,6 +1,5 @@
 """One alert: what is known of it, why each destination was or was not notified, and its story."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -145,23 +144,36 @@ async def get_story(context: AppContext, query: StoryQuery) -> StoryAnswer:
     return StoryAnswer(id=query.id, items=_events(story), left_out=story.left_out, before=story.before)
 
 
+_SHOWN_FIELDS = frozenset({
+    "at", "event", "kind", "level", "webhook", "destination", "fate", "reason", "rule", "position", "configuration",
+    "delivery", "attempt", "outcome", "finished_at",
+})  # fmt: skip
+
+
 def _no_alert(number: int) -> ApiError:
     return ApiError(404, f"there is no alert with the number {number}; it may have been pruned")
 
 
 def _events(story: Story) -> list[StoryEvent]:
-    return [_event(each, story.events[number + 1 :], story.alert) for number, each in enumerate(story.events)]
+    attempts = [
+        (number, each["destination"])
+        for number, each in enumerate(story.events)
+        if each["event"] == "attempt"
+    ]
+    last = {destination: number for number, destination in attempts}
+    return [
+        _event(each, story.alert, has_next=each["event"] == "attempt" and number < last[each["destination"]])
+        for number, each in enumerate(story.events)
+    ]
 
 
-def _event(event: dict[str, Any], later: Sequence[dict[str, Any]], alert: dict[str, Any]) -> StoryEvent:
+def _event(event: dict[str, Any], alert: dict[str, Any], *, has_next: bool) -> StoryEvent:
+    """:param has_next: a later attempt went to the same destination"""
     values = {
-        name: safe(event[name]) if isinstance(event[name], str) else event[name]
-        for name in (
-            "at", "event", "kind", "level", "webhook", "destination", "fate", "reason", "rule", "position",
-            "configuration", "delivery", "attempt", "outcome", "finished_at",
-        )
-        if event.get(name) not in (None, "")
-    }  # fmt: skip
+        name: safe(value) if isinstance(value, str) else value
+        for name, value in event.items()
+        if name in _SHOWN_FIELDS and value is not None and value != ""
+    }
     values |= {"storm": event.get("storm", False), "message": event.get("message", False)}
     values["change"] = event.get("id") if event["event"] == "change" else event.get("change")
     values["provider"] = safe(event["words"]) if event.get("words") else None
@@ -169,7 +181,7 @@ def _event(event: dict[str, Any], later: Sequence[dict[str, Any]], alert: dict[s
         case "change":
             words = _change_words(event, alert)
         case "attempt":
-            words = _attempt_words(event, later)
+            words = _attempt_words(event, has_next=has_next)
         case _:
             words = _fate_words(event)
     return StoryEvent(**values, words=clip(safe(words), _MAX_WORDS_CHARS))
@@ -198,7 +210,7 @@ def _fate_words(event: dict[str, Any]) -> str:
     return _FATE_WORDS[event["fate"]].format_map(values)
 
 
-def _attempt_words(event: dict[str, Any], later: Sequence[dict[str, Any]]) -> str:
+def _attempt_words(event: dict[str, Any], *, has_next: bool) -> str:
     which = f"attempt {event['attempt']}" if event["attempt"] > 1 else "sent"
     storm = " in the message of a storm" if event["storm"] else ""
     outcome = event["outcome"]
@@ -211,9 +223,6 @@ def _attempt_words(event: dict[str, Any], later: Sequence[dict[str, Any]]) -> st
         "interrupted": "it was interrupted, its answer is not known",
     }.get(outcome, outcome)  # fmt: skip
     reason = f" ({event['reason']})" if event["reason"] else ""
-    has_next = any(
-        each["event"] == "attempt" and each["destination"] == event["destination"] for each in later
-    )
     return f"{event['destination']}: {which}{storm}, {why}{reason}" + (
         "; it was tried again" if has_next else ""
     )

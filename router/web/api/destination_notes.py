@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field
 
-from router.model import DAY, Millis
+from router.model import DAY, MINUTE, Millis
 from router.render.words import clip, moment
 from router.store.alert_detail import FailedAttempt, LastFate
 from router.store.alert_rows import DestinationState, ListedAlert
@@ -17,6 +18,7 @@ from router.web.api.shown_alerts import Titles, safe
 from router.web.app_context import AppContext
 
 _MAX_REASON_CHARS = 500
+_MAX_KNOWN_MINUTES = 4_096
 
 
 class AlertLink(BaseModel):
@@ -76,9 +78,15 @@ class Facts:
         """Return a moment in words: ``Mon 30 Nov 09:00``, with the year if it is far away."""
         if at is None:
             return "an unknown time"
-        local: datetime = moment(at, self.zone)
-        year = f" {local.year}" if abs(at - self.now) > 180 * DAY else ""
-        return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
+        return _minute_words(at // MINUTE, self.zone, with_year=abs(at - self.now) > 180 * DAY)
+
+
+@lru_cache(_MAX_KNOWN_MINUTES)
+def _minute_words(at: int, zone: ZoneInfo, *, with_year: bool) -> str:
+    """Return a minute in words. :param at: minutes since 1970"""
+    local: datetime = moment(at * MINUTE, zone)
+    year = f" {local.year}" if with_year else ""
+    return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
 
 
 def facts_of(

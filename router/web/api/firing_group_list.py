@@ -9,8 +9,7 @@ from pydantic import BaseModel, Field
 from router.decide.matchers import Matcher
 from router.model import Labels, Millis
 from router.render.annotations import summary_of
-from router.render.links import silence_of
-from router.render.words import clip, web_address
+from router.render.words import clip
 from router.store.group_contents import FiringGroup
 from router.web.api.alert_parameters import AlertFilterQuery, titles_in_force
 from router.web.api.cursors import Page, encode_cursor
@@ -119,17 +118,14 @@ def _group(found: FiringGroup, titles: Titles, facts: Facts) -> FiringGroupAnswe
     labels = [each.labels for each in found.alerts]
     is_whole = firing == len(found.alerts)
     title = titles.of([(each.labels, each.level) for each in found.alerts], found.group.labels)
-    own = lead.links.get("silence", "")
-    silence = (
-        ("Silence", own) if web_address(own) and firing == 1 else silence_of(found.group.external_url, labels)
-    ) if is_whole else ("", "")  # fmt: skip
+    own_silence = lead.links.get("silence", "") if firing == 1 else ""
     return FiringGroupAnswer(
         group=group_name(found.group), source=safe(found.group.source),
         title=title if is_whole else f"{title}, and {firing - len(found.alerts):,} more",
         level=safe(found.levels[0][0]), firing=firing,
         levels=[LevelCount(level=safe(level), count=count) for level, count in found.levels],
         since=found.since, newest=found.newest, summary=_summary(found), truncated=found.group.truncated,
-        links=group_links(lead, titles.formatter, silence),
+        links=group_links(lead, titles.formatter, labels if is_whole else (), own_silence),
         alerts=[
             AlertOfGroup(
                 id=each.id, title=titles.of_one(each.labels, each.level), level=safe(each.level),

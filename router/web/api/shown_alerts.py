@@ -1,6 +1,7 @@
 """How the API shows an alert: its labels within bounds, its title, its links."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
@@ -8,7 +9,13 @@ from router.decide import Severity
 from router.model import Alert, Labels, Millis, ShownAlert, Status
 from router.render.annotations import annotations_of, summary_of
 from router.render.formatter import Formatter
-from router.render.links import alertmanager_address, links_of, silence_of
+from router.render.links import (
+    DASHBOARD_ANNOTATIONS,
+    RUNBOOK_ANNOTATIONS,
+    alertmanager_address,
+    links_of,
+    silence_of,
+)
 from router.render.titles import title_of
 from router.render.words import clip, web_address
 from router.store.alert_rows import AlertGroup, ListedAlert
@@ -18,6 +25,12 @@ MAX_LABELS, MAX_VALUE_CHARS = 50, 300
 _MAX_NAME_CHARS = 200
 _MAX_TITLE_CHARS = 300
 _MAX_SUMMARY_CHARS = 500
+_MAX_KNOWN, _MAX_KNOWN_CHARS = 2_048, 4_000
+"""How many titles, labels and links are remembered, and the most characters of what each is made of. They take a page most
+of its time, and the alerts that fire are shown again and again.
+"""
+_LINKING = (*RUNBOOK_ANNOTATIONS, *DASHBOARD_ANNOTATIONS)
+_Items = tuple[tuple[str, str], ...]
 
 
 class Link(BaseModel):
@@ -72,6 +85,7 @@ class Titles:
 
     def __init__(self, severity: Severity, formatter: Formatter) -> None:
         self._severity, self._formatter = severity, formatter
+        self._known = lru_cache(_MAX_KNOWN)(self._title_of_one)
 
     @property
     def formatter(self) -> Formatter:
@@ -87,7 +101,11 @@ class Titles:
         return clip(safe(title.text), _MAX_TITLE_CHARS)
 
     def of_one(self, labels: Labels, level: str = "") -> str:
-        return self.of([(labels, level)], {})
+        items = tuple(labels.items())
+        return self._known(items, level) if _is_small(items) else self._title_of_one(items, level)
+
+    def _title_of_one(self, labels: _Items, level: str) -> str:
+        return self.of([(dict(labels), level)], {})
 
 
 def alert_summary(alert: ListedAlert, titles: Titles) -> AlertSummary:
@@ -120,31 +138,49 @@ def group_name(group: AlertGroup) -> GroupName:
 
 def alert_links(alert: ListedAlert, formatter: Formatter) -> list[Link]:
     """Return the links of one alert: its group at its sender, its source, runbook and dashboard, and a silence."""
-    silence = alert.links.get("silence", "")
-    words = (
-        ("Silence", silence) if web_address(silence) else silence_of(alert.group.external_url, [alert.labels])
-    )
-    return group_links(alert, formatter, words if alert.status == "firing" else ("", ""))
+    silenced: tuple[Labels, ...] = (alert.labels,) if alert.status == "firing" else ()
+    return group_links(alert, formatter, silenced, alert.links.get("silence", ""))
 
 
-def group_links(lead: ListedAlert, formatter: Formatter, silence: tuple[str, str]) -> list[Link]:
+def group_links(
+    lead: ListedAlert, formatter: Formatter, silenced: Sequence[Labels], own_silence: str
+) -> list[Link]:
     """Return the links of a group.
 
     :param lead: its most urgent alert, which has the runbook, the dashboard and the source
-    :param silence: the words and the address of a silence
+    :param silenced: the labels of the alerts that the link to a silence is about; none: there is no such link
+    :param own_silence: the address of a silence of these alerts at their sender; empty: it gave none
     """
-    model = Alert(
-        lead.fingerprint, lead.labels, lead.annotations or {}, Status.FIRING, generator_url=lead.generator_url,
-        links=lead.links,
+    notes = lead.annotations or {}
+    group = lead.group
+    facts = (
+        tuple((name, notes[name]) for name in _LINKING if name in notes), tuple(lead.links.items()),
+        tuple(group.labels.items()), *(tuple(each.items()) for each in silenced),
     )  # fmt: skip
-    is_grafana = bool(set(lead.links) - {"values"})
+    make = _known_links if all(map(_is_small, facts)) else _links
+    return list(make(formatter, lead.generator_url, group.external_url, own_silence, *facts))
+
+
+def _links(
+    formatter: Formatter, generator_url: str, external_url: str, own_silence: str, notes: _Items, links: _Items,
+    group: _Items, *silenced: _Items,
+) -> tuple[Link, ...]:  # fmt: skip
+    silence = ("", "")
+    if silenced:
+        own = web_address(own_silence)
+        silence = ("Silence", own_silence) if own else silence_of(external_url, list(map(dict, silenced)))
+    model = Alert("", {}, dict(notes), Status.FIRING, generator_url=generator_url, links=dict(links))
+    is_grafana = bool(set(model.links) - {"values"})
     name, address = (
-        ("Grafana", web_address(lead.group.external_url))
+        ("Grafana", web_address(external_url))
         if is_grafana
-        else ("Alertmanager", alertmanager_address(lead.group.external_url, lead.group.labels))
+        else ("Alertmanager", alertmanager_address(external_url, dict(group)))
     )
     found = [(name, address), *links_of(model, formatter, silence)]
-    return [Link(name=safe(each), address=safe(where)) for each, where in found if web_address(where)]
+    return tuple(Link(name=safe(each), address=safe(where)) for each, where in found if web_address(where))
+
+
+_known_links = lru_cache(_MAX_KNOWN)(_links)
 
 
 def shown_texts(texts: Mapping[str, str], most: int, max_chars: int, max_all: int = 10**6) -> ShownTexts:
@@ -154,6 +190,13 @@ def shown_texts(texts: Mapping[str, str], most: int, max_chars: int, max_all: in
     :param max_chars: how many characters of each value
     :param max_all: how many characters of all values
     """
+    items = tuple(texts.items())
+    make = _known_texts if _is_small(items) else _texts
+    return make(items, most, max_chars, max_all)
+
+
+def _texts(items: _Items, most: int, max_chars: int, max_all: int) -> ShownTexts:
+    texts = dict(items)
     values: dict[str, str] = {}
     clipped: list[str] = []
     names = sorted(texts, key=lambda name: (name != "alertname", name))
@@ -168,6 +211,14 @@ def shown_texts(texts: Mapping[str, str], most: int, max_chars: int, max_all: in
             value = clip(value, space)
         values[shown] = value
     return ShownTexts(values=values, left_out=len(names) - len(values), clipped=clipped)
+
+
+_known_texts = lru_cache(_MAX_KNOWN)(_texts)
+
+
+def _is_small(items: _Items) -> bool:
+    """Return whether so much is worth the memory to be remembered."""
+    return sum(len(name) + len(value) for name, value in items) <= _MAX_KNOWN_CHARS
 
 
 def all_annotations(alert: ListedAlert) -> Mapping[str, str]:

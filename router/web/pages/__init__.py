@@ -40,6 +40,7 @@ def add_pages(app: web.Application) -> None:
     """Add the pages, their styles and scripts, and the events that refresh them."""
     set_up_templates(app)
     add_live_updates(app)
+    api_page.add_api_page(app)
     # In a preview, ``/`` shows the messages.
     is_preview = app[APP_CONTEXT].preview
     routes = (each for each in ROUTES if not (is_preview and each.path == "/"))

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import aiohttp_jinja2
 from aiohttp import web
+from markupsafe import Markup
 
 from router.web.api import DOCUMENT
 from router.web.pages.page_rendering import render
@@ -159,10 +162,29 @@ def _example(method: str, path: str, parameters: list[ShownField], body: Schema)
 
 
 async def _api(request: web.Request) -> web.Response:
-    document = request.app[DOCUMENT]
-    return await render(
-        request, "api.html", {"topics": operations_of(document), "info": document["info"]}, active="api"
-    )
+    values = {"operations": request.app[_OPERATIONS].html, "info": request.app[DOCUMENT]["info"]}
+    return await render(request, "api.html", values, active="api")
+
+
+class _Operations:
+    """The operations as HTML. It is made for the first page, because the document of an application never changes."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+
+    @cached_property
+    def html(self) -> Markup:
+        template = self._app[aiohttp_jinja2.APP_KEY].get_template("api_operations.html")
+        document: dict[str, Any] = self._app[DOCUMENT]
+        return Markup(template.render(topics=operations_of(document)))  # noqa: S704  (the template escapes)
+
+
+_OPERATIONS: web.AppKey[_Operations] = web.AppKey("operations", _Operations)
+
+
+def add_api_page(app: web.Application) -> None:
+    """Prepare an application for the page of the API."""
+    app[_OPERATIONS] = _Operations(app)
 
 
 ROUTES = (page("/api", _api),)

@@ -1,6 +1,5 @@
 """Shows a message as its reader saw it: drawn by its channel, its own HTML in a frame that may run nothing."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from markupsafe import Markup
 
 from router.channels import REGISTRY
 from router.channels.cards import message_frame
-from router.channels.drawing import SentMessage, pretty_json
+from router.channels.drawing import SentMessage, indented_json, pretty_json
 from router.render.words import clean
 
 # The page has the same origin as the message, so it can ask for the height of the message. The message has no scripts, so
@@ -40,7 +39,7 @@ def show_message(channel: str, body: Mapping[str, Any], at: str, frame_address: 
     :param at: when it was sent, for people
     :param frame_address: where the page loads the message's own HTML from
     """
-    raw = json.dumps(body, indent=2, ensure_ascii=False)
+    raw = indented_json(body)
     drawing = None
     if len(raw) <= _MAX_DRAWN_CHARS:
         drawing = _draw(channel, body, at, frame_address)

@@ -6,6 +6,7 @@ like another one.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ from zoneinfo import ZoneInfo
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis
-from router.render.words import clean, web_address
+from router.render.words import web_address
 from router.web.access import PRINCIPAL
 from router.web.api.overview import CurrentTrouble, destination_address, find_trouble
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.navigation import navigation_entries
+from router.web.pages.template_output import OutputGenerator, html_of
 
 FOLDER = Path(__file__).parent
 LINES_PER_PAGE = 5_000
 """How many lines of a file of the configuration one page has."""
+_MAX_KNOWN_TIMES = 4_096
+_NO_TIME = Markup('<span class="quiet">\N{EN DASH}</span>')
 _HEADERS = {
     # Only scripts of the router itself run, and no style is inline. A message with its own HTML is shown in a frame that
     # may run nothing.
@@ -38,12 +42,19 @@ _HEADERS = {
 }
 
 
+class PageEnvironment(jinja2.Environment):
+    """The templates of the pages."""
+
+    code_generator_class = OutputGenerator
+
+
 def set_up_templates(app: web.Application) -> None:
     """Compile the templates of the pages for an application."""
-    environment = aiohttp_jinja2.setup(
-        app, loader=jinja2.FileSystemLoader(FOLDER / "templates"), undefined=jinja2.StrictUndefined, finalize=_shown,
+    environment = PageEnvironment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"), undefined=jinja2.StrictUndefined, finalize=html_of,
         autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
+    app[aiohttp_jinja2.APP_KEY] = environment
     environment.filters |= {
         "web_address": web_address,
         "moment": _moment,
@@ -57,6 +68,9 @@ def set_up_templates(app: web.Application) -> None:
         "address": address,
         "destination_address": destination_address,
         "line_address": line_address,
+        "when": _when,
+        "tag": _tag,
+        "label_list": _label_list,
     }
 
 
@@ -113,12 +127,36 @@ def line_id(file: str, line: int) -> str:
     return f"{quote(file, safe='/._-')}-{line}"
 
 
-def _shown(value: Any) -> Any:
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+# They are no macros, because some pages have hundreds of them.
+def _tag(word: Any, kind: str | None = None) -> Markup:
+    """Return a word in the colour of its kind."""
+    shown = html_of(word)
+    return Markup(f'<span class="tag {html_of(kind) if kind else shown}">{shown}</span>')  # noqa: S704  (escaped)
+
+
+def _label_list(values: Mapping[str, str]) -> Markup:
+    several = "".join(
+        f'<li><span class="quiet">{html_of(name)}=</span>{html_of(value)}</li>'
+        for name, value in values.items()
+    )
+    return Markup(f'<ul class="labels">{several}</ul>')  # noqa: S704  (escaped)
+
+
+@jinja2.pass_context
+def _when(context: jinja2.runtime.Context, at: Millis | None) -> Markup:
+    """Return a moment, and how long ago it was."""
+    if at is None:
+        return _NO_TIME
+    return Markup(f"{_time_of(at, context['zone'])}({_ago(at, context['now'])})</span></time>")  # noqa: S704  (numbers and names of units)
+
+
+@lru_cache(_MAX_KNOWN_TIMES)
+def _time_of(at: Millis, zone: ZoneInfo) -> str:
+    return f'<time datetime="{_iso(at)}">{escape(_moment(at, zone))} <span class="quiet">'
 
 
 def _moment(at: Millis, zone: ZoneInfo) -> str:
-    """Return a moment for people: ``Fri 20 Nov 22:41:05``, with the year if it is another one."""
+    """Return a moment for people: ``Fri 20 Nov 2026 22:41:05``."""
     local = datetime.fromtimestamp(at / SECOND, zone)
     return f"{local:%a} {local.day} {local:%b %Y %H:%M:%S}"
 

@@ -16,7 +16,9 @@ class Counting:
         self.is_large = False
         self.goes_on = asyncio.Event()
         self.goes_on.set()
-        self.shared = SharedReading(self.read, lambda: self.commits, lambda _: self.is_large, lambda: self.at)
+        self.shared = SharedReading(
+            self.read, lambda: self.commits, lambda _: self.is_large, lambda: self.at, max_age=100.0
+        )
 
     async def read(self) -> int:
         self.runs += 1
@@ -50,6 +52,25 @@ async def test_who_asks_while_a_query_runs_gets_its_result() -> None:
     query.goes_on.set()
     assert await asyncio.gather(*asking[1:]) == [1, 1]
     assert asking[0].cancelled()
+
+
+async def test_who_asks_after_a_commit_gets_no_older_result() -> None:
+    query = Counting()
+    query.goes_on.clear()
+    before = asyncio.create_task(query.shared.get())
+    await asyncio.sleep(0)  # real time: none; the query begins
+    query.commits += 1
+    after = asyncio.create_task(query.shared.get())
+    await asyncio.sleep(0)  # real time: none; the second one asks
+    query.goes_on.set()
+    assert (await before, await after) == (1, 2)
+
+
+async def test_an_old_result_is_not_used_although_nothing_changed() -> None:
+    query = Counting()
+    for at, expected in ((0.0, 1), (99.0, 1), (100.0, 2)):
+        query.at = at
+        assert await query.shared.get() == expected
 
 
 async def test_a_query_that_fails_runs_again() -> None:
