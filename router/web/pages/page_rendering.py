@@ -17,7 +17,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from router.model import DAY, HOUR, MINUTE, SECOND, Millis, Role
 from router.render.words import clean, web_address
 from router.web.access import PRINCIPAL
 from router.web.api.overview import CurrentTrouble, destination_address, find_trouble
@@ -27,6 +27,7 @@ from router.web.pages.navigation import navigation_entries
 FOLDER = Path(__file__).parent
 LINES_PER_PAGE = 5_000
 """How many lines of a file of the configuration one page has."""
+_MAX_PATH_CHARS = 40
 _HEADERS = {
     # Only scripts of the router itself run, and no style is inline. A message with its own HTML is shown in a frame that
     # may run nothing.
@@ -52,11 +53,12 @@ def set_up_templates(app: web.Application) -> None:
         "lasting": lasting,
         "number": _number,
         "clipped": _clipped,
+        "short_path": short_path,
     }
     environment.globals |= {
         "address": address,
         "destination_address": destination_address,
-        "line_address": line_address,
+        "position_address": position_address,
     }
 
 
@@ -74,6 +76,7 @@ async def render(
     zone = ZoneInfo(context.config().timezone)
     shown = {
         **values, "principal": principal, "navigation": () if principal is None else navigation_entries(preview=context.preview), "active": active, "trouble": trouble,
+        "may_operate": principal is not None and principal.may(Role.OPERATE),
         "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template(template, request, shown, status=status)
@@ -111,6 +114,17 @@ def lines_address(sha256: str, file: str, after: int) -> str:
 def line_id(file: str, line: int) -> str:
     """Return the id that a line of a file has on its page: ``routes.yaml-57``."""
     return f"{quote(file, safe='/._-')}-{line}"
+
+
+def short_path(text: str) -> str:
+    """Return a path, and what follows it, without the folders that a reader can do without: ``…/teams/db.yaml:3``."""
+    return text if len(text) <= _MAX_PATH_CHARS else "…/" + "/".join(text.split("/")[-2:])
+
+
+def position_address(sha256: str, position: str) -> str:
+    """Return the address of the line that a rule was at. :param position: as decisions have it: ``routes.yaml:57``"""
+    file, _, line = position.rpartition(":")
+    return line_address(sha256, file, int(line)) if line.isdecimal() else address(f"/configuration/{sha256}")
 
 
 def _shown(value: Any) -> Any:
