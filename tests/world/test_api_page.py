@@ -1,14 +1,14 @@
 """The page of the API shows every operation of the OpenAPI document."""
 
 from router.web.pages.api_page import operations_of
-from tests.world.browsing import visit
+from tests.world.browsing import read
 from tests.world.conftest import World
 
 
 async def test_the_page_shows_every_operation_with_its_fields(world: World) -> None:
     await world.start()
     document = await world.get("/api/v1/openapi.json")
-    page = await visit(world, "/api")
+    page = await read(world, "/api")
     count = 0
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

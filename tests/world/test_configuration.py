@@ -9,7 +9,7 @@ import pytest
 from router.model import DAY, SECOND, Retention
 from router.store import Store
 from router.web.pages import configuration_page
-from tests.world.browsing import call, submit, visit
+from tests.world.browsing import call, read, submit
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import KEY
 from tests.world.fake_slack import TOKEN
@@ -37,7 +37,7 @@ async def test_the_files_in_force_are_shown_without_secrets(world: World) -> Non
     )  # fmt: skip
     (file,) = found["files"]
     assert file["name"] == str(world.folder / "routes.yaml")
-    page = await visit(world, "/configuration")
+    page = await read(world, "/configuration")
     for secret in (KEY, TOKEN):
         assert secret not in str(found)
         assert secret not in page.html
@@ -62,10 +62,10 @@ async def test_each_load_that_changes_something_is_kept_with_its_diff(world: Wor
     changed = [each for each in diff["lines"] if each[0] in "+-"]
     assert changed == ["-    - slack: {channel: C0CRITICAL}", "+    - slack: {channel: C0NEW}"]
     assert (diff["added"], diff["removed"], diff["is_cut"]) == (1, 1, False)
-    page = await visit(world, "/configuration/history/2")
+    page = await read(world, "/configuration/history/2")
     assert "+ - slack: {channel: C0NEW}" in page.text
     assert f"/configuration/{answer['sha256']}" in page.links
-    old = await visit(world, f"/configuration/{before}")
+    old = await read(world, f"/configuration/{before}")
     assert "C0CRITICAL" in old.text
     assert (await world.get(f"/api/v1/configuration/versions/{before}"))["loaded_by"] == "start"
     actions = (await world.get("/api/v1/actions"))["items"]
@@ -78,7 +78,7 @@ async def test_a_secret_that_changed_is_said_and_not_shown(world: World) -> None
     await call(world, "POST", "/api/v1/configuration/reload")
     found = await world.get("/api/v1/configuration/history/2")
     assert found["diffs"] == []
-    assert "only secrets differ" in (await visit(world, "/configuration/history/2")).text
+    assert "only secrets differ" in (await read(world, "/configuration/history/2")).text
 
 
 async def test_a_failed_load_shows_every_mistake_with_its_position(world: World) -> None:
@@ -103,7 +103,7 @@ async def test_a_failed_load_shows_every_mistake_with_its_position(world: World)
     ]  # fmt: skip
     failed = await world.get("/api/v1/configuration/history/2")
     assert (failed["sha256"], failed["diffs"]) == (None, [])
-    assert f"{name}:2:11:" in (await visit(world, "/configuration/history/2")).text
+    assert f"{name}:2:11:" in (await read(world, "/configuration/history/2")).text
     assert [each["outcome"] for each in (await world.get("/api/v1/actions"))["items"]] == ["done"] + [
         "refused"
     ] * 4
@@ -140,7 +140,7 @@ async def test_the_files_on_the_disk_are_compared_with_those_in_force(world: Wor
         "b.yaml": "new",
         "key": "missing",
     }
-    assert "routes.yaml changed" in (await visit(world, "/configuration")).text
+    assert "routes.yaml changed" in (await read(world, "/configuration")).text
     (world.folder / "routes.yaml").unlink()
     (teams / "a.yaml").write_bytes(b"\xff")
     assert (await states(world))["routes.yaml"] == "missing"
@@ -155,7 +155,7 @@ async def test_a_broken_included_file_is_shown_with_its_mistakes(world: World) -
     await world.start(lambda rules: "include: [teams/*.yaml]\n" + rules)
     found = await world.get("/api/v1/configuration")
     assert [(each["line"], each["severity"]) for each in found["mistakes"]]
-    page = await visit(world, "/configuration")
+    page = await read(world, "/configuration")
     assert "What to do" in page.text
     assert "<script>\n" not in page.html
 
@@ -188,14 +188,14 @@ async def test_a_long_history_is_paged(world: World) -> None:
             [{"name": "r", "text": "a\n" * number, "size": 10**7}],
             world.clock.now(),
         )
-    page = await visit(world, "/configuration")
+    page = await read(world, "/configuration")
     assert "All 13 loads" in page.text
-    page = await visit(world, "/configuration/history?limit=10")
+    page = await read(world, "/configuration/history?limit=10")
     assert "<b>" not in page.html
     assert len([each for each in page.ids if each.startswith("load-")]) == 10
     (following,) = [each for each in page.links if "cursor=" in each]
-    assert "load-1" in (await visit(world, following)).ids
-    assert "only the first 22 are kept" in (await visit(world, f"/configuration/{11:064x}")).text
+    assert "load-1" in (await read(world, following)).ids
+    assert "only the first 22 are kept" in (await read(world, f"/configuration/{11:064x}")).text
 
 
 async def test_a_line_of_a_long_file_has_an_address(world: World) -> None:
@@ -209,7 +209,7 @@ async def test_a_line_of_a_long_file_has_an_address(world: World) -> None:
     assert line_address(sha256, "routes.yaml", 57) == f"/configuration/{sha256}#routes.yaml-57"
     for line in (1, 5_000, 5_001, 12_000):
         path, _, name = line_address(sha256, "/x y/routes.yaml", line).partition("#")
-        page = await visit(world, path)
+        page = await read(world, path)
         assert name in page.ids
         assert len([each for each in page.ids if each.startswith("/x%20y/")]) <= 5_000
 
@@ -226,12 +226,12 @@ async def test_a_file_without_room_on_the_page_has_a_page_of_its_own(
         for name in ("r.yaml", "a&b.yaml", "c.yaml")
     ]
     await world.service.store.loads.record("start", sha256, files, world.clock.now())
-    page = await visit(world, f"/configuration/{sha256}")
+    page = await read(world, f"/configuration/{sha256}")
     lines = [each for each in page.ids if ".yaml-" in each]
     assert lines == [f"{name}-{line}" for name in ("r.yaml", "a%26b.yaml") for line in range(1, 6)]
     assert "<b>" not in page.html
     assert f"/configuration/{sha256}?file=c.yaml" in page.links
-    alone = await visit(world, f"/configuration/{sha256}?file=c.yaml")
+    alone = await read(world, f"/configuration/{sha256}?file=c.yaml")
     assert [each for each in alone.ids if ".yaml-" in each] == [f"c.yaml-{line}" for line in range(1, 6)]
 
 
@@ -241,7 +241,7 @@ async def test_an_unknown_version_or_load_is_said_in_words(world: World) -> None
         (f"/configuration/{'0' * 64}", 404), ("/configuration/history/99", 404), ("/configuration/x", 400),
         ("/configuration/history/x", 400), ("/configuration/history?cursor=x", 400),
     ):  # fmt: skip
-        assert (await visit(world, path)).status == status, path
+        assert (await read(world, path)).status == status, path
 
 
 async def test_old_loads_are_pruned_but_not_those_in_force(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from router.model import HOUR, MINUTE
 from router.store import ledger
 from tests import database
 from tests.world.asking import until_delivered
-from tests.world.browsing import call, visit
+from tests.world.browsing import call, read
 from tests.world.conftest import World
 
 
@@ -29,7 +29,7 @@ async def test_the_ledger_of_all_time_comes_from_counters(
     found = await world.get("/api/v1/ledger")
     assert (found["changes_x_destinations"], found["imbalance"], found["wrong"]) == (4, 0, [])
     assert {fate: count for fate, count in found["fates"].items() if count} == {"delivered": 3, "digest": 1}
-    page = await visit(world, "/ledger")
+    page = await read(world, "/ledger")
     assert "4 changes × destinations = 3 delivered + 0 pending + 0 held + 0 inhibited + 1 digest" in page.text
     assert "Balanced." in page.text
     assert "/deliveries?destination=slack%3AC0CRITICAL" in page.links
@@ -45,7 +45,7 @@ async def test_a_period_is_in_the_address_and_in_the_timezone_of_the_rules(world
 
     await world.reload(berlin)
     for period, count in (("since=2026-11-23T14:30", 1), ("until=2026-11-23T14:30", 4), ("since=&until=", 5)):
-        page = await visit(world, f"/ledger?{period}")
+        page = await read(world, f"/ledger?{period}")
         assert f" {count} changes × destinations" in page.text, period
     assert "From (Europe/Berlin)" in page.text
     assert (await world.get("/api/v1/ledger?since=2026-11-23T14:30"))["changes_x_destinations"] == 0
@@ -55,7 +55,7 @@ async def test_a_period_is_in_the_address_and_in_the_timezone_of_the_rules(world
 async def test_an_invalid_period_is_refused_in_words(world: World) -> None:
     await world.start()
     for path in ("/ledger?since=soon", "/ledger?since=2026-11-24T00:00&until=2026-11-23T00:00"):
-        assert (await visit(world, path)).status == 400
+        assert (await read(world, path)).status == 400
     for path in ("since=soon", "until=2026-99-01", "since=2026-11-24&until=2026-11-24", "from=2026-11-24"):
         status, problem = await call(world, "GET", f"/api/v1/ledger?{path}")
         assert (status, len(problem["errors"])) == (400, 1)
@@ -70,7 +70,7 @@ async def test_a_change_with_too_few_fates_is_shown_and_linked(world: World) -> 
     assert (period["imbalance"], period["wrong"], period["wrong_changes"]) == (
         1, [change], [{"change": change, "alert": alert}]
     )  # fmt: skip
-    page = await visit(world, "/ledger?since=2026-11-23")
+    page = await read(world, "/ledger?since=2026-11-23")
     assert "NOT balanced: 1 fate is missing or surplus" in page.text
     assert f"/alerts/{alert}" in page.links
     await world.stop()
@@ -78,10 +78,10 @@ async def test_a_change_with_too_few_fates_is_shown_and_linked(world: World) -> 
     assert world.service is not None
     while (await world.get("/api/v1/ledger"))["wrong"] != [change]:
         await world.service.store.ready()
-    assert f"/alerts/{alert}" in (await visit(world, "/ledger")).links
+    assert f"/alerts/{alert}" in (await read(world, "/ledger")).links
     while (await world.get("/api/v1/ledger"))["integrity"] is None:
         await world.service.store.ready()
-    assert "rows add up to: 1 ( owed: counted 4, added up 5 )" in (await visit(world, "/ledger")).text
+    assert "rows add up to: 1 ( owed: counted 4, added up 5 )" in (await read(world, "/ledger")).text
 
 
 async def test_one_period_is_counted_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ async def test_one_period_is_counted_at_a_time(world: World, monkeypatch: pytest
     status, problem = await call(world, "GET", "/api/v1/ledger?since=2026-11-22")
     assert (status, "is being counted already" in problem["detail"]) == (503, True)
     assert (await call(world, "GET", "/api/v1/ledger"))[0] == 200
-    assert (await visit(world, "/ledger?since=2026-11-22")).status == 503
+    assert (await read(world, "/ledger?since=2026-11-22")).status == 503
     go_on.set()
     assert (await first)[0] == 200
     assert (await call(world, "GET", "/api/v1/ledger?since=2026-11-22"))[0] == 200

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.world.browsing import SAME_ORIGIN, call, submit, visit
+from tests.world.browsing import SAME_ORIGIN, call, read, submit
 from tests.world.conftest import World
 
 HOSTILE = b"<script>alert(1)</script> \xe2\x80\xae javascript:alert(2) " + b"x" * 50_000
@@ -35,14 +35,14 @@ async def test_bodies_are_listed_without_their_contents(world: World) -> None:
     assert all("not JSON" in each["reason"] and "begin" not in each for each in found["items"])
     rest = await world.get(f"/api/v1/quarantine?limit=2&cursor={found['next']}")
     assert ([each["size"] for each in rest["items"]], rest["next"]) == ([3], None)
-    page = await visit(world, "/quarantine?limit=2")
+    page = await read(world, "/quarantine?limit=2")
     assert "3 bodies; this page has 2" in page.text
     assert f"/quarantine?cursor={found['next']}&limit=2" in page.links
 
 
 async def test_a_hostile_body_is_shown_harmlessly_and_clipped(world: World) -> None:
     await world.start()
-    page = await visit(world, f"/quarantine/{await _send(world, HOSTILE)}")
+    page = await read(world, f"/quarantine/{await _send(world, HOSTILE)}")
     assert "<script>alert(1)" not in page.html
     assert "&lt;script&gt;alert(1)" in page.html
     assert "\u202e" not in page.html
@@ -59,10 +59,10 @@ async def test_a_compressed_body_is_shown_inflated(world: World) -> None:
     assert (found["begin"], found["begin_is"], found["is_inflated"], found["is_cut"]) == (
         '{"almost": ', "text", True, False
     )  # fmt: skip
-    assert 'Inflated. {"almost":' in (await visit(world, f"/quarantine/{packed}")).text
+    assert 'Inflated. {"almost":' in (await read(world, f"/quarantine/{packed}")).text
     other = await world.get(f"/api/v1/quarantine/{binary}")
     assert b64decode(other["begin"]) == bytes(range(256))
-    assert "It is not text" in (await visit(world, f"/quarantine/{binary}")).text
+    assert "It is not text" in (await read(world, f"/quarantine/{binary}")).text
 
 
 async def test_a_settled_body_leaves_the_list_and_is_audited(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_a_settled_body_leaves_the_list_and_is_audited(world: World) -> No
     page = await submit(world, f"/quarantine/{second}/settle")
     assert "The body is settled." in page.text
     assert [each for each in page.ids if each.startswith("body-")] == [f"body-{third}", f"body-{first}"]
-    assert "Settled" in (await visit(world, f"/quarantine/{second}")).text
+    assert "Settled" in (await read(world, f"/quarantine/{second}")).text
     assert await call(world, "POST", "/api/v1/quarantine/settle", json={"source": "default", "until": first}) == (
         200, {"settled": 1}
     )  # fmt: skip
@@ -98,9 +98,9 @@ async def test_what_is_not_there_is_said_in_words(world: World) -> None:
         assert (answered, problem["status"]) == (status, status), path
     status, problem = await call(world, "POST", "/api/v1/quarantine/7/settle", json={"id": 8})
     assert (status, problem["errors"][0]["parameter"]) == (400, "id")
-    assert (await visit(world, "/quarantine/7")).status == 404
-    assert "no body with the number 7" in (await visit(world, "/quarantine/7")).text
-    assert (await visit(world, "/quarantine?limit=x")).status == 400
+    assert (await read(world, "/quarantine/7")).status == 404
+    assert "no body with the number 7" in (await read(world, "/quarantine/7")).text
+    assert (await read(world, "/quarantine?limit=x")).status == 400
 
 
 async def test_a_form_is_bounded_and_needs_its_fields(world: World) -> None:

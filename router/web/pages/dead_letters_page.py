@@ -5,7 +5,6 @@ from typing import Any
 from aiohttp import web
 
 from router.model import Role
-from router.web.access import PRINCIPAL
 from router.web.api.dead_letter_endpoints import (
     DISCARD,
     DISCARD_SEVERAL,
@@ -46,7 +45,7 @@ async def _dead_letters(request: web.Request) -> web.Response:
     values = {
         "dead_letters": found, "filters": filters_of(given), "chosen": chosen, "notice": notice, "max_settled": MAX_SETTLED,
         "destinations": sorted({*request.app[APP_CONTEXT].policy().destinations, *chosen}),
-        "may_operate": request[PRINCIPAL].may(Role.OPERATE), "all_fields": _all_fields(chosen),
+        "all_fields": _all_fields(chosen),
     }  # fmt: skip
     return await render(request, "dead_letters.html", values, active=_ACTIVE)
 

@@ -18,7 +18,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup, escape
 
-from router.model import DAY, HOUR, MINUTE, SECOND, Millis
+from router.model import DAY, HOUR, MINUTE, SECOND, Millis, Role
 from router.render.words import web_address
 from router.web.access import PRINCIPAL
 from router.web.api.overview import CurrentTrouble, destination_address, find_trouble
@@ -30,6 +30,7 @@ FOLDER = Path(__file__).parent
 LINES_PER_PAGE = 5_000
 """How many lines of a file of the configuration one page has."""
 _MAX_KNOWN_TIMES = 4_096
+_MAX_PATH_CHARS = 40
 _NO_TIME = Markup('<span class="quiet">\N{EN DASH}</span>')
 _HEADERS = {
     # Only scripts of the router itself run, and no style is inline. A message with its own HTML is shown in a frame that
@@ -63,11 +64,12 @@ def set_up_templates(app: web.Application) -> None:
         "lasting": lasting,
         "number": _number,
         "clipped": _clipped,
+        "short_path": short_path,
     }
     environment.globals |= {
         "address": address,
         "destination_address": destination_address,
-        "line_address": line_address,
+        "position_address": position_address,
         "when": _when,
         "tag": _tag,
         "label_list": _label_list,
@@ -88,6 +90,7 @@ async def render(
     zone = ZoneInfo(context.config().timezone)
     shown = {
         **values, "principal": principal, "navigation": () if principal is None else navigation_entries(preview=context.preview), "active": active, "trouble": trouble,
+        "may_operate": principal is not None and principal.may(Role.OPERATE),
         "now": context.clock.now(), "zone": zone, "request": request, "preview": context.preview,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template(template, request, shown, status=status)
@@ -153,6 +156,17 @@ def _when(context: jinja2.runtime.Context, at: Millis | None) -> Markup:
 @lru_cache(_MAX_KNOWN_TIMES)
 def _time_of(at: Millis, zone: ZoneInfo) -> str:
     return f'<time datetime="{_iso(at)}">{escape(_moment(at, zone))} <span class="quiet">'
+
+
+def short_path(text: str) -> str:
+    """Return a path, and what follows it, without the folders that a reader can do without: ``…/teams/db.yaml:3``."""
+    return text if len(text) <= _MAX_PATH_CHARS else "…/" + "/".join(text.split("/")[-2:])
+
+
+def position_address(sha256: str, position: str) -> str:
+    """Return the address of the line that a rule was at. :param position: as decisions have it: ``routes.yaml:57``"""
+    file, _, line = position.rpartition(":")
+    return line_address(sha256, file, int(line)) if line.isdecimal() else address(f"/configuration/{sha256}")
 
 
 def _moment(at: Millis, zone: ZoneInfo) -> str:

@@ -16,4 +16,5 @@ function watch() {
 }
 
 watch();
+addEventListener("resize", () => document.querySelectorAll("iframe.fit").forEach(fit));
 document.addEventListener("refreshed", watch);
