@@ -64,7 +64,6 @@ async def page(preview: str) -> AsyncIterator[Page]:
         yield page
 
 
-_OLD_PAGE = "/static/status.html"
 """The page with the lists that have no page of their own yet."""
 EVERYTHING = """
 timezone: UTC
@@ -234,33 +233,17 @@ async def test_a_dead_letter_is_retried_and_seen_delivered(providers: Providers,
     assert [BERT in mail.recipients for mail in providers.mail.mails] == [False, True]
 
 
-async def test_the_page_of_a_service_shows_ledger_and_quarantine(providers: Providers, folder: Path) -> None:
-    router = Router(folder, providers.routes)
-    async with running(router), browsing(f"{router.url}{_OLD_PAGE}") as page:
-        await router.post(b"this is no webhook")
-        await router.post(b'{"alerts": [{"labels": {"alertname": "Down", "severity": "critical"}}]}')
-        await providers.pagerduty.until(lambda: bool(providers.pagerduty.accepted))
-        await page.reload()
-        await expect(page.locator("#lanes tbody tr")).to_have_count(6)
-        await expect(page.locator("#summary")).to_contain_text("1 firing")
-        await page.click('[data-tab="quarantine"]')
-        await expect(page.locator("#quarantine .card")).to_contain_text("not JSON")
-        await page.get_by_text("The body").click()
-        await expect(page.locator("#quarantine pre")).to_have_text("this is no webhook")
-        for _ in range(24):
-            assert await router.post(b"this is no webhook either") == 202
-        await expect(page.locator("#quarantine .meta").first).to_have_text("The newest 20 of 25")
-        await expect(page.locator('[data-tab="quarantine"] span')).to_have_text("25")
-
-
 async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
-    async with running(router), browsing(f"{router.url}{_OLD_PAGE}") as page:
-        notice = page.locator("#config .notice")
-        await expect(page.locator("#live")).to_have_text("live")
+    async with running(router), browsing(router.url) as page:
+        notice = page.locator("#trouble").get_by_text("routes.yaml")
+        await expect(page.locator("#live")).to_have_class("on")
         await expect(notice).to_have_count(0)
         router.hang_up(providers.routes.replace("receiver: daily", "receiver: dayli"))
-        await expect(notice).to_contain_text("there is no receiver 'dayli'; did you mean 'daily'?")
+        await expect(notice).to_have_count(1)  # without a reload of the page
+        await expect(page).to_have_title(re.compile("routes.yaml"))
+        await notice.click()
+        await expect(page.get_by_text("did you mean 'daily'?").first).to_be_visible()
         assert (
             await router.post(b'{"alerts": [{"labels": {"alertname": "Slow", "severity": "info"}}]}') == 200
         )

@@ -142,4 +142,6 @@ async def test_it_starts_when_it_is_told_to_be_open(folder: Path) -> None:
     code, printed = await serve(folder, "--listen", f":{free_port()}", "--open")
     assert code == 0
     lines = [json.loads(line) for line in printed.splitlines()]
-    assert any("OPEN TO EVERYBODY" in each["event"] and each["level"] == "warning" for each in lines)
+    assert any(
+        each["action"] == "the router is open to everybody" and each["level"] == "warning" for each in lines
+    )
