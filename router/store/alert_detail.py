@@ -73,6 +73,25 @@ class AlertDetail:
     """Whether it mutes other alerts by some inhibit rule while it fires."""
 
 
+# Statements are built once, because that takes longer than running them.
+_MUTES = sa.select(sa.exists().where(inhibitors.c.alert_id == sa.bindparam("alert")))
+_LATEST = (
+    sa.select(changes.c.id)
+    .where(changes.c.alert_id == sa.bindparam("alert"))
+    .order_by(changes.c.id.desc())
+    .limit(_MAX_CHANGES)
+).subquery()
+_LAST_FATES = (
+    sa.select(
+        *(fates.c[name] for name in ("destination", "fate", "rule", "reason", "at", "updated_at", "configuration")),
+        changes.c.kind,
+    )
+    .select_from(_LATEST.join(changes, changes.c.id == _LATEST.c.id).join(fates, fates.c.change_id == changes.c.id))
+    .order_by(changes.c.id.desc(), fates.c.id.desc())
+    .limit(_MAX_FATES)
+)  # fmt: skip
+
+
 def read_alert(connection: sa.Connection, alert: int) -> AlertDetail | None:
     """Return an alert; None: there is none with this id."""
     found = listed_alerts(connection, [alert], whole=True)
@@ -82,36 +101,20 @@ def read_alert(connection: sa.Connection, alert: int) -> AlertDetail | None:
     several = _last_fates(connection, alert)
     given_up = [each.conversation for each in row.destinations if each.decision == "given_up"]
     failed = [each.conversation for each in row.destinations if each.attempts and not each.is_under_way]
-    mutes = sa.select(sa.exists().where(inhibitors.c.alert_id == alert))
     return AlertDetail(
         row,
         {each.destination: each for each in several},
         {(each.destination, each.rule): each for each in several},
         inhibiting_alerts(connection, row.destinations),
-        _dead_letters(connection, given_up),
+        _dead_letters(connection, given_up) if given_up else {},
         {each: attempt for each in failed if (attempt := _last_attempt(connection, each)) is not None},
-        bool(connection.execute(mutes).scalar_one()),
+        bool(connection.execute(_MUTES, {"alert": alert}).scalar_one()),
     )
 
 
 def _last_fates(connection: sa.Connection, alert: int) -> list[LastFate]:
     """Return the fates of the latest changes, the oldest first."""
-    latest = (
-        sa.select(changes.c.id)
-        .where(changes.c.alert_id == alert)
-        .order_by(changes.c.id.desc())
-        .limit(_MAX_CHANGES)
-    ).subquery()
-    columns = (
-        fates.c[name]
-        for name in ("destination", "fate", "rule", "reason", "at", "updated_at", "configuration")
-    )
-    rows = connection.execute(
-        sa.select(*columns, changes.c.kind)
-        .select_from(latest.join(changes, changes.c.id == latest.c.id).join(fates, fates.c.change_id == changes.c.id))
-        .order_by(changes.c.id.desc(), fates.c.id.desc())
-        .limit(_MAX_FATES)
-    ).mappings().all()  # fmt: skip
+    rows = connection.execute(_LAST_FATES, {"alert": alert}).mappings().all()
     known = _configurations(connection, {row["configuration"] for row in rows} - {None})
     found = []
     for row in reversed(rows):

@@ -218,7 +218,7 @@ def _annotations(packed: bytes, *, whole: bool) -> dict[str, str] | None:
     text = unpack(packed) if whole else unpack_short(packed, _MAX_ANNOTATION_BYTES)
     if text is None:
         return None
-    found: dict[str, str] = json.loads(text) if text else {}
+    found: dict[str, str] = json.loads(text.decode()) if text else {}
     return found
 
 

@@ -67,20 +67,28 @@ def topics_of(connection: sa.Connection, ids: Iterable[int]) -> dict[int, Topic]
     return found
 
 
+_SOME = (
+    sa.select(members.c.alert_id, members.c.notified)
+    .where(members.c.conversation_id == sa.bindparam("conversation"))
+    .order_by(members.c.alert_id)
+    .limit(sa.bindparam("alerts"))
+    .subquery()
+)
+_ALERTS = (
+    sa.select(alerts.c.id, alerts.c.labels, alerts.c.level, alerts.c.status, _SOME.c.notified)
+    .join(_SOME, _SOME.c.alert_id == alerts.c.id)
+    .order_by(alerts.c.id)
+)
+
+
 def alerts_of(connection: sa.Connection, conversation: int, limit: int) -> tuple[list[dict[str, Any]], Total]:
     """Return the first alerts of a conversation: {id, labels, level, status, notified}, and how many it has.
 
     :param limit: how many alerts are returned at most
     """
-    of_it = (
-        sa.select(members.c.alert_id)
-        .where(members.c.conversation_id == conversation)
-        .order_by(members.c.alert_id)
+    rows = connection.execute(_ALERTS, {"conversation": conversation, "alerts": limit}).mappings().all()
+    of_it = sa.select(members.c.alert_id).where(members.c.conversation_id == conversation)
+    total = (
+        Total(len(rows)) if len(rows) < limit else count_rows(connection, of_it.order_by(members.c.alert_id))
     )
-    some = of_it.add_columns(members.c.notified).limit(limit).subquery()
-    rows = connection.execute(
-        sa.select(alerts.c.id, alerts.c.labels, alerts.c.level, alerts.c.status, some.c.notified)
-        .join(some, some.c.alert_id == alerts.c.id)
-        .order_by(alerts.c.id)
-    ).mappings()
-    return [{**row, "labels": json.loads(row["labels"])} for row in rows], count_rows(connection, of_it)
+    return [{**row, "labels": json.loads(row["labels"])} for row in rows], total

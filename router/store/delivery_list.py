@@ -278,6 +278,13 @@ class DeliveryDetails:
     """The id of the next attempt of the same conversation; None: there is none yet."""
 
 
+_OF_CONVERSATION = deliveries.c.conversation_id == sa.bindparam("conversation")
+_NEIGHBOURS = sa.select(
+    sa.select(sa.func.max(_ID)).where(_OF_CONVERSATION, sa.bindparam("number") > _ID).scalar_subquery(),
+    sa.select(sa.func.min(_ID)).where(_OF_CONVERSATION, sa.bindparam("number") < _ID).scalar_subquery(),
+)
+
+
 def read_delivery(connection: sa.Connection, number: int, max_alerts: int) -> DeliveryDetails | None:
     """Return a delivery; None: there is none with this id.
 
@@ -288,13 +295,6 @@ def read_delivery(connection: sa.Connection, number: int, max_alerts: int) -> De
         return None
     row = from_rows[0]
     conversation = row["conversation_id"]
-    same = deliveries.c.conversation_id == conversation
-    before, after = (
-        connection.execute(sa.select(query)).scalar()
-        for query in (
-            sa.select(sa.func.max(_ID)).where(same, number > _ID).scalar_subquery(),
-            sa.select(sa.func.min(_ID)).where(same, number < _ID).scalar_subquery(),
-        )
-    )
+    before, after = connection.execute(_NEIGHBOURS, {"conversation": conversation, "number": number}).one()
     alerts, total = alerts_of(connection, conversation, max_alerts)
     return DeliveryDetails(row, alerts, total, before, after)

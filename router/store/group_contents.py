@@ -105,7 +105,7 @@ def _newest(connection: sa.Connection, wanted: Sequence[tuple[int, str, int]]) -
             for number, each in enumerate(some)
             for name, value in zip(("group", "level", "count"), each, strict=True)
         }
-        yield from connection.execute(sa.text(" UNION ALL ".join(parts)), values).scalars()
+        yield from connection.execute(sa.text(" UNION ALL ".join(parts)), values).scalars().all()
 
 
 _PARTS_PER_QUERY = 100

@@ -1,9 +1,9 @@
 """The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -71,8 +71,11 @@ from router.store.waiting_alerts import (
 )
 from router.store.writer import Database
 
+T = TypeVar("T")
 # Counting more members than this takes more than a few milliseconds.
 _MANY_MEMBERS = 2_000
+_MAX_SHARED, _MAX_SHARED_ROWS = 8, 50
+"""How many readings are kept in memory, and how many rows each may have."""
 _MAX_AGE_SECONDS = 1.0
 """How old a shared reading may be that shows the present state."""
 
@@ -89,14 +92,28 @@ class PageQueries:
         self._counting = False
         """The ledger of a period is being counted."""
         self._body_reads = asyncio.Semaphore(2)
-        self._waiting_summary = SharedReading(
-            lambda: database.read(waiting_summary), lambda: database.commits, max_age=_MAX_AGE_SECONDS
-        )
+        self._shared: dict[tuple[Any, ...], SharedReading[Any]] = {}
+        """The readings of the first pages that most people look at, by what was asked."""
         self._rule_counts = SharedReading(
             lambda: database.read(count_by_rule),
             lambda: database.commits,
             lambda found: found.size > _MANY_MEMBERS,
         )
+
+    async def _read_shared(self, key: tuple[Any, ...], work: Callable[[sa.Connection], T]) -> T:
+        """Return the result of a query that all who ask the same share, as long as nothing is committed, and for a second
+        at most. A page refreshes itself after a change, so all browsers ask for it in the same moment.
+
+        :param key: the name of the query, and its parameters
+        """
+        if key not in self._shared:
+            if len(self._shared) >= _MAX_SHARED:
+                self._shared.clear()
+            self._shared[key] = SharedReading(
+                lambda: self._database.read(work), lambda: self._database.commits, max_age=_MAX_AGE_SECONDS
+            )
+        found: T = await self._shared[key].get()
+        return found
 
     async def status(self) -> dict[str, Any]:
         """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
@@ -162,17 +179,33 @@ class PageQueries:
         self, wanted: DeliveryFilter = EVERY_DELIVERY, before: int | None = None, limit: int = 50
     ) -> DeliveryPage:
         """Return a page of deliveries, newest first, see :func:`router.store.delivery_list.list_deliveries`."""
+        if wanted == EVERY_DELIVERY and before is None and limit <= _MAX_SHARED_ROWS:
+            return await self._read_shared(
+                ("deliveries", limit), lambda c: list_deliveries(c, EVERY_DELIVERY, None, limit)
+            )
         return await self._database.read(lambda c: list_deliveries(c, wanted, before, limit))
 
-    async def delivery(self, number: int, max_alerts: int) -> DeliveryDetails | None:
-        """Return a delivery, see :func:`router.store.delivery_list.read_delivery`; None: there is none with this id."""
-        return await self._database.read(lambda c: read_delivery(c, number, max_alerts))
+    async def delivery(
+        self, number: int, max_alerts: int
+    ) -> tuple[DeliveryDetails | None, dict[str, Any] | None]:
+        """Return a delivery, see :func:`router.store.delivery_list.read_delivery`, and what it sent, see
+        :func:`router.store.story.message`. None: there is no delivery with this id; no message is kept.
+        """
+
+        def read(connection: sa.Connection) -> tuple[DeliveryDetails | None, dict[str, Any] | None]:
+            found = read_delivery(connection, number, max_alerts)
+            is_kept = found is not None and found.row["message"]
+            return found, story.message(connection, number) if is_kept else None
+
+        return await self._database.read(read)
 
     async def delivery_hours(
         self, since: Millis, until: Millis, destinations: tuple[str, ...] = ()
     ) -> list[dict[str, Any]]:
         """Return how many deliveries ended in each hour, see :func:`router.store.delivery_hours.read_hours`."""
-        return await self._database.read(lambda c: read_hours(c, since, until, destinations))
+        return await self._read_shared(
+            ("hours", since, until, destinations), lambda c: read_hours(c, since, until, destinations)
+        )
 
     async def dead_letters(
         self, destinations: tuple[str, ...] = (), after: DeadLetterPosition | None = None, limit: int = 50
@@ -326,6 +359,8 @@ class PageQueries:
             states = [state for each in page.alerts for state in each.destinations]
             return page, inhibiting_alerts(connection, states)
 
+        if which == AlertFilter(which.status) and after is None and limit <= _MAX_SHARED_ROWS:
+            return await self._read_shared(("alerts", which.status, severity, limit), read)
         return await self._database.read(read)
 
     async def alert_groups(
@@ -340,6 +375,8 @@ class PageQueries:
             states = [state for group in page.groups for each in group.alerts for state in each.destinations]
             return page, inhibiting_alerts(connection, states)
 
+        if which == AlertFilter() and after is None and limit <= _MAX_SHARED_ROWS:
+            return await self._read_shared(("groups", severity, limit), read)
         return await self._database.read(read)
 
     async def alert(self, alert: int) -> AlertDetail | None:
@@ -363,7 +400,7 @@ class PageQueries:
         """Return what waits in numbers, see :func:`router.store.waiting_alerts.waiting_summary`. All who ask share a
         reading, for a second at most, as long as nothing is committed.
         """
-        return await self._waiting_summary.get()
+        return await self._read_shared(("waiting summary",), waiting_summary)
 
     async def newest_decisions(self, which: DecisionFilter, before: int | None, limit: int) -> DecisionPage:
         """Return a page of decisions, see :func:`router.store.decision_list.list_decisions`."""

@@ -117,10 +117,14 @@ def _changes(page: Iterable[Any]) -> Iterator[Event]:
         }  # fmt: skip
 
 
+_FATES = sa.select(*(fates.c[name] for name in FateRow._fields)).where(
+    fates.c.change_id.in_(sa.bindparam("ids", expanding=True))
+)
+
+
 def _fates(connection: sa.Connection, page: Sequence[Any]) -> list[FateRow]:
-    columns = (fates.c[name] for name in FateRow._fields)
-    of_page = fates.c.change_id.in_([row["id"] for row in page])
-    return list(map(FateRow._make, connection.execute(sa.select(*columns).where(of_page))))
+    rows = connection.execute(_FATES, {"ids": [row["id"] for row in page]}).all()
+    return list(map(FateRow._make, rows))
 
 
 def _former(connection: sa.Connection, page: Sequence[Any]) -> tuple[list[FormerFateRow], int]:

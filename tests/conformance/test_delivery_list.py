@@ -87,7 +87,7 @@ async def test_each_filter_finds_what_fits_over_all_pages(
 
 async def test_the_deliveries_of_an_alert_and_of_a_conversation(filled: Store) -> None:
     everything = (await filled.pages.deliveries(limit=500)).rows
-    details = await filled.pages.delivery(everything[3]["id"], 10)
+    details, _ = await filled.pages.delivery(everything[3]["id"], 10)
     assert details is not None
     (found,) = details.alerts
     assert {
@@ -96,4 +96,4 @@ async def test_the_deliveries_of_an_alert_and_of_a_conversation(filled: Store) -
     of_it = await filled.pages.deliveries(DeliveryFilter(conversation=details.row["conversation_id"]))
     assert [row["id"] for row in of_it.rows] == [details.row["id"]]
     assert (await filled.pages.deliveries(DeliveryFilter(alert=999))).rows == []
-    assert await filled.pages.delivery(999_999, 10) is None
+    assert await filled.pages.delivery(999_999, 10) == (None, None)

@@ -177,10 +177,9 @@ async def list_deliveries(context: AppContext, query: DeliveryQuery) -> Page[Del
 
 
 async def get_delivery(context: AppContext, query: OneDeliveryQuery) -> DeliveryDetail:
-    found = await context.store.pages.delivery(query.id, _MAX_ALERTS)
+    found, message = await context.store.pages.delivery(query.id, _MAX_ALERTS)
     if found is None:
         raise ApiError(404, f"there is no delivery {query.id}; it may have been pruned")
-    message = await context.store.pages.message(query.id) if found.row["message"] else None
     return DeliveryDetail(
         **_Lines(context).of(found.row), message=None if message is None else _message(message),
         no_message="" if message is not None else _why_no_message(found.row["outcome"]),

@@ -74,6 +74,9 @@ class Facts:
     failed: Mapping[int, FailedAttempt] = field(default_factory=dict)
     """By conversation."""
 
+    known: dict[tuple[Any, ...], DestinationNote] = field(default_factory=dict, compare=False, repr=False)
+    """The notes so far: those of the alerts of one conversation are mostly the same."""
+
     def at(self, at: Millis | None) -> str:
         """Return a moment in words: ``Mon 30 Nov 09:00``, with the year if it is far away."""
         if at is None:
@@ -101,6 +104,19 @@ def facts_of(
 
 def note_of(state: DestinationState, alert: ListedAlert, facts: Facts) -> DestinationNote:
     """Return the note of a destination that has an open conversation about the alert."""
+    if state.inhibitor is not None:
+        return _note_of(state, alert, facts)
+    key = (alert.status, *state[_SAME_FROM:])
+    if (note := facts.known.get(key)) is None:
+        note = facts.known[key] = _note_of(state, alert, facts)
+    return note
+
+
+_SAME_FROM = DestinationState._fields.index("destination")
+"""The fields before it name the alert and its member. Only what is said of an inhibited alert depends on them."""
+
+
+def _note_of(state: DestinationState, alert: ListedAlert, facts: Facts) -> DestinationNote:
     known = facts.rules.get((state.destination, state.rule))
     base = {
         "destination": safe(state.destination),

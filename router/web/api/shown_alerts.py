@@ -85,7 +85,7 @@ class Titles:
 
     def __init__(self, severity: Severity, formatter: Formatter) -> None:
         self._severity, self._formatter = severity, formatter
-        self._known = lru_cache(_MAX_KNOWN)(self._title_of_one)
+        self._known = lru_cache(_MAX_KNOWN)(self._title)
 
     @property
     def formatter(self) -> Formatter:
@@ -93,19 +93,21 @@ class Titles:
 
     def of(self, alerts: Iterable[tuple[Labels, str]], group: Labels) -> str:
         """Return what fires and where. :param alerts: the labels and the level of each"""
+        several = tuple((tuple(labels.items()), level) for labels, level in alerts)
+        is_small = all(_is_small(items) for items, _ in several)
+        return (self._known if is_small else self._title)(several, tuple(group.items()))
+
+    def _title(self, alerts: tuple[tuple[_Items, str], ...], group: _Items) -> str:
         shown = [
-            ShownAlert(Alert("", labels, {}, Status.FIRING), level, news=False) for labels, level in alerts
+            ShownAlert(Alert("", dict(items), {}, Status.FIRING), level, news=False)
+            for items, level in alerts
         ]
         hidden = frozenset({self._severity.label})
-        title = title_of(shown, group, self._severity.levels, self._formatter.rank, hidden)
+        title = title_of(shown, dict(group), self._severity.levels, self._formatter.rank, hidden)
         return clip(safe(title.text), _MAX_TITLE_CHARS)
 
     def of_one(self, labels: Labels, level: str = "") -> str:
-        items = tuple(labels.items())
-        return self._known(items, level) if _is_small(items) else self._title_of_one(items, level)
-
-    def _title_of_one(self, labels: _Items, level: str) -> str:
-        return self.of([(dict(labels), level)], {})
+        return self.of([(labels, level)], {})
 
 
 def alert_summary(alert: ListedAlert, titles: Titles) -> AlertSummary:

@@ -29,7 +29,7 @@ from router.web.pages.template_output import OutputGenerator, html_of
 FOLDER = Path(__file__).parent
 LINES_PER_PAGE = 5_000
 """How many lines of a file of the configuration one page has."""
-_MAX_KNOWN_TIMES = 4_096
+_MAX_KNOWN_TIMES, _MAX_KNOWN_RULES = 4_096, 512
 _MAX_PATH_CHARS = 40
 _NO_TIME = Markup('<span class="quiet">\N{EN DASH}</span>')
 _HEADERS = {
@@ -73,6 +73,7 @@ def set_up_templates(app: web.Application) -> None:
         "when": _when,
         "tag": _tag,
         "label_list": _label_list,
+        "rule_link": _rule_link,
     }
 
 
@@ -143,6 +144,20 @@ def _label_list(values: Mapping[str, str]) -> Markup:
         for name, value in values.items()
     )
     return Markup(f'<ul class="labels">{several}</ul>')  # noqa: S704  (escaped)
+
+
+def _rule_link(about: Any) -> Markup:
+    """Return a rule with a link to its line. :param about: a decision, or a note of a destination"""
+    return _rule(about.rule or "", about.configuration or "", about.position or "")
+
+
+@lru_cache(_MAX_KNOWN_RULES)
+def _rule(rule: str, configuration: str, position: str) -> Markup:
+    shown = html_of(rule)
+    if not (rule and configuration and position):
+        return Markup(shown)  # noqa: S704  (escaped)
+    address = f"/configuration/{quote(configuration)}#{quote(position.replace(':', '-'))}"
+    return Markup(f'<a href="{address}">{shown} ({html_of(position)})</a>')  # noqa: S704  (escaped)
 
 
 @jinja2.pass_context
