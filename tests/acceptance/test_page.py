@@ -1,26 +1,19 @@
 """What a newcomer sees after `make run`, in a real browser."""
 
-import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
+from tests.acceptance.browsers import browsing, needs_chromium
 from tests.acceptance.conftest import Providers
 from tests.acceptance.forked import Forked
 from tests.acceptance.processes import ROOT, Router, free_port, running, until
-from tests.waiting import GUARD
 
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
-_GUARD = GUARD * 1_000  # Playwright counts milliseconds
-# It looks for updates and syncs otherwise, at many a start.
-_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -41,31 +34,12 @@ async def preview(tmp_path: Path) -> AsyncIterator[str]:
     await process.wait()
 
 
-@contextlib.asynccontextmanager
-async def browsing(address: str) -> AsyncIterator[Page]:
-    """A page in Chromium; trouble on its console fails the test."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS, timeout=_GUARD)
-        page = await browser.new_page()
-        page.set_default_timeout(_GUARD)
-        expect.set_options(timeout=_GUARD)
-        trouble: list[str] = []
-        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        await page.goto(address)
-        yield page
-        await browser.close()
-        assert not trouble
-
-
 @pytest.fixture
 async def page(preview: str) -> AsyncIterator[Page]:
     async with browsing(preview) as page:
         yield page
 
 
-_OLD_PAGE = "/static/status.html"
-"""The page with the lists that have no page of their own yet."""
 EVERYTHING = """
 timezone: UTC
 channels:
@@ -234,30 +208,11 @@ async def test_a_dead_letter_is_retried_and_seen_delivered(providers: Providers,
     assert [BERT in mail.recipients for mail in providers.mail.mails] == [False, True]
 
 
-async def test_the_page_of_a_service_shows_ledger_and_quarantine(providers: Providers, folder: Path) -> None:
-    router = Router(folder, providers.routes)
-    async with running(router), browsing(f"{router.url}{_OLD_PAGE}") as page:
-        await router.post(b"this is no webhook")
-        await router.post(b'{"alerts": [{"labels": {"alertname": "Down", "severity": "critical"}}]}')
-        await providers.pagerduty.until(lambda: bool(providers.pagerduty.accepted))
-        await page.reload()
-        await expect(page.locator("#lanes tbody tr")).to_have_count(6)
-        await expect(page.locator("#summary")).to_contain_text("1 firing")
-        await page.click('[data-tab="quarantine"]')
-        await expect(page.locator("#quarantine .card")).to_contain_text("not JSON")
-        await page.get_by_text("The body").click()
-        await expect(page.locator("#quarantine pre")).to_have_text("this is no webhook")
-        for _ in range(24):
-            assert await router.post(b"this is no webhook either") == 202
-        await expect(page.locator("#quarantine .meta").first).to_have_text("The newest 20 of 25")
-        await expect(page.locator('[data-tab="quarantine"] span')).to_have_text("25")
-
-
 async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
-    async with running(router), browsing(f"{router.url}{_OLD_PAGE}") as page:
-        notice = page.locator("#config .notice")
-        await expect(page.locator("#live")).to_have_text("live")
+    async with running(router), browsing(f"{router.url}/configuration") as page:
+        notice = page.get_by_role("region", name="The last load failed")
+        await expect(page.locator("#live")).to_have_class("on")
         await expect(notice).to_have_count(0)
         router.hang_up(providers.routes.replace("receiver: daily", "receiver: dayli"))
         await expect(notice).to_contain_text("there is no receiver 'dayli'; did you mean 'daily'?")
