@@ -72,7 +72,8 @@ async def opened(browser: Browser, user: str = "", allowed: Iterable[str] = ()) 
     page.on("pageerror", lambda error: trouble.append(str(error)))
     yield page
     await context.close()
-    assert [each for each in trouble if not any(text in each for text in allowed)] == []
+    unexpected = [each for each in trouble if not any(text in each for text in allowed)]
+    assert unexpected == [], unexpected
 
 
 @contextlib.asynccontextmanager

@@ -2,25 +2,13 @@
 
 from pathlib import Path
 
-import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
+from tests.acceptance.browsers import browsing, look, needs_chromium
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Router, running
-from tests.acceptance.test_page import CHROMIUM, browsing
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
-
-
-async def assert_readable(page: Page) -> None:
-    """Fail if axe finds a violation, light or dark, or if the page is wider than a phone."""
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        await page.set_viewport_size({"width": width, "height": 900})
-        await page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
-        found = (await Axe().run(page)).response["violations"]
-        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+pytestmark = needs_chromium
 
 
 async def test_a_reload_shows_what_changed_and_each_mistake(providers: Providers, folder: Path) -> None:
@@ -33,17 +21,17 @@ async def test_a_reload_shows_what_changed_and_each_mistake(providers: Providers
         await expect(page.locator("#on-disk")).to_contain_text("routes.yaml changed")
         await page.get_by_role("button", name="Reload the files").click()
         await expect(page.locator("#done")).to_have_text("The files were loaded again.")
-        await assert_readable(page)
+        assert await look(page) == []
         await page.locator("#load-2").get_by_role("link").click()
         await expect(page.locator(".added")).to_contain_text("C0OTHERS")
-        await assert_readable(page)
+        assert await look(page) == []
         await page.get_by_role("link", name="as they were loaded").click()
         await expect(page.locator("pre.file")).to_contain_text("C0OTHERS")
         # A line has an address, and the browser shows it.
         name = await page.locator("pre.file .code").nth(1).get_attribute("id")
         await page.goto(f"{page.url}#{name}")
         await expect(page.locator(".code:target")).to_have_attribute("data-line", "2")
-        await assert_readable(page)
+        assert await look(page) == []
         file.write_text(file.read_text().replace("receiver: oncall", "receiver: onclal"))
         await page.goto(f"{router.url}/configuration")
         await page.get_by_role("button", name="Reload the files").click()
@@ -53,7 +41,7 @@ async def test_a_reload_shows_what_changed_and_each_mistake(providers: Providers
         await expect(page).to_have_title(
             "⚠ routes.yaml can't be used; the last good one stays in force · Configuration · Alert router"
         )
-        await assert_readable(page)
+        assert await look(page) == []
 
 
 async def test_a_quarantined_body_is_looked_at_and_settled(providers: Providers, folder: Path) -> None:
@@ -63,10 +51,10 @@ async def test_a_quarantined_body_is_looked_at_and_settled(providers: Providers,
         assert await router.post(b"\xff" * 100) == 202
         async with browsing(f"{router.url}/quarantine") as page:
             await expect(page.locator("tbody tr")).to_have_count(2)
-            await assert_readable(page)
+            assert await look(page) == []
             await page.locator("tbody tr").last.get_by_role("link", name="Show").click()
             await expect(page.locator("#begin")).to_have_text("<img src=x onerror=alert(1)>")
-            await assert_readable(page)
+            assert await look(page) == []
             async with page.expect_download() as download:
                 await page.get_by_role("link", name="Download").click()
             saved = await (await download.value).path()
@@ -83,8 +71,8 @@ async def test_the_ledger_and_the_api_are_accessible(providers: Providers, folde
         await page.get_by_label("From").fill("2026-11-01T00:00")
         await page.get_by_role("button", name="Count this period").click()
         await expect(page.locator("#period")).to_contain_text("From Sun 1 Nov 2026 00:00:00 until now")
-        await assert_readable(page)
+        assert await look(page) == []
         await page.goto(f"{router.url}/api")
         await page.locator("#show_ledger summary").click()
         await expect(page.locator("#show_ledger")).to_contain_text("changes_x_destinations")
-        await assert_readable(page)
+        assert await look(page) == []

@@ -3,15 +3,13 @@
 import json
 from pathlib import Path
 
-import pytest
 from playwright.async_api import expect
 
+from tests.acceptance.browsers import browsing, look, needs_chromium
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Router, running
-from tests.acceptance.test_page import CHROMIUM, browsing
-from tests.acceptance.test_routes_page import assert_accessible
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
+pytestmark = needs_chromium
 
 
 async def test_the_next_digest_is_shown_as_its_reader_sees_it(providers: Providers, folder: Path) -> None:
@@ -29,7 +27,7 @@ async def test_the_next_digest_is_shown_as_its_reader_sees_it(providers: Provide
         frame = page.locator("#main iframe").content_frame
         await expect(frame.get_by_text("BackupSlow")).to_be_visible()
         assert await page.title() == "Digests · Alert router"
-        await assert_accessible(page)
+        assert await look(page) == []
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
-        await assert_accessible(page)
+        assert await look(page) == []

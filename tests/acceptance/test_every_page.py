@@ -45,7 +45,7 @@ async def addresses(service: Troubled) -> dict[str, tuple[str, ...]]:
 
     async def some(path: str, key: str, *kinds: str) -> list[str]:
         """Return the keys of one row of each kind."""
-        rows = (await service.ask(path, limit="100"))["items"]
+        rows = reversed((await service.ask(path, limit="100"))["items"])  # the newest of each
         return [
             quote(str(each), safe="")
             for each in {tuple(map(row.get, kinds)): row[key] for row in rows}.values()

@@ -1,26 +1,19 @@
 """What a newcomer sees after `make run`, in a real browser."""
 
-import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
+from tests.acceptance.browsers import browsing, needs_chromium
 from tests.acceptance.conftest import Providers
 from tests.acceptance.forked import Forked
 from tests.acceptance.processes import ROOT, Router, free_port, running, until
-from tests.waiting import GUARD
 
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
-_GUARD = GUARD * 1_000  # Playwright counts milliseconds
-# It looks for updates and syncs otherwise, at many a start.
-_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -41,30 +34,12 @@ async def preview(tmp_path: Path) -> AsyncIterator[str]:
     await process.wait()
 
 
-@contextlib.asynccontextmanager
-async def browsing(address: str) -> AsyncIterator[Page]:
-    """A page in Chromium; trouble on its console fails the test."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS, timeout=_GUARD)
-        page = await browser.new_page()
-        page.set_default_timeout(_GUARD)
-        expect.set_options(timeout=_GUARD)
-        trouble: list[str] = []
-        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        await page.goto(address)
-        yield page
-        await browser.close()
-        assert not trouble
-
-
 @pytest.fixture
 async def page(preview: str) -> AsyncIterator[Page]:
     async with browsing(preview) as page:
         yield page
 
 
-"""The page with the lists that have no page of their own yet."""
 EVERYTHING = """
 timezone: UTC
 channels:
@@ -235,8 +210,8 @@ async def test_a_dead_letter_is_retried_and_seen_delivered(providers: Providers,
 
 async def test_broken_rules_are_shown_on_the_page_until_corrected(providers: Providers, folder: Path) -> None:
     router = Router(folder, providers.routes)
-    async with running(router), browsing(router.url) as page:
-        notice = page.locator("#trouble").get_by_text("routes.yaml")
+    async with running(router), browsing(f"{router.url}/configuration") as page:
+        notice = page.get_by_role("region", name="The last load failed")
         await expect(page.locator("#live")).to_have_class("on")
         await expect(notice).to_have_count(0)
         router.hang_up(providers.routes.replace("receiver: daily", "receiver: dayli"))

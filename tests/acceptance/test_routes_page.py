@@ -3,26 +3,18 @@
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
+from tests.acceptance.browsers import browsing, look, needs_chromium
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Router, running
-from tests.acceptance.test_page import CHROMIUM, browsing
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
+pytestmark = needs_chromium
 _SHOP = """
   - name: shop
     time_intervals:
       - {location: Asia/Tokyo, times: [{start_time: "10:00", end_time: "24:00"}]}
 route:"""
-
-
-async def assert_accessible(page: Page) -> None:
-    for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
-        found = (await Axe().run(page)).response["violations"]
-        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 
 
 async def test_typed_labels_light_up_the_path(providers: Providers, folder: Path) -> None:
@@ -40,7 +32,7 @@ async def test_typed_labels_light_up_the_path(providers: Providers, folder: Path
             "it needs severity: critical"
         )
         assert "labels=severity" in page.url
-        await assert_accessible(page)
+        assert await look(page) == []
         await page.go_back()
         await expect(page.get_by_role("region", name="Result")).to_have_count(0)
 
@@ -67,4 +59,4 @@ async def test_the_page_draws_when_each_time_interval_is_open(providers: Provide
 
         await page.set_viewport_size({"width": 360, "height": 740})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-        await assert_accessible(page)
+        assert await look(page) == []

@@ -1,47 +1,24 @@
 """Signing in with a real browser, and what a page of another site can't do with it; a start without users."""
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import bcrypt
 import pytest
 from aiohttp import web
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
+from tests.acceptance.browsers import chromium, needs_chromium, opened
 from tests.acceptance.processes import ROOT, Router, free_port, running
-from tests.waiting import GUARD
+from tests.acceptance.troubled import users
 
-CHROMIUM = Path("/usr/bin/chromium")
-needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
 NOBODY = "receivers: {nobody: []}\nroute: {receiver: nobody}\n"
 
 
 def rules() -> str:
-    roles = {"vera": "view", "ada": "admin"}
-    lines = (
-        f"  - {{name: {name}, role: {role}, password_hash: '{bcrypt.hashpw(f'pw-of-{name}'.encode(), bcrypt.gensalt(4)).decode()}'}}\n"
-        for name, role in roles.items()
-    )
-    return f"users:\n{''.join(lines)}{NOBODY}"
-
-
-@contextlib.asynccontextmanager
-async def browsing(user: str) -> AsyncIterator[Page]:
-    """A page of a browser that answers the question for a password."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=GUARD * 1_000
-        )
-        context = await browser.new_context(http_credentials={"username": user, "password": f"pw-of-{user}"})
-        page = await context.new_page()
-        page.set_default_timeout(GUARD * 1_000)
-        yield page
-        await browser.close()
+    return users() + NOBODY
 
 
 # What a form of a page does; the answer is shown in place of the page.
@@ -73,9 +50,9 @@ async def submitted(page: Page, path: str) -> int:
 
 @needs_chromium
 async def test_a_browser_signs_in_and_acts_by_its_role(folder: Path) -> None:
-    async with running(Router(folder, rules())) as router:
+    async with running(Router(folder, rules())) as router, chromium() as browser:
         for user, status in (("vera", 403), ("ada", 200)):
-            async with browsing(user) as page:
+            async with opened(browser, user, allowed=("403",)) as page:
                 answer = await page.goto(f"{router.url}/actions")
                 assert answer is not None
                 assert answer.status == 200
@@ -97,7 +74,11 @@ async def test_a_page_of_another_site_can_not_act_for_a_user(folder: Path) -> No
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with running(Router(folder, rules())) as router, browsing("ada") as page:
+        async with (
+            running(Router(folder, rules())) as router,
+            chromium() as browser,
+            opened(browser, "ada", allowed=("401", "403", "404", "frame")) as page,
+        ):
             await page.goto(f"{router.url}/actions")
             assert await submitted(page, "/-/reload") == 200
             for site in (f"http://127.0.0.1:{port}/", f"http://localhost:{port}/"):

@@ -15,9 +15,9 @@ from router.web.api.deliveries import (
     DestinationKeys,
     RowId,
     cut_labels,
-    receivers_of,
     topic_of,
 )
+from router.web.api.destination_receivers import receivers_of
 from router.web.api.endpoint import Endpoint
 from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
@@ -128,7 +128,7 @@ async def list_dead_letters(context: AppContext, query: DeadLetterQuery) -> Page
         None if cursor is None else (int(cursor[0]), int(cursor[1])),
         query.limit,
     )
-    receivers = receivers_of(context)
+    receivers = receivers_of(context.policy())
     return Page(
         items=[_dead_letter(context, row, receivers) for row in page.rows], total=page.total.count,
         total_is_exact=page.total.is_exact, next=encode_cursor(page.after),
@@ -139,7 +139,7 @@ async def get_dead_letter(context: AppContext, query: OneDeadLetterQuery) -> Dea
     row = await context.store.pages.dead_letter(query.id, _MAX_ALERTS)
     if row is None:
         raise ApiError(404, f"there is no dead letter {query.id}; it may have been settled and pruned")
-    return _dead_letter(context, row, receivers_of(context))
+    return _dead_letter(context, row, receivers_of(context.policy()))
 
 
 async def retry_dead_letter(context: AppContext, query: OneDeadLetterQuery) -> DeadLetterSettled:

@@ -11,6 +11,7 @@ from router.store.conversation_topics import Topic
 from router.store.delivery_hours import hour_of
 from router.store.delivery_list import DeliveryFilter
 from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
+from router.web.api.destination_receivers import receivers_of
 from router.web.api.endpoint import Endpoint
 from router.web.api.moment_parameters import Moment, read_moment, wrong_parameter
 from router.web.api.problem_details import ApiError
@@ -221,21 +222,12 @@ def cut_labels(labels: dict[str, str]) -> dict[str, str]:
     return {clip(name, _MAX_TEXT_CHARS): clip(value, _MAX_TEXT_CHARS) for name, value in some}
 
 
-def receivers_of(context: AppContext) -> dict[str, list[str]]:
-    """Return the names of the receivers that have each destination, by its key."""
-    found: dict[str, list[str]] = {}
-    for name, destinations in context.policy().receivers.items():
-        for each in destinations:
-            found.setdefault(each.key, []).append(name)
-    return found
-
-
 class _Lines:
     """Makes the lines of deliveries by the rules in force."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
-        self._receivers = receivers_of(context)
+        self._receivers = receivers_of(context.policy())
         self._channels = {key: each.channel for key, each in context.policy().destinations.items()}
         self._paused = {each["destination"]: each.get("paused_until") or 0 for each in context.lanes()}
 

@@ -1,6 +1,6 @@
 """Destinations: how each one is, in words."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from router.model import Millis
 from router.store.destination_history import DestinationHistory, EndedAttempt
 from router.web.api.cursors import Page, PageQuery, encode_cursor
 from router.web.api.destination_actions import DestinationQuery
+from router.web.api.destination_receivers import receivers_of
 from router.web.api.destination_words import DestinationFacts, StateName, advice, describe
 from router.web.api.endpoint import Endpoint
 from router.web.api.problem_details import ApiError
@@ -162,21 +163,12 @@ async def _known_destinations(context: AppContext, now: Millis, key: str | None 
     """Return all destinations. :param key: only the one with this key"""
     due, used = await context.store.pages.lanes_and_used_destinations(now)
     policy = context.policy()
-    receivers, routed = _receivers(policy), _routed(policy)
+    receivers, routed = receivers_of(policy), _routed(policy)
     return [
-        _known(lane, due.get(lane["destination"], _NOTHING_DUE), receivers.get(lane["destination"], ()), routed, used)
+        _known(lane, due.get(lane["destination"], _NOTHING_DUE), tuple(receivers.get(lane["destination"], ())), routed, used)
         for lane in context.lanes()
         if key in (None, lane["destination"])
     ]  # fmt: skip
-
-
-def _receivers(policy: Policy) -> dict[str, tuple[str, ...]]:
-    """Return the names of the receivers that have each destination."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for name, destinations in policy.receivers.items():
-        for destination in destinations:
-            found[destination.key].append(name)
-    return {key: tuple(dict.fromkeys(names)) for key, names in found.items()}
 
 
 def _routed(policy: Policy) -> frozenset[str]:

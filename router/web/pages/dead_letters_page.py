@@ -21,7 +21,7 @@ from router.web.api.dead_letter_endpoints import (
 from router.web.api.endpoint import read_query
 from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
-from router.web.pages.deliveries_page import filters_of, given_of
+from router.web.pages.form_values import filled_in, link_parameters
 from router.web.pages.page_rendering import address, render
 from router.web.pages.page_routes import ask, fields, form, page, redirect
 from router.web.path_ids import row_id
@@ -34,16 +34,15 @@ _LETTER, _DESTINATION = "letter.", "destination."
 
 
 async def _dead_letters(request: web.Request) -> web.Response:
-    given = given_of(request, DeadLetterQuery)
+    given = filled_in(request, DeadLetterQuery)
     notice = {name: given.pop(name, "") for name in _NOTICE}
     # Anybody can make an address, so it gives numbers and known reasons only.
     notice |= {name: "" for name in ("count", "skipped", "left") if not notice[name].isdecimal()}
     notice["why"] = notice["why"] if notice["why"] in {GONE, UNDER_WAY} else ""
-    given.pop("done", None)
     found = await ask(request, LIST_DEAD_LETTERS, given)
     chosen = given.get("destination", [])
     values = {
-        "dead_letters": found, "filters": filters_of(given), "chosen": chosen, "notice": notice, "max_settled": MAX_SETTLED,
+        "dead_letters": found, "filters": link_parameters(given), "chosen": chosen, "notice": notice, "max_settled": MAX_SETTLED,
         "destinations": sorted({*request.app[APP_CONTEXT].policy().destinations, *chosen}),
         "all_fields": _all_fields(chosen),
     }  # fmt: skip

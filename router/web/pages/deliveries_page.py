@@ -1,18 +1,16 @@
 """The pages of deliveries: the list with its filters, and one delivery with its message."""
 
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from router.model import SECOND
-from router.web.api.cursors import Query
 from router.web.api.deliveries import GET_DELIVERY, GET_DELIVERY_HOURS, LIST_DELIVERIES, DeliveryQuery
-from router.web.api.endpoint import parameters_of
 from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
 from router.web.pages.delivery_chart import DeliveryChart, draw_chart
+from router.web.pages.form_values import filled_in, link_parameters
 from router.web.pages.message_frame import frame_response, html_of, show_message
 from router.web.pages.page_rendering import render
 from router.web.pages.page_routes import ask, page
@@ -25,21 +23,6 @@ OUTCOMES = {
 """Outcomes as a filter, and their words."""
 
 
-def given_of(request: web.Request, model: type[Query]) -> dict[str, Any]:
-    """Return the parameters of a page that has a filter form. A form also sends fields that are empty."""
-    given: dict[str, Any] = {}
-    for name, value in parameters_of(model, request).items():
-        some = [each for each in value if each] if isinstance(value, list) else value
-        if some:
-            given[name] = some
-    return given
-
-
-def filters_of(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that links to other pages of a list keep."""
-    return {name: value for name, value in given.items() if name != "cursor"}
-
-
 async def chart_for(request: web.Request, destinations: list[str]) -> DeliveryChart:
     """Return the chart of the last 48 hours, for the template ``deliveries_chart.html``.
 
@@ -50,12 +33,12 @@ async def chart_for(request: web.Request, destinations: list[str]) -> DeliveryCh
 
 
 async def _deliveries(request: web.Request) -> web.Response:
-    given = given_of(request, DeliveryQuery)
+    given = filled_in(request, DeliveryQuery)
     found = await ask(request, LIST_DELIVERIES, given)
     chosen = given.get("destination", [])
     known = {*request.app[APP_CONTEXT].policy().destinations, *chosen}
     values = {
-        "deliveries": found, "given": given, "filters": filters_of(given), "destinations": sorted(known),
+        "deliveries": found, "given": given, "filters": link_parameters(given), "destinations": sorted(known),
         "outcomes": OUTCOMES, "chart": await chart_for(request, chosen),
     }  # fmt: skip
     return await render(request, "deliveries.html", values, active="deliveries")

@@ -156,8 +156,8 @@ def _rule(rule: str, configuration: str, position: str) -> Markup:
     shown = html_of(rule)
     if not (rule and configuration and position):
         return Markup(shown)  # noqa: S704  (escaped)
-    address = f"/configuration/{quote(configuration)}#{quote(position.replace(':', '-'))}"
-    return Markup(f'<a href="{address}">{shown} ({html_of(position)})</a>')  # noqa: S704  (escaped)
+    where = html_of(position_address(configuration, position))
+    return Markup(f'<a href="{where}">{shown} ({html_of(short_path(position))})</a>')  # noqa: S704  (escaped)
 
 
 @jinja2.pass_context
