@@ -27,7 +27,7 @@ from router.store.schema import (
     webhooks,
 )  # fmt: skip
 
-CHANGES_PER_PAGE = 50
+CHANGES_PER_PAGE = 20
 MAX_CHANGES_PER_PAGE = 200
 # How many attempts and former fates a page has at most. The page says how many more there are.
 _MAX_ATTEMPTS = _MAX_FORMER_FATES = 500
@@ -72,9 +72,11 @@ def story_of(
     if row is None:
         return None
     limit = min(max(limit, 1), MAX_CHANGES_PER_PAGE)
-    query = sa.select(changes).where(changes.c.alert_id == alert).order_by(changes.c.id.desc())
+    query = sa.select(changes).where(changes.c.alert_id == alert)
     if before is not None:
-        query = query.where(changes.c.id < before)
+        at = sa.select(changes.c.at).where(changes.c.id == before).scalar_subquery()
+        query = query.where(sa.tuple_(changes.c.at, changes.c.id) < sa.tuple_(at, sa.literal(before)))
+    query = query.order_by(changes.c.at.desc(), changes.c.id.desc())
     found = connection.execute(query.limit(limit + 1)).mappings().all()
     page = found[:limit]
     events = list(_changes(page))

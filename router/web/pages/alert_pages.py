@@ -14,7 +14,7 @@ from router.web.pages.now_page import choices
 from router.web.pages.page_rendering import address, render
 from router.web.pages.page_routes import ask, page
 
-_EVENTS_PER_PAGE = "50"
+_EVENTS_PER_PAGE = "10"
 _ROWS_PER_PAGE = 25
 
 
