@@ -46,7 +46,7 @@ lock:  ## Resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) --group test --group check -c requirements/test.txt -o requirements/check.txt
 
 clean:  ## Remove the environment and the caches; keep the state
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -199,7 +199,7 @@ async def test_a_long_history_is_paged(world: World) -> None:
 
 
 async def test_a_line_of_a_long_file_has_an_address(world: World) -> None:
-    from router.web.pages.page_rendering import line_address
+    from router.web.pages.page_rendering import line_address, position_address, short_path
 
     sha256, text = "a" * 64, "".join(f"line {number}\n" for number in range(1, 12_001))
     await world.start()
@@ -207,6 +207,12 @@ async def test_a_line_of_a_long_file_has_an_address(world: World) -> None:
     files: list[dict[str, Any]] = [{"name": "/x y/routes.yaml", "text": text, "size": len(text)}]
     await world.service.store.loads.record("start", sha256, files, world.clock.now())
     assert line_address(sha256, "routes.yaml", 57) == f"/configuration/{sha256}#routes.yaml-57"
+    assert position_address(sha256, "/x y/routes.yaml:5001") == line_address(
+        sha256, "/x y/routes.yaml", 5_001
+    )
+    assert position_address(sha256, "routes.yaml") == f"/configuration/{sha256}"
+    assert short_path("routes.yaml:57") == "routes.yaml:57"
+    assert short_path(f"/{'a folder/' * 5}teams/db.yaml:57") == "…/teams/db.yaml:57"
     for line in (1, 5_000, 5_001, 12_000):
         path, _, name = line_address(sha256, "/x y/routes.yaml", line).partition("#")
         page = await read(world, path)
