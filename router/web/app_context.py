@@ -21,8 +21,6 @@ from router.web.access.identification import Identification
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
 KEEPALIVE_SECONDS = 330.0
-TOTAL_HEADER = "X-Total-Count"
-"""The header of a list with the number of all its rows: exact up to 10,000, then ``10000+``."""
 
 
 async def _no_files() -> tuple[FileOnDisk, ...]:

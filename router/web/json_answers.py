@@ -20,8 +20,3 @@ def refusal(code: int, reason: str, *, headers: Mapping[str, str] | None = None)
     """
     fields = {**(_CHALLENGE if code == 401 else {}), **(headers or {})}
     return web.json_response({"status": _STATUS_WORDS[code], "reason": reason}, status=code, headers=fields)
-
-
-def store_unreadable(error: Exception) -> web.Response:
-    """Return the 503 of a page or a list that needs the store."""
-    return refusal(503, f"the store can't be read: {error}")
