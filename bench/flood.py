@@ -39,7 +39,7 @@ class Flood:
             self._idle.append(writer)
             writer.write(wire.get("/healthz"))
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await reader.readuntil(b"alive")
+                await reader.readuntil(b"\r\n\r\n")
 
     async def send(self, kind: str, request: bytes) -> None:
         """Send a request again and again, each on a new connection."""

@@ -67,14 +67,13 @@ def _check_url(secret: SecretStr) -> SecretStr:
     if is_placeholder(text):
         return secret
     try:
-        parts = urlsplit(web_address(text))
-        usable = bool(parts.hostname) and parts.port != 0
+        has_user = urlsplit(text).username is not None
     except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("is not a web address; write it like https://hooks.example.com/alerts")
-    if parts.username is not None:
+        has_user = False
+    if has_user:
         raise ValueError("url contains a user; move the user and the password to basic_auth")
+    if not web_address(text):
+        raise ValueError("is not a web address; write it like https://hooks.example.com/alerts")
     return secret
 
 

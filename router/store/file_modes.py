@@ -20,7 +20,7 @@ def make_folder(folder: Path) -> None:
 
     :raises OSError: it can't be created
     """
-    if not folder.exists():
+    if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
