@@ -168,7 +168,7 @@ class Reloader:
     async def _failures_shown(self, actor: str, *, only_secrets: bool) -> AsyncIterator[None]:
         """Log, show and store why a configuration can't be put in force.
 
-        :raises ReloadError: in place of what was raised
+        :raises ReloadError: the block raised any exception; the text says why, for people
         """
         try:
             yield

@@ -36,7 +36,7 @@ REQUIRED_BLOCKS_OF: Mapping[str, frozenset[str]] = {"pagerduty.j2": frozenset({"
 """More of them, by the name of the template."""
 
 UNREAD = "no channel reads"
-"""How a problem of :meth:`Templates.check` begins that is about a file or a block without any effect."""
+"""The beginning of those problems of :meth:`Templates.check` that say that a file or a block has no effect."""
 
 Layout = TypeVar("Layout")
 _EMPTY_LINES = re.compile(r"\n{3,}")

@@ -220,7 +220,7 @@ class PageQueries:
         return await self._database.read(lambda c: read_dead_letter(c, number, max_alerts))
 
     async def count_unsettled(self, destinations: tuple[str, ...]) -> Total:
-        """Return how many unsettled dead letters these destinations have; no destination: how many there are."""
+        """Return how many unsettled dead letters these destinations have. Without destinations, all are counted."""
         return await self._database.read(lambda c: count_unsettled(c, destinations))
 
     async def unsettled_ids(
@@ -269,7 +269,7 @@ class PageQueries:
         )
 
     async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
-        """Return a firing alert that mutes others for each key, see :func:`router.store.firing_sources.find_sources`."""
+        """Return, for each key, a firing alert that mutes other alerts, see :func:`router.store.firing_sources.find_sources`."""
         return await self._database.read(lambda c: firing_sources.find_sources(c, keys)) if keys else {}
 
     async def known_alerts(self, search: Search, limit: int) -> tuple[tuple[KnownAlert, ...], bool]:

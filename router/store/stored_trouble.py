@@ -1,4 +1,4 @@
-"""Reads what the database knows that is wrong."""
+"""Reads the trouble that the database knows of: dead letters, quarantined bodies, and a ledger that does not balance."""
 
 import asyncio
 import time

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from router.web.api.cursors import Page, PageQuery, encode_cursor
+from router.web.api.cursors import Page, PageQuery, rows_of_page
 from router.web.api.endpoint import Endpoint
 from router.web.app_context import AppContext
 
@@ -26,15 +26,11 @@ class ActionLine(BaseModel):
 
 
 async def list_actions(context: AppContext, query: PageQuery) -> Page[ActionLine]:
-    cursor = query.after(int)
-    lines, total = await context.store.pages.actions(
-        None if cursor is None else int(cursor[0]), query.limit + 1
-    )
-    shown = [ActionLine.model_validate(each) for each in lines[: query.limit]]
-    more = len(lines) > query.limit
+    lines, total = await context.store.pages.actions(query.last_id(), query.limit + 1)
+    shown, following = rows_of_page(lines, query, lambda each: each.id)
     return Page(
-        items=shown, total=total.count, total_is_exact=total.is_exact,
-        next=encode_cursor((shown[-1].id,)) if more else None,
+        items=[ActionLine.model_validate(each) for each in shown], total=total.count, total_is_exact=total.is_exact,
+        next=following,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from router.model import Role
 from router.store import LoadLine
 from router.threads import Threads
 from router.web.access import actor
-from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
+from router.web.api.cursors import Page, PageQuery, Query, rows_of_page
 from router.web.api.endpoint import Endpoint
 from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
@@ -147,15 +147,11 @@ async def show_version(context: AppContext, query: VersionQuery) -> Configuratio
 
 
 async def list_loads(context: AppContext, query: PageQuery) -> Page[LoadAnswer]:
-    cursor = query.after(int)
-    lines, total = await context.store.pages.loads(
-        None if cursor is None else int(cursor[0]), query.limit + 1
-    )
-    shown = [LoadAnswer(**_load(each)) for each in lines[: query.limit]]
-    more = len(lines) > query.limit
+    lines, total = await context.store.pages.loads(query.last_id(), query.limit + 1)
+    shown, following = rows_of_page(lines, query, lambda each: each.id)
     return Page(
-        items=shown, total=total.count, total_is_exact=total.is_exact,
-        next=encode_cursor((shown[-1].id,)) if more else None,
+        items=[LoadAnswer(**_load(each)) for each in shown], total=total.count, total_is_exact=total.is_exact,
+        next=following,
     )  # fmt: skip
 
 

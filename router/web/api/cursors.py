@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -53,6 +53,15 @@ class PageQuery(Query):
         str | None, Field(max_length=_MAX_CURSOR_CHARS, description="``next`` of the page before.")
     ] = None
 
+    def last_id(self) -> int | None:
+        """Return the cursor of a list that is ordered by falling ids: the last id of the page before; None: this is the first
+        page.
+
+        :raises ApiError: the cursor is none of this list
+        """
+        cursor = self.after(int)
+        return None if cursor is None else int(cursor[0])
+
     def after(self, *types: type) -> Cursor | None:
         """Return the values of the cursor; None: this is the first page.
 
@@ -84,6 +93,17 @@ def page_of(items: Sequence[Row], query: PageQuery) -> tuple[Sequence[Row], str 
         raise _invalid_cursor()
     end = first + query.limit
     return items[first:end], encode_cursor((end,)) if end < len(items) else None
+
+
+def rows_of_page(
+    rows: Sequence[Row], query: PageQuery, id_of: Callable[[Row], int]
+) -> tuple[Sequence[Row], str | None]:
+    """Return the rows of a page of a list that is ordered by falling ids, and the cursor of the next page.
+
+    :param rows: those that were read for the page: one more than its limit, if the list goes on
+    """
+    shown = rows[: query.limit]
+    return shown, encode_cursor((id_of(shown[-1]),)) if len(rows) > query.limit else None
 
 
 def encode_cursor(values: Cursor | None) -> str | None:

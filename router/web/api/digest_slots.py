@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.decide.hours import Schedule
 from router.model import Destination, Millis
 from router.store.digest_reports import OpenSlot, SentSlot
-from router.web.api.cursors import Page, PageQuery, Query, encode_cursor, page_of
+from router.web.api.cursors import Page, PageQuery, Query, page_of, rows_of_page
 from router.web.api.endpoint import Endpoint
 from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
@@ -140,14 +140,11 @@ async def next_digest(context: AppContext, query: DigestQuery) -> NextDigest:
 
 async def list_sent_digests(context: AppContext, query: SentDigestsQuery) -> SentDigests:
     destination = digest_of(context, query.destination)
-    cursor = query.after(int)
-    before = None if cursor is None else int(cursor[0])
-    slots, total = await context.store.pages.sent_slots(destination.key, before, query.limit + 1)
-    shown = [SentDigest.model_validate(each) for each in slots[: query.limit]]
-    more = len(slots) > query.limit
+    slots, total = await context.store.pages.sent_slots(destination.key, query.last_id(), query.limit + 1)
+    shown, following = rows_of_page(slots, query, lambda each: each.delivery)
     return SentDigests(
-        items=shown, total=total.count, total_is_exact=total.is_exact,
-        next=encode_cursor((shown[-1].delivery,)) if more else None,
+        items=[SentDigest.model_validate(each) for each in shown], total=total.count, total_is_exact=total.is_exact,
+        next=following,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.model import Role
-from router.web.api.cursors import Page, PageQuery, Query, encode_cursor
+from router.web.api.cursors import Page, PageQuery, Query, rows_of_page
 from router.web.api.endpoint import Download, Endpoint, Pieces
 from router.web.api.problem_details import ApiError
 from router.web.app_context import AppContext
@@ -75,14 +75,11 @@ class SettledBodies(BaseModel):
 
 
 async def list_quarantine(context: AppContext, query: QuarantineQuery) -> Page[QuarantinedBodyAnswer]:
-    cursor = query.after(int)
-    before = None if cursor is None else int(cursor[0])
-    rows, total = await context.store.pages.quarantined(query.source, before, query.limit + 1)
-    shown = [QuarantinedBodyAnswer.model_validate(each) for each in rows[: query.limit]]
-    more = len(rows) > query.limit
+    rows, total = await context.store.pages.quarantined(query.source, query.last_id(), query.limit + 1)
+    shown, following = rows_of_page(rows, query, lambda each: each.id)
     return Page(
-        items=shown, total=total.count, total_is_exact=total.is_exact,
-        next=encode_cursor((shown[-1].id,)) if more else None,
+        items=[QuarantinedBodyAnswer.model_validate(each) for each in shown], total=total.count,
+        total_is_exact=total.is_exact, next=following,
     )  # fmt: skip
 
 

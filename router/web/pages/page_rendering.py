@@ -18,8 +18,8 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup, escape
 
-from router.model import DAY, HOUR, MINUTE, SECOND, Millis, Role
-from router.render.words import web_address
+from router.model import SECOND, Millis, Role
+from router.render.words import duration, web_address
 from router.web.access import PRINCIPAL
 from router.web.api.overview import CurrentTrouble, destination_address, find_trouble
 from router.web.app_context import APP_CONTEXT
@@ -61,7 +61,7 @@ def set_up_templates(app: web.Application) -> None:
         "moment": _moment,
         "iso": _iso,
         "ago": _ago,
-        "lasting": lasting,
+        "lasting": duration,
         "number": _number,
         "clipped": _clipped,
         "short_path": short_path,
@@ -198,18 +198,7 @@ def _ago(at: Millis, now: Millis) -> str:
     """Return when something was or will be: ``5 min ago``, ``in 2 h``, ``now``."""
     if abs(now - at) < SECOND:
         return "now"
-    return f"{lasting(now - at)} ago" if at < now else f"in {lasting(at - now)}"
-
-
-def lasting(duration: Millis) -> str:
-    """Return a duration (ms) in its largest units: ``45 s``, ``5 min``, ``2 h 10 min``, ``3 d 4 h``."""
-    if duration < MINUTE:
-        return f"{duration // SECOND} s"
-    if duration < HOUR:
-        return f"{duration // MINUTE} min"
-    large, small, names = (DAY, HOUR, ("d", "h")) if duration >= DAY else (HOUR, MINUTE, ("h", "min"))
-    count, rest = divmod(duration, large)
-    return f"{count} {names[0]}" + (f" {rest // small} {names[1]}" if rest >= small else "")
+    return f"{duration(now - at)} ago" if at < now else f"in {duration(at - now)}"
 
 
 def _clipped(text: str, limit: int) -> str:
