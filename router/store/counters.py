@@ -141,16 +141,21 @@ _SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WH
 _UPSERT = sa.text(upsert_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
-def count_interrupted(connection: sa.Connection) -> None:
-    """Count all deliveries that are under way as interrupted. Call it before their rows change."""
+def read_under_way(connection: sa.Connection) -> dict[str, int]:
+    """Return how many deliveries are under way at each destination."""
     rows = connection.execute(
         sa.select(deliveries.c.destination, sa.func.count())
         .where(deliveries.c.outcome.is_(None))
         .group_by(deliveries.c.destination)
     )
+    return dict(map(tuple, rows))
+
+
+def count_interrupted(connection: sa.Connection, under_way: Mapping[str, int]) -> None:
+    """Count deliveries that are under way as interrupted. :param under_way: how many, by destination"""
     moves = [
         dict(zip(_COUNTER_COLUMNS, (CounterKind.DELIVERY, destination, value, number), strict=True))
-        for destination, count in rows.all()
+        for destination, count in under_way.items()
         for value, number in ((UNDER_WAY, -count), (INTERRUPTED, count))
     ]
     if moves:

@@ -13,7 +13,7 @@ from router.core.state import State
 from router.model import DAY, HOUR, Millis
 from router.store import counters
 from router.store.counters import CounterKind, Difference
-from router.store.schema import deliveries, delivery_hours
+from router.store.schema import delivery_hours
 
 KEPT: Millis = 400 * DAY
 """How long single hours are kept: a year, and some weeks to compare it with."""
@@ -60,16 +60,11 @@ _MERGE = sa.text(
 )
 
 
-def count_interrupted(connection: sa.Connection, now: Millis) -> None:
-    """Count all deliveries that are under way as interrupted now. Call it before their rows change."""
-    rows = connection.execute(
-        sa.select(deliveries.c.destination, sa.func.count())
-        .where(deliveries.c.outcome.is_(None))
-        .group_by(deliveries.c.destination)
-    )
+def count_interrupted(connection: sa.Connection, under_way: Mapping[str, int], now: Millis) -> None:
+    """Count deliveries that are under way as interrupted now. :param under_way: how many, by destination"""
     moves = [
         dict(zip(_COLUMNS, (hour_of(now), destination, counters.INTERRUPTED, count), strict=True))
-        for destination, count in rows.all()
+        for destination, count in under_way.items()
     ]
     if moves:
         connection.execute(_UPSERT, moves)

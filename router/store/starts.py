@@ -38,8 +38,9 @@ def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
     database must not reuse keys that were used after its backup. Open conversations keep their keys.
     """
     set_meta(connection, DATABASE_ID, secrets.token_hex(16))
-    counters.count_interrupted(connection)
-    delivery_hours.count_interrupted(connection, now)
+    under_way = counters.read_under_way(connection)
+    counters.count_interrupted(connection, under_way)
+    delivery_hours.count_interrupted(connection, under_way, now)
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.outcome.is_(None))
