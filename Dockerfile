@@ -1,9 +1,9 @@
 # syntax=docker/dockerfile:1
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
-COPY requirements/run.txt requirements/run.txt
+COPY requirements/image.txt requirements/image.txt
 RUN python -m venv /opt/alert-router \
- && /opt/alert-router/bin/pip install --no-cache-dir --require-hashes --requirement requirements/run.txt
+ && /opt/alert-router/bin/pip install --no-cache-dir --require-hashes --requirement requirements/image.txt
 COPY . .
 RUN /opt/alert-router/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -38,12 +38,13 @@ gallery: $(VENV)/.test  ## Make docs/gallery (needs Chromium and amtool)
 	@$(BIN)/python -m tests.gallery
 
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-  pyproject.toml --extra postgresql --group build
+  pyproject.toml --group build
 
 lock:  ## Resolve the dependencies again (needs uv on the PATH)
-	$(LOCK) --upgrade -o requirements/run.txt
-	$(LOCK) --group test -c requirements/run.txt -o requirements/test.txt
-	$(LOCK) --group test --group check -c requirements/test.txt -o requirements/check.txt
+	$(LOCK) --extra postgresql --upgrade -o requirements/run.txt
+	$(LOCK) --all-extras -c requirements/run.txt -o requirements/image.txt
+	$(LOCK) --all-extras --group test -c requirements/image.txt -o requirements/test.txt
+	$(LOCK) --all-extras --group test --group check -c requirements/test.txt -o requirements/check.txt
 
 clean:  ## Remove the environment and the caches; keep the state
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -54,8 +55,8 @@ $(VENV)/bin/python:
 	echo "Setting up $(VENV) with $$($$python --version) …"; \
 	"$$python" -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 1; }
 
-# A target is built again when its lock file or pyproject.toml changes. Each lock contains the one before it (run, test,
-# check), so .test also makes .run.
+# A target is built again when its lock file or pyproject.toml changes. Each lock contains the one before it (run, image,
+# test, check), so .test also makes .run.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL_ITSELF = $(INSTALL) --no-deps --no-build-isolation --editable .
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from router.decide.inhibition import Key, source_text
-from router.decide.policy import Matched, Outside, Policy, Route, Severity
+from router.decide.policy import RECEIVER_LABEL, Matched, Outside, Policy, Route, Severity
 from router.model import Decision, DecisionKind, Destination, Labels, Millis
 
 # If several routes name the same destination, the strongest decision counts.
@@ -32,8 +32,9 @@ def decide(
 
     :param source: finds a firing alert that mutes this one; for a two-sided key only one-sided sources count
     :param about: only for a self-alert: the keys of the broken destinations that it is about. These are left out. The
-        self-alert goes to the ``operators`` receiver. If all destinations of this receiver are broken, it goes where
-        the route tree sends it; and if all of these are broken, to the receiver of the root route.
+        self-alert goes to the receiver that its label ``receiver`` names, otherwise to the ``operators`` receiver. If
+        all destinations of this receiver are broken, it goes where the route tree sends it; and if all of these are
+        broken, to the receiver of the root route.
     :param identity: see :meth:`Policy.match`
     """
     matched = policy.match(labels, identity, own=about is not None)
@@ -109,4 +110,14 @@ def _strength(decision: Decision) -> tuple[int, Millis]:
     return _STRENGTH[decision.kind], -(decision.at or 0)
 
 
-__all__ = ["FindSource", "Matched", "Outside", "Policy", "Route", "Severity", "decide", "nothing_fires"]
+__all__ = [
+    "RECEIVER_LABEL",
+    "FindSource",
+    "Matched",
+    "Outside",
+    "Policy",
+    "Route",
+    "Severity",
+    "decide",
+    "nothing_fires",
+]

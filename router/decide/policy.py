@@ -170,6 +170,9 @@ class Matched:
     """The destinations that are notified of it at any hour, and that no inhibition mutes."""
 
 
+RECEIVER_LABEL = "receiver"
+"""A self-alert with this label goes to the receiver that the label names, if there is one. Alerts of senders can't do so."""
+
 # Each takes about a kilobyte.
 _MAX_ALERTS_REMEMBERED = 20_000
 _NO_CONFIGURATION = Configuration()
@@ -240,6 +243,8 @@ class Policy:
 
     def _ways(self, labels: Labels, level: str, *, own: bool) -> Iterator[Iterable[Route]]:
         """Yield lists of routes for an alert, see ``Matched.ways``. Only self-alerts have more than one."""
+        if own and (receiver := labels.get(RECEIVER_LABEL, "")) in self.receivers:
+            yield (Route("self-alert", receiver),)
         if own and self.operators is not None:
             yield (Route("operators", self.operators),)
         yield self.root.matching(with_level(labels, level))

@@ -7,7 +7,6 @@ has succeeded at the last of them.
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -17,8 +16,9 @@ import structlog
 
 from router.clock import Clock
 from router.decide import Policy, decide
+from router.deliver.own_alerts import OwnAlerts
 from router.metrics import Metrics
-from router.model import OWN_SOURCE, SECOND, Alert, Broken, Millis, Rejected, Retry, Status, Webhook
+from router.model import SECOND, Alert, Broken, Millis, Rejected, Retry, Status
 from router.render.words import counted, duration
 from router.store import Store, StoreUnavailable, Trouble
 
@@ -65,10 +65,10 @@ class SelfAlerts:
         """:param settled: returns when the deliveries under way at these destinations have ended"""
         self._store = store
         self._clock = clock
-        self._metrics = metrics
         self._policy = policy
         self._lanes = lanes
         self._settled = settled
+        self._posting = OwnAlerts(store=store, clock=clock, metrics=metrics, policy=policy, wake=lanes.wake)
         self._troubles: dict[str, Trouble] | None = None
         """The troubles, by destination; None: they are not loaded from the store yet."""
         self._succeeded_at: dict[str, Millis] = {}
@@ -90,7 +90,7 @@ class SelfAlerts:
             found, firing = await self._store.troubles()
             self._troubles = {each.destination: each for each in found}
             causes = {each.cause for each in found}
-            for alert in firing:
+            for alert in (each for each in firing if each.labels.get("alertname") == ALERTNAME):
                 cause = alert.labels.get("cause", "")
                 if cause in causes and cause not in self._labels:
                     self._labels[cause] = alert.labels
@@ -325,29 +325,12 @@ class SelfAlerts:
             return
 
     async def _post(self, alert: Alert) -> bool:
-        """Accept the alert as a webhook. Return False if the store is not writable; the next failure or success tries again."""
-        policy = self._policy()
-        level = policy.severity.label
-        group = {name: value for name, value in alert.labels.items() if name != level}
-        webhook = Webhook(OWN_SOURCE, json.dumps(group), group, "", 0, (alert,))
-        body = json.dumps(
-            {
-                "status": alert.status,
-                "labels": dict(alert.labels),
-                "annotations": dict(alert.annotations),
-            }
-        ).encode()
-        try:
-            receipt = await self._store.accept(
-                webhook, OWN_SOURCE, body, policy, self._clock.now(), certain=True
-            )
-        except StoreUnavailable:  # the store logs it, once for all parts
+        """Post the alert. Return False if the store is not writable; the next failure or success tries again."""
+        if not await self._posting.post(alert):
             return False
-        self._metrics.decided(OWN_SOURCE, receipt.changes, receipt.decisions)
         cause = alert.labels.get("cause", "")
         if alert.status is Status.FIRING:
             self._labels[cause] = alert.labels
         else:
             self._labels.pop(cause, None)
-        self._lanes.wake(receipt.wake)
         return True

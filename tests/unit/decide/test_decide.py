@@ -193,3 +193,18 @@ def test_an_alert_has_one_decision_for_each_destination(
     decisions = decide(labels, rules, now)
     assert named
     assert sorted(each.destination.key for each in decisions) == sorted(named)
+
+
+def test_a_self_alert_goes_to_the_receiver_that_its_label_names() -> None:
+    rules = policy(Route("route.routes[0]", "daily", severity="warning"))
+    labels = {"alertname": "Test", "receiver": "oncall"}
+    own = decide(labels, rules, NOON, about=frozenset())
+    assert {each.destination.key for each in own} == {SLACK.key, PAGER.key}
+    assert {each.rule for each in own} == {"self-alert"}
+    assert DAILY.key in decisions(rules, severity="warning", receiver="oncall"), (
+        "a sender's label steers nothing"
+    )
+    elsewhere = decide({**labels, "receiver": "gone"}, rules, NOON, about=frozenset())
+    assert {each.destination.key for each in elsewhere} == {DAILY.key}, (
+        "an unknown receiver: as the routes say"
+    )
