@@ -14,8 +14,9 @@ from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.shown_files import ShownFile, mask_files
 from router.config.traps import find_traps
+from router.config.watch_build import build_deadman
 from router.decide import Policy
-from router.model import AccessSettings, Configuration, Millis, Retention, Source
+from router.model import AccessSettings, Configuration, DeadmanSettings, Millis, Retention, Source
 from router.network import DIRECT, Network
 from router.render import Templates
 
@@ -36,6 +37,8 @@ class Config:
     network: Network = DIRECT
     access: AccessSettings = field(default_factory=AccessSettings)
     """The users, and how the pages are reached."""
+    deadman: DeadmanSettings | None = None
+    """The monitor outside that is pinged; None: none is."""
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -168,6 +171,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         texts=texts,
         network=network,
         access=access,
+        deadman=build_deadman(file),
         retention=Retention(**file.retention.model_dump()),
         secret_files=dict(sorted(secret_files.items())),
         text=text,

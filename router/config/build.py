@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import SecretStr
-
 from router.channels import REGISTRY, ChannelSettings, ChannelSpec
 from router.channels.base import AuthoritySettings, is_placeholder
 from router.config.access_build import AccessBuilder
 from router.config.document import Location, MissingVariables
 from router.config.fragments import Fragment, Fragments, Main
 from router.config.intervals import named_intervals
-from router.config.models import AlertmanagerAuth, FileModel, InhibitModel, NetworkModel, SourceModel
+from router.config.models import FileModel, InhibitModel, NetworkModel, SourceModel
 from router.config.problems import Problem, Trap, did_you_mean
 from router.config.reader import Reader, without_secrets
 from router.config.receivers import destinations, report_conflicts, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
+from router.config.source_build import source_of
+from router.config.watch_build import build_heartbeats, check_silent_receivers
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
-from router.model import OWN_SOURCE, Alertmanager, Destination, Millis, Source
+from router.model import OWN_SOURCE, Destination, Millis, Source
 from router.network import Network, check_certificates, proxies_of
 
 # Names that no source may have, and what each already means.
@@ -30,7 +30,7 @@ _RESERVED_SOURCE_NAMES = {
     "unknown": "what metrics call a webhook that comes from no source",
 }
 # Sections that decide nothing about alerts: after a change of them alone, no alert has to be judged again.
-_NOT_RULES = ("users", "web")
+_NOT_RULES = ("users", "web", "deadman")
 
 
 class Builder:
@@ -130,6 +130,7 @@ class Builder:
             inhibit_wait=file.inhibit_wait,
             stale_after=self._stale_after(file, root),
             operators=self._operators(file, names),
+            watched=build_heartbeats(reader, file),
             fingerprint=self._fingerprint(receivers),
         )
 
@@ -192,6 +193,9 @@ class Builder:
         }
         if self.file is not None and self.file.operators is not None:
             found["operators"] = f"{self.document.name}:{self.document.position(('operators',))[0]}"
+        for index in range(len(self.file.heartbeats) if self.file is not None else 0):
+            line, _ = self.document.position(("heartbeats", index))
+            found[f"heartbeats[{index}]"] = f"{self.document.name}:{line}"
         return found
 
     def _root(self, file: FileModel, names: Names) -> Route:
@@ -263,8 +267,10 @@ class Builder:
                     self.document.add_error(
                         (*where, "alertmanager_auth"), what, "give bearer_token or basic_auth"
                     )
-            source = found[model.name] = _source(model)
+            source = found[model.name] = source_of(model)
             self._check_credentials(source, model, where, credentials)
+        if self.file is not None:
+            check_silent_receivers(self._reader, self.file)
         return tuple(found.values())
 
     @cached_property
@@ -325,27 +331,3 @@ def _rule(model: InhibitModel, index: int) -> Rule:
         equal=model.equal,
         name=model.name or f"inhibit_rules[{index}]",
     )
-
-
-def _source(model: SourceModel) -> Source:
-    basic = model.basic_auth
-    password_hash = _plain(basic.password_hash) if basic is not None else None
-    urls, auth = model.alertmanager_url, model.alertmanager_auth or AlertmanagerAuth()
-    asked = (
-        None if urls is None else Alertmanager(urls, model.ask_every, model.gone_after, *_credentials(auth))
-    )
-    return Source(model.name, *_credentials(model), password_hash, asked)
-
-
-def _credentials(model: SourceModel | AlertmanagerAuth) -> tuple[str | None, str | None, str | None]:
-    """Return the token, the user name and the password."""
-    token, basic = model.bearer_token, model.basic_auth
-    return (
-        _plain(token),
-        basic.username if basic is not None else None,
-        _plain(basic.password) if basic is not None else None,
-    )
-
-
-def _plain(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret is not None else None

@@ -26,6 +26,7 @@ from router.config.fields import (
     Zone,
     minute_of_day,
 )
+from router.config.watch_models import DeadmanModel, HeartbeatModel, SilentAfter
 from router.model import DAY, MINUTE, SECOND, Retention
 from router.network import ProxyException, check_proxy_url, parse_exception
 
@@ -69,6 +70,10 @@ class SourceModel(Section):
     """How long an alert must be missing in Alertmanager before it counts as ended. A restarted Alertmanager knows no
     alerts until Prometheus sends them again, one or two minutes later.
     """
+    silent_after: SilentAfter = 0
+    """After how long without an accepted webhook the source is reported as silent; 0: never."""
+    silent_receiver: str | None = None
+    """The receiver that is notified of its silence; without it, the operators, or whom the routes name."""
 
 
 class TimesModel(Section):
@@ -212,6 +217,8 @@ class FileModel(Section):
     time_intervals: tuple[TimeIntervalModel, ...] = ()
     operators: str | None = None
     """The receiver that is notified of broken destinations; without it, the routes decide."""
+    heartbeats: tuple[HeartbeatModel, ...] = ()
+    deadman: DeadmanModel | None = None
     route: RouteModel
     inhibit_wait: Duration = 5 * SECOND
     stale_after: Duration | None = None

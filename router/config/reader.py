@@ -19,7 +19,7 @@ from router.config.secrets import secret_keys
 
 M = TypeVar("M", bound=BaseModel)
 # In these sections, a secret may be written as {file: path}.
-SECRET_SECTIONS = ("channels", "receivers", "sources", "users", "network")
+SECRET_SECTIONS = ("channels", "receivers", "sources", "users", "network", "deadman")
 # Keys whose values are shown in logs, metrics and pages.
 _PUBLIC_KEYS = frozenset({"name", "channel"})
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
@@ -45,7 +45,7 @@ class Reader:
                 document.data[position] = self._secrets(document.data[position], (position,))
         for position in SECRET_SECTIONS:
             self._check_public_names(document.data.get(position), (position,))
-        for position in ("time_intervals", "inhibit_rules"):
+        for position in ("time_intervals", "inhibit_rules", "heartbeats"):
             given = document.data.get(position)
             for index, each in enumerate(given if isinstance(given, list) else ()):
                 if isinstance(each, dict):  # only this key: labels further down may have the same names

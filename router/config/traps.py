@@ -10,6 +10,7 @@ from router.config.inspected_file import InspectedFile
 from router.config.matcher_traps import find_matcher_traps
 from router.config.problems import Trap
 from router.config.siblings import Siblings
+from router.config.watch_build import silent_receivers
 from router.decide import Policy, Route
 from router.decide.inhibition import Rule
 from router.model import Millis
@@ -30,11 +31,12 @@ def find_traps(builder: "Builder", policy: Policy, now: Millis) -> None:
     located = {path: (file.document, where) for file in files for path, where in file.locations.items()}
     used = {route.path: route for route, _, _ in policy.root.walk()}
     hours = HoursTraps(now)
+    silent = frozenset() if builder.file is None else silent_receivers(builder.file)
     for file in files:
         hours.inspect(file, used)
         find_matcher_traps(file)
         _warn_of_no_destinations(file, policy, used)
-        _warn_of_unused(file, policy, used)
+        _warn_of_unused(file, policy, used, silent)
     _warn_of_unreachable(policy, policy.root, Conditions((), policy.severity), located)
     _warn_of_inhibition(files[0].document, policy)
     for fragment in builder.fragments.all.values() if builder.fragments is not None else ():
@@ -78,11 +80,15 @@ def _warn_of_no_destinations(file: InspectedFile, policy: Policy, routes: Mappin
             file.document.add_warning(Trap.NOBODY, (*file.locations[path], "receiver"), what, todo)
 
 
-def _warn_of_unused(file: InspectedFile, policy: Policy, routes: Mapping[str, Route]) -> None:
+def _warn_of_unused(
+    file: InspectedFile, policy: Policy, routes: Mapping[str, Route], silent: frozenset[str]
+) -> None:
+    """:param silent: the receivers that are notified of silence"""
     receivers = {route.receiver for route in routes.values()} | {
         route.outside_digest for route in routes.values()
     }
     receivers |= {each.on_failure for found in policy.receivers.values() for each in found}
+    receivers |= silent
     for name, full in file.receivers.items():
         if full not in receivers:
             what, todo = f"no route uses the receiver {name!r}", "route something to it, or remove it"

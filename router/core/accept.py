@@ -33,6 +33,8 @@ class Receipt:
     """Many alerts are no longer muted; they are judged in pieces, see :func:`router.core.release.release_some`."""
     webhook: int = 0
     """The id of the webhook; 0: it has none, as a decision without a webhook."""
+    heartbeats: frozenset[str] = frozenset()
+    """The names of the heartbeats that the webhook reports as firing."""
 
 
 def merged(*receipts: Receipt) -> Receipt:
@@ -42,6 +44,7 @@ def merged(*receipts: Receipt) -> Receipt:
         tuple(decision for each in receipts for decision in each.decisions),
         frozenset().union(*(each.wake for each in receipts)),
         any(each.unreleased for each in receipts),
+        heartbeats=frozenset().union(*(each.heartbeats for each in receipts)),
     )
 
 
@@ -156,7 +159,9 @@ def decide_all(accepting: Accepting) -> Receipt:
     state, policy, now = accepting.state, accepting.policy, accepting.now
     accepted = [update_alert(accepting, alert) for alert in accepting.webhook.alerts]
     judged = [
-        judge(state, policy, each.alert.labels, each.alert.about, now, each.subject.identity)
+        judge(
+            state, policy, each.alert.labels, each.alert.about, now, each.subject.identity, accepting.source
+        )
         for each in accepted
     ]
     decisions: list[tuple[str, DecisionKind]] = []
@@ -169,7 +174,22 @@ def decide_all(accepting: Accepting) -> Receipt:
     wake |= rejudge_all(state, policy, sorted(accepting.no_longer_withheld), now)
     woken, unreleased = release_muted(state, policy, accepting.freed, now)
     kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
-    return Receipt(kinds, tuple(decisions), frozenset(wake | woken), unreleased)
+    beats = _heartbeats(accepting)
+    return Receipt(kinds, tuple(decisions), frozenset(wake | woken), unreleased, heartbeats=beats)
+
+
+def _heartbeats(accepting: Accepting) -> frozenset[str]:
+    """Return the names of the heartbeats that a webhook reports as firing. An end is no sign of life of the alert."""
+    policy = accepting.policy
+    if not policy.watched.heartbeats:
+        return frozenset()
+    return frozenset(
+        heartbeat.name
+        for alert in accepting.webhook.alerts
+        if alert.status is Status.FIRING and alert.about is None
+        for heartbeat in policy.match(alert.labels, alert.identity).heartbeats
+        if heartbeat.is_from(accepting.source)
+    )
 
 
 def _apply_change(accepting: Accepting, accepted: AcceptedAlert, decisions: tuple[Decision, ...]) -> set[str]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from router.core.alerts import about_of, firing_rows, labels_of
 from router.core.conversations import open_members
 from router.core.firing import FiringTransition
+from router.core.members import heartbeat_of
 from router.core.rows import DROP, FIRING, GIVEN_UP, AlertRow, MemberRow
 from router.core.state import MissingRows, State
 from router.core.subjects import Subject, subject_of, want_memberships
@@ -23,6 +24,7 @@ def judge(
     about: frozenset[str] | None,
     now: Millis,
     identity: str = "",
+    sender: str | None = None,
 ) -> tuple[Decision, ...]:
     """Return what the rules decide for an alert, by the inhibitors that fire now. See :func:`router.decide.decide`."""
 
@@ -34,7 +36,7 @@ def judge(
                 return labels_of(state.alerts[row.alert_id])
         return None
 
-    return decide(labels, policy, now, source, about, identity)
+    return decide(labels, policy, now, source, about, identity, sender)
 
 
 def want_judged(state: State, policy: Policy, several: Iterable[tuple[str, Labels]]) -> None:
@@ -78,7 +80,9 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
     for row in firing:
         named = [
             each.destination
-            for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity)
+            for each in judge(
+                state, policy, labels_of(row), about_of(row), now, row.identity, row.source
+            )
         ]
         groups = {row.group_id}
         for member in open_members(state, row.id):
@@ -109,9 +113,12 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
     alert = state.alerts.get(alert_id)
     if alert is None or alert.status != FIRING:
         return frozenset()
-    decisions = judge(state, policy, labels_of(alert), about_of(alert), now, alert.identity)
+    decisions = judge(
+        state, policy, labels_of(alert), about_of(alert), now, alert.identity, alert.source
+    )
     if alert.withheld is not None:
         decisions = _withheld(decisions, alert.withheld)
+    heartbeat = heartbeat_of(policy, alert)
     named = {decision.destination.key for decision in decisions}
     group_ids = {alert.group_id}
     for member in reversed(open_members(state, alert_id)):
@@ -131,7 +138,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
             continue
         if not (member.failover and policy.has_destination(conversation.destination)):
             FiringTransition(state, policy, subject_of(state, alert, alert.group_id), now).drop(
-                member, "no longer routed here"
+                member, "no longer routed here" if heartbeat is None else heartbeat.reason
             )
     # A conversation about the single alert, and a destination of new rules, take the first one: it reported the alert last.
     for group_id in (alert.group_id, *sorted(group_ids - {alert.group_id})):

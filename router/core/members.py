@@ -6,19 +6,27 @@
 from typing import Any
 
 from router.core import fates
+from router.core.alerts import about_of, labels_of
 from router.core.conversations import bump, put_member
-from router.core.rows import OF_GROUP, ConversationRow, MemberRow
+from router.core.rows import OF_GROUP, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
 from router.core.subjects import Subject
-from router.decide import Policy
+from router.decide import Heartbeat, Policy
+from router.decide.heartbeats import first_of
 from router.model import Fate, Millis
 
 NO_DESTINATION = "none"
-"""The destination in the ledger for a receiver without destinations."""
+"""The destination in the ledger for a heartbeat, and for a receiver without destinations."""
 NEVER_NOTIFIED = "ended before anyone was notified"
 """The reason of a fate: the alert ended before its destination was notified of it."""
 DESTINATION_REMOVED = "its destination is gone from the rules"
 """The reason of a fate: the rules no longer name the destination, and nothing is left to send there."""
+
+
+def heartbeat_of(policy: Policy, alert: AlertRow) -> Heartbeat | None:
+    """Return the heartbeat that an alert is; None: it is none."""
+    found = policy.match(labels_of(alert), alert.identity, own=about_of(alert) is not None).heartbeats
+    return first_of(found, alert.source) if found else None
 
 
 class MemberTransition:
@@ -59,6 +67,10 @@ class MemberTransition:
         fates.add(self._state, change, destination, member, decision, generation, self._now, configuration)
 
     def _drop_without_destination(self, change: int) -> None:
-        """Record a change whose receiver has no destinations: the rules drop it on purpose."""
-        decision = Fate.DROPPED, "route", "its receiver has no destinations"
+        """Record a change that is sent nowhere on purpose: it is a heartbeat, or its receiver has no destinations."""
+        heartbeat = heartbeat_of(self._policy, self._state.alerts[self._subject.alert])
+        if heartbeat is None:
+            decision = Fate.DROPPED, "route", "its receiver has no destinations"
+        else:
+            decision = Fate.DROPPED, heartbeat.rule, heartbeat.reason
         self._add_fate(change, NO_DESTINATION, None, decision, 0)

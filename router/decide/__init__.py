@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from router.decide.heartbeats import Heartbeat, first_of
 from router.decide.inhibition import Key, source_text
 from router.decide.policy import RECEIVER_LABEL, Matched, Outside, Policy, Route, Severity
 from router.model import Decision, DecisionKind, Destination, Labels, Millis
@@ -24,8 +25,9 @@ def decide(
     source: FindSource = nothing_fires,
     about: frozenset[str] | None = None,
     identity: str = "",
+    sender: str | None = None,
 ) -> tuple[Decision, ...]:
-    """Return one decision for each destination that the route tree names, in the tree's order.
+    """Return one decision for each destination that the route tree names, in the tree's order. A heartbeat has none.
 
     If several routes name the same destination, the strongest decision counts:
     send > hold (earliest opening) > digest > drop.
@@ -36,8 +38,11 @@ def decide(
         all destinations of this receiver are broken, it goes where the route tree sends it; and if all of these are
         broken, to the receiver of the root route.
     :param identity: see :meth:`Policy.match`
+    :param sender: the source that reports the alert; None: it is not known, and any source may send the heartbeats
     """
     matched = policy.match(labels, identity, own=about is not None)
+    if matched.heartbeats and first_of(matched.heartbeats, sender) is not None:
+        return ()
     # An alert that some rule may mute waits a little for its source to arrive; the most urgent level does not wait.
     wait = policy.inhibit_wait if matched.muted_by and policy.severity.rank(matched.level) > 0 else 0
     strongest: dict[str, Decision] = {}
@@ -113,6 +118,7 @@ def _strength(decision: Decision) -> tuple[int, Millis]:
 __all__ = [
     "RECEIVER_LABEL",
     "FindSource",
+    "Heartbeat",
     "Matched",
     "Outside",
     "Policy",

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from router.decide import FindSource, Policy, Route, decide, nothing_fires
+from router.decide import FindSource, Heartbeat, Policy, Route, decide, nothing_fires
+from router.decide.heartbeats import first_of
 from router.decide.inhibition import Rule
 from router.decide.matchers import Matcher
 from router.decide.policy import LEVEL, with_level
@@ -80,13 +81,22 @@ class Explanation:
     hours: tuple[RouteHours, ...]
     muting: tuple[Muting, ...]
     decisions: tuple[Decision, ...]
+    heartbeat: Heartbeat | None = None
+    """The heartbeat that the alert is: then no route and no inhibit rule is asked. None: it is none."""
 
 
 def explain_alert(
-    labels: Labels, policy: Policy, now: Millis, source: FindSource = nothing_fires
+    labels: Labels,
+    policy: Policy,
+    now: Millis,
+    source: FindSource = nothing_fires,
+    sender: str | None = None,
 ) -> Explanation:
     """Return what :func:`decide` decides with the same arguments, and why."""
     level, known = policy.severity.of(labels)
+    heartbeat = first_of(policy.match(labels).heartbeats, sender)
+    if heartbeat is not None:
+        return Explanation(labels, now, level, known, (), (), (), (), heartbeat)
     steps = tuple(_steps(policy.root, "{}", 0, with_level(labels, level)))
     taking = [step.route for step in steps if step.result is MatchResult.TAKES]
     muting = tuple(
@@ -101,7 +111,7 @@ def explain_alert(
         steps,
         tuple(_hours_of_routes(taking, now)),
         muting,
-        decide(labels, policy, now, source),
+        decide(labels, policy, now, source, sender=sender),
     )
 
 

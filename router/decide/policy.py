@@ -6,6 +6,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Literal
 
+from router.decide.heartbeats import Heartbeat, HeartbeatTable
 from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import MatcherIndex
 from router.decide.inhibition import Inhibition, Key
@@ -168,6 +169,8 @@ class Matched:
     """All destinations that it may be sent to at any time of the week."""
     always: frozenset[str] = frozenset()
     """The destinations that are notified of it at any hour, and that no inhibition mutes."""
+    heartbeats: tuple[Heartbeat, ...] = ()
+    """The heartbeats that it is, if it comes from their source."""
 
 
 RECEIVER_LABEL = "receiver"
@@ -195,6 +198,8 @@ class Policy:
     """An alert of a source that can't be asked counts as ended if it is not repeated for this long (ms); 0: never."""
     operators: str | None = None
     """The receiver that is notified of broken destinations; None: the routes decide."""
+    watched: HeartbeatTable = field(default_factory=HeartbeatTable)
+    """The alerts that must keep coming."""
     fingerprint: str = ""
     """Changes whenever the rules change. What is not notified yet is then decided again."""
     configuration: Configuration = _NO_CONFIGURATION
@@ -219,10 +224,11 @@ class Policy:
         level, _ = self.severity.of(labels)
         muted_by = self.inhibition.as_target(labels)
         ways = tuple(tuple(way) for way in self._ways(labels, level, own=own))
-        always = () if muted_by or own else self._always(ways)
+        heartbeats = () if own else self.watched.matching(labels)
+        always = () if muted_by or own or heartbeats else self._always(ways)
         destinations = tuple(self._destinations(ways))
         found = Matched(
-            level, muted_by, self.inhibition.as_source(labels), ways, destinations, frozenset(always)
+            level, muted_by, self.inhibition.as_source(labels), ways, destinations, frozenset(always), heartbeats
         )
         if identity and not own:
             if len(self._matched) >= _MAX_ALERTS_REMEMBERED:

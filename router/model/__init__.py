@@ -38,10 +38,19 @@ from router.model.outcome import (
     Rejected,
     Retry,
 )
-from router.model.settings import Alertmanager, Configuration, Retention, Role, Source
+from router.model.settings import (
+    DEFAULT_SOURCE,
+    Alertmanager,
+    Configuration,
+    DeadmanSettings,
+    Retention,
+    Role,
+    Source,
+)
 
 __all__ = [
     "DAY",
+    "DEFAULT_SOURCE",
     "HOUR",
     "KNOWN_FIRING",
     "KNOWN_OVER",
@@ -58,6 +67,7 @@ __all__ = [
     "Change",
     "Configuration",
     "Conversation",
+    "DeadmanSettings",
     "Decision",
     "DecisionKind",
     "Delivered",

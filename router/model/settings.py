@@ -22,6 +22,10 @@ class Alertmanager:
     password: str | None = field(default=None, repr=False)
 
 
+DEFAULT_SOURCE = "default"
+"""The source of all webhooks if routes.yaml names no sources."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A sender that is allowed to post webhooks. Without credentials, it is allowed to post from a loopback address only."""
@@ -34,10 +38,28 @@ class Source:
     """A bcrypt hash in place of the password."""
     alertmanager: Alertmanager | None = None
     """None: no Alertmanager is asked about its alerts."""
+    silent_after: Millis = 0
+    """After how long without an accepted webhook it is reported as silent (ms); 0: never."""
+    silent_receiver: str | None = None
+    """The receiver that is notified of its silence; None: the operators, or whom the routes name."""
 
     @property
     def has_credentials(self) -> bool:
         return (self.bearer_token, self.password, self.password_hash) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadmanSettings:
+    """The monitor outside that is pinged as long as the router works."""
+
+    url: str = field(repr=False)
+    """A secret, because it may hold a token."""
+    every: Millis = MINUTE
+    method: str = "GET"
+    text: str = ""
+    """The body of a POST."""
+    timeout: float = 10
+    """Seconds for one ping."""
 
 
 class Role(IntEnum):

@@ -34,11 +34,13 @@ _LINE_KEYS = ALERT_KEYS | {"at", "firing"}
 
 
 def explain_among(
-    alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = (), stored: FindSource = nothing_fires
+    alert: GivenAlert, policy: Policy, now: Millis, others: Iterable[GivenAlert] = (), stored: FindSource = nothing_fires,
+    sender: str | None = None,
 ) -> Explanation:  # fmt: skip
     """Explain what the service would decide about an alert while the others fire.
 
     :param stored: finds a source among alerts that fire in addition to the others
+    :param sender: the source that reports the alert; None: any
     """
     firing = Firing(policy.inhibition)
     for each in (*others, alert):
@@ -49,7 +51,7 @@ def explain_among(
         found = firing.source(key)
         return stored(key) if found is None else found
 
-    return explain_alert(alert.labels, policy, now, source)
+    return explain_alert(alert.labels, policy, now, source, sender)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,9 @@ class Explainer:
     def _positions(self) -> Mapping[str, str]:
         return self._policy.configuration.positions
 
-    def _answer(self, alert: GivenAlert, *others: GivenAlert) -> Explained:
+    def _answer(self, alert: GivenAlert, *others: GivenAlert, sender: str | None = None) -> Explained:
         others = (*self._firing, *others)
-        explanation = explain_among(alert, self._policy, self._now, others, self._stored)
+        explanation = explain_among(alert, self._policy, self._now, others, self._stored, sender)
         text = explanation_text(explanation, self._zone, self._positions)
         as_data = explanation_json(explanation, self._zone, self._positions)
         if not alert.firing:
@@ -189,7 +191,7 @@ class Explainer:
 
     def _known(self, known: "KnownAlert", others: Iterable[GivenAlert]) -> Explained:
         alert = replace(given_alert(known.alert.labels), firing=known.alert.status is Status.FIRING)
-        answer = self._answer(alert, *others)
+        answer = self._answer(alert, *others, sender=known.source)
         text = f"{answer.text}\n\n{notified_text(known.members, self._zone)}"
         notified = [
             {**each, "at": None if each["at"] is None else rfc3339(each["at"], self._zone)}
@@ -209,6 +211,7 @@ def explanation_json(
     def at(moment: Millis | None) -> str | None:
         return None if moment is None else rfc3339(moment, zone)
 
+    heartbeat = explanation.heartbeat
     return {
         "labels": dict(explanation.labels),
         "at": at(explanation.now),
@@ -236,6 +239,10 @@ def explanation_json(
              "position": positions.get(each.rule), "reason": each.reason}
             for each in explanation.decisions
         ],
+        "heartbeat": None if heartbeat is None else {
+            "name": heartbeat.name, "rule": heartbeat.rule, "position": positions.get(heartbeat.rule),
+            "source": heartbeat.source,
+        },
         "ended": False,
         "source": None,
         "so_far": None,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from router.decide import Heartbeat
 from router.decide.explanation import Explanation, MatchResult, Muting, RouteHours, RouteStep
 from router.decide.policy import Outside
 from router.model import Decision, DecisionKind, Labels
@@ -34,6 +35,10 @@ def explanation_text(explanation: Explanation, zone: ZoneInfo, positions: Mappin
         f"  at        {moment_text(explanation.now, zone)} {zone.key}",
         f"  severity  {level}",
         "",
+    ]
+    if (heartbeat := explanation.heartbeat) is not None:
+        return "\n".join([*lines, "Heartbeat", _heartbeat(heartbeat, positions), "", "Decisions", "  none"])
+    lines += [
         "Routes  (=> takes it, -> passes it on, x refuses it, . was not asked)",
         *_routes(explanation.steps),
     ]
@@ -43,6 +48,12 @@ def explanation_text(explanation: Explanation, zone: ZoneInfo, positions: Mappin
         lines += ["", "Inhibition", *(_muting(each) for each in explanation.muting)]
     lines += ["", "Decisions", *_decisions(explanation.decisions, zone, positions)]
     return "\n".join(lines)
+
+
+def _heartbeat(heartbeat: Heartbeat, positions: Mapping[str, str]) -> str:
+    rule = ", ".join(filter(None, (heartbeat.rule, positions.get(heartbeat.rule))))
+    sender = "" if heartbeat.source is None else f"; from the source {heartbeat.source} only"
+    return f"  {rule}: {heartbeat.reason}{sender}"
 
 
 def _routes(steps: tuple[RouteStep, ...]) -> Iterator[str]:

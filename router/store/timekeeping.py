@@ -39,7 +39,7 @@ class Timekeeping:
 
         :returns: whether there was such a step; then all lanes have to look for due deliveries again
         """
-        await self._database.do(jobs.Heartbeat(now))
+        await self._database.do(jobs.RecordUptime(now))
         return await self._finish_step(policy, now)
 
     async def step_clock(self, policy: Policy, now: Millis, *, back: bool) -> Millis:

@@ -56,7 +56,7 @@ from router.store.jobs.settling import (
     SettleDeadLetter,
     WriteDeadLetter,
 )
-from router.store.jobs.times import BeginCounting, Heartbeat, NextOpening, OpenSlots
+from router.store.jobs.times import BeginCounting, RecordUptime, NextOpening, OpenSlots
 
 __all__ = [
     "CONVERSATIONS_PER_LOOK",
@@ -84,7 +84,7 @@ __all__ = [
     "FindStale",
     "ForgetAnswers",
     "GiveUp",
-    "Heartbeat",
+    "RecordUptime",
     "Idle",
     "Job",
     "JudgeSome",

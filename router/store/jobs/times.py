@@ -40,7 +40,7 @@ class OpenSlots(BaseJob):
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat(BaseJob):
+class RecordUptime(BaseJob):
     """Records that the router runs."""
 
     now: Millis

@@ -5,11 +5,11 @@ A source without credentials is allowed to post from this machine only.
 
 from aiohttp import web
 
-from router.model import Source
+from router.model import DEFAULT_SOURCE, Source
 from router.web.access.authorization import BasicCredentials, BearerToken, Credentials, is_same
 from router.web.access.peers import AccessOptions, is_from_this_machine
 
-_DEFAULT_SOURCE = Source("default")
+_DEFAULT_SOURCE = Source(DEFAULT_SOURCE)
 
 
 class Unauthorized(Exception):  # noqa: N818  (named as HTTP names it)

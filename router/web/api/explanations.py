@@ -114,6 +114,15 @@ class ExplainedDecision(BaseModel):
     reason: str
 
 
+class ExplainedHeartbeat(BaseModel):
+    """The heartbeat that the alert is."""
+
+    name: str
+    rule: str
+    position: str | None = Field(description="file:line")
+    source: str | None = Field(description="The source that it has to come from; null: any source.")
+
+
 class NotifiedSoFar(BaseModel):
     """What a destination was notified of."""
 
@@ -135,6 +144,9 @@ class ExplanationOfAlert(BaseModel):
     hours: list[ExplainedHours]
     inhibition: list[ExplainedInhibition]
     decisions: list[ExplainedDecision]
+    heartbeat: ExplainedHeartbeat | None = Field(
+        description="The alert is a heartbeat: nobody is notified of it, and no route is asked. null: it is none."
+    )
     ended: bool = Field(
         description="It has ended: only destinations that know of it are notified of its end."
     )
