@@ -16,6 +16,7 @@ from router.channels.outbox import Outbox
 from router.clock import Clock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
+from router.deadman import Deadman
 from router.deliver import Lanes
 from router.digest_drafts import DigestDrafts
 from router.file_check import FileCheck
@@ -28,6 +29,7 @@ from router.reconcile import Reconciler
 from router.rejudging import Rejudging
 from router.reload import SIGNAL, Reloader
 from router.shutdown import Shutdown
+from router.silence_watch import SilenceWatch
 from router.store import Store
 from router.threads import Threads
 from router.undecided import Undecided
@@ -99,6 +101,8 @@ class Service:
     clock_watch: ClockWatch
     reconciler: Reconciler
     undecided: Undecided
+    silence_watch: SilenceWatch
+    deadman: Deadman
     maintenance: Maintenance
     reloader: Reloader
     outbox: Outbox | None
@@ -138,6 +142,9 @@ class Service:
             await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
             run("maintenance", self.maintenance.run())
             run("quarantine", self.maintenance.watch_quarantine())
+            if self.outbox is None:  # a preview has no sender, and pings nobody
+                run("silence watch", self.silence_watch.serve())
+                run("dead man's switch", self.deadman.serve())
             run("watch secrets", self.reloader.watch_secrets())
             if self.certificates is not None:
                 run("watch TLS files", self.certificates.watch())
@@ -194,16 +201,28 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
         counting_since=clock_watch.look, client=AlertmanagerClient(active.network), preview=options.preview,
     )  # fmt: skip
-    undecided = Undecided(store, clock, metrics, active.policy, lanes.wake)
+    silence_watch = SilenceWatch(
+        store=store, clock=clock, metrics=metrics, policy=active.policy, sources=active.sources,
+        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look,
+    )  # fmt: skip
+    deadman = Deadman(
+        store=store, clock=clock, metrics=metrics, settings=lambda: active.config.deadman, network=active.network,
+        lanes=lanes.describe, silent=silence_watch.silent_heartbeats,
+        is_listening=lambda: bool(runner.addresses) and not shutdown.has_begun(),
+    )  # fmt: skip
+    closing.push_async_callback(deadman.close)
+    clock_watch.after_steps(deadman.restart)
+    undecided = Undecided(store, clock, metrics, active.policy, lanes.wake, silence_watch.note_heartbeats)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
         judging=Rejudging(store, clock, status, active.policy, lanes.wake),
-        ask_alertmanagers=None if options.preview else reconciler.look,
+        ask_alertmanagers=None if options.preview else reconciler.look, adopted=(silence_watch.look_soon, deadman.look_soon),
     )  # fmt: skip
     closing.push_async_callback(reloader.close)
     clock_watch.after_steps(reconciler.restart)
     clock_watch.after_steps(lanes.restart)
+    clock_watch.after_steps(silence_watch.restart)
 
     file_check, threads = (
         FileCheck(files, environ, clock, lambda: active.config),
@@ -219,6 +238,7 @@ async def _build(
         resume=lanes.resume, pause=lanes.pause, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
+        heard=silence_watch.note, watched=silence_watch.describe, deadman=lambda: deadman.state,
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
@@ -227,8 +247,8 @@ async def _build(
     )
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
-        runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader, outbox,
-        certificates, shutdown,
+        runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
+        reloader, outbox, certificates, shutdown,
     )  # fmt: skip
 
 
@@ -248,7 +268,9 @@ async def _certificates(
 async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     policy = await service.reloader.adopt()
     await service.clock_watch.look()
+    await service.silence_watch.load()
     closing, run = service.shutdown.stack, service.shutdown.run_until_stop
+    closing.push_async_callback(service.silence_watch.close)
     closing.push_async_callback(service.runner.cleanup)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)

@@ -165,6 +165,41 @@ MISCOUNTED = Definition(
     "alert_router_miscounted_counters",
     "Counters of the store that differ from the sum of their rows. More than zero is a bug.",
 )
+HEARTBEAT_SILENT = Definition(
+    Gauge,
+    "alert_router_heartbeat_silent",
+    "1 while a heartbeat is reported as silent.",
+    ("heartbeat", "source"),
+)
+HEARTBEAT_SEEN = Definition(
+    Gauge,
+    "alert_router_heartbeat_last_seen_timestamp_seconds",
+    "When a heartbeat last came; 0: never.",
+    ("heartbeat", "source"),
+)
+SOURCE_SILENT = Definition(
+    Gauge,
+    "alert_router_source_silent",
+    "1 while a source is reported as silent. Only sources with silent_after have it.",
+    ("source",),
+)
+SOURCE_SEEN = Definition(
+    Gauge,
+    "alert_router_source_last_webhook_timestamp_seconds",
+    "When a webhook of a source was last accepted; 0: never.",
+    ("source",),
+)
+DEADMAN_PINGS_TOTAL = Definition(
+    Counter,
+    "alert_router_deadman_pings",
+    "Pings of the monitor outside, by outcome: ok, failed, or withheld because the router does not work.",
+    ("outcome",),
+)
+DEADMAN_SUCCESS_TIME = Definition(
+    Gauge,
+    "alert_router_deadman_last_success_timestamp_seconds",
+    "When the monitor outside last accepted a ping; 0: never since the start.",
+)
 CONNECTIONS = Definition(Gauge, "alert_router_connections", "Accepted connections that are open.")
 CONNECTIONS_CLOSED_TOTAL = Definition(
     Counter,

@@ -29,6 +29,8 @@ _LANE_METRICS = (
     table.LANE_PAUSED,
 )  # fmt: skip
 
+_WATCH_METRICS = (table.HEARTBEAT_SEEN, table.HEARTBEAT_SILENT, table.SOURCE_SEEN, table.SOURCE_SILENT)
+
 
 @cache
 def package_version() -> str:
@@ -162,6 +164,47 @@ class Metrics:
         self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
         for name, is_good in good.items():
             self._set(definition, is_good, name)
+
+    # Heartbeats, sources, and the dead man's switch.
+
+    def heard(self, heartbeat: str, source: str, now: Millis) -> None:
+        """Record that a heartbeat came, or a webhook of a source. :param heartbeat: its name; empty: a webhook"""
+        if heartbeat:
+            self._set(table.HEARTBEAT_SEEN, now / SECOND, heartbeat, source)
+        else:
+            self._set(table.SOURCE_SEEN, now / SECOND, source)
+
+    def watched(self, states: Iterable[tuple[str, str, Millis | None, bool, bool]]) -> None:
+        """Show what is watched.
+
+        :param states: the heartbeat (empty: the webhooks of the source), the source, when it was last heard, whether it is
+            silent, and whether its silence is reported
+        """
+        if not self.enabled:
+            return
+        shown: set[tuple[Definition, tuple[str, ...]]] = set()
+        for heartbeat, source, seen_at, is_silent, is_reported in states:
+            labels = (heartbeat, source) if heartbeat else (source,)
+            seen, silent = (
+                (table.HEARTBEAT_SEEN, table.HEARTBEAT_SILENT)
+                if heartbeat
+                else (table.SOURCE_SEEN, table.SOURCE_SILENT)
+            )
+            self._set(seen, (seen_at or 0) / SECOND, *labels)
+            shown.add((seen, labels))
+            if is_reported:
+                self._set(silent, is_silent, *labels)
+                shown.add((silent, labels))
+        for definition, labels in [key for key in self._children if key[0] in _WATCH_METRICS]:
+            if (definition, labels) not in shown:
+                self._made[definition].remove(*labels)
+                del self._children[definition, labels]
+
+    def deadman(self, outcome: str, now: Millis) -> None:
+        """Count a ping of the monitor outside. :param outcome: ok, failed or withheld"""
+        self._count(table.DEADMAN_PINGS_TOTAL, outcome)
+        if outcome == "ok":
+            self._set(table.DEADMAN_SUCCESS_TIME, now / SECOND)
 
     # The store, maintenance and HTTP.
 

@@ -1,7 +1,7 @@
 """Puts configurations in force: at the start, when a person asks for a reload, and when a watched file changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -56,8 +56,11 @@ class Reloader:
         lanes: Lanes,
         judging: Rejudging,
         ask_alertmanagers: Callable[[], Coroutine[Any, Any, object]] | None,
+        adopted: Sequence[Callable[[], None]] = (),
     ) -> None:
-        """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask"""
+        """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask
+        :param adopted: are called each time when other rules are in force
+        """
         self._files = files
         self._active = active
         self._status = status
@@ -66,6 +69,7 @@ class Reloader:
         self._lanes = lanes
         self._judging = judging
         self._ask_alertmanagers = ask_alertmanagers
+        self._adopted = adopted
         self._running = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
         self._finishing: asyncio.Task[object] | None = None
@@ -222,6 +226,8 @@ class Reloader:
             raise
         self._status.loaded(config, now, only_secrets=loaded.only_secrets, by=actor)
         self._status.set_phase(left)
+        for notify in self._adopted:
+            notify()
         await self._record(actor, config)
 
     async def _open_lanes(self, answers_seconds: float | None) -> None:

@@ -53,8 +53,11 @@ class Undecided:
         metrics: Metrics,
         policy: Callable[[], Policy],
         wake: Callable[[Iterable[str]], None],
+        heard: Callable[[str, Iterable[str]], None] = lambda _source, _heartbeats: None,
     ) -> None:
-        """:param wake: looks at the lanes of these destinations, because something may be due there"""
+        """:param wake: looks at the lanes of these destinations, because something may be due there
+        :param heard: records heartbeats (arguments: the source, their names)
+        """
         self.alerts = 0
         """How many alerts wait to be decided."""
         self.max_alerts = _MAX_UNDECIDED_ALERTS
@@ -65,6 +68,7 @@ class Undecided:
         self._metrics = metrics
         self._policy = policy
         self._wake = wake
+        self._heard = heard
         self._waiting: deque[_Arrival] = deque()
         self._threads = Threads("undecided", 1)
 
@@ -157,6 +161,7 @@ class Undecided:
             arrival.number, piece, source, self._policy(), self._clock.now()
         )
         self._metrics.decided(source, receipt.changes, receipt.decisions)
+        self._heard(source, receipt.heartbeats)
         self._wake(receipt.wake)
 
     async def _quarantine(self, arrival: _Arrival, error: Exception) -> None:

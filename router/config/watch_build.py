@@ -28,7 +28,9 @@ def build_heartbeats(reader: Reader, file: FileModel) -> HeartbeatTable:
     watched = sum(1 if each.source is not None else len(sources) for each in found.values())
     if watched > _MAX_WATCHED:
         what = f"heartbeats of {watched:,} sources are watched, and at most {_MAX_WATCHED:,} can be"
-        reader.document.add_error(("heartbeats",), what, "name the `source` of each heartbeat, or watch fewer")
+        reader.document.add_error(
+            ("heartbeats",), what, "name the `source` of each heartbeat, or watch fewer"
+        )
     return HeartbeatTable(tuple(found.values()))
 
 
@@ -48,7 +50,12 @@ def build_deadman(file: FileModel) -> DeadmanSettings | None:
     if model is None:
         return None
     return DeadmanSettings(
-        model.url.get_secret_value(), model.every, model.method, model.text or "", model.timeout
+        model.url.get_secret_value(),
+        model.every,
+        model.method,
+        model.text or "",
+        model.timeout,
+        model.stuck_after,
     )
 
 

@@ -31,6 +31,12 @@ def _every(every: Millis) -> Millis:
     return every
 
 
+def _stuck_after(after: Millis) -> Millis:
+    if after < MINUTE:
+        raise ValueError("is too short; write 1m or more")
+    return after
+
+
 def _ping_url(secret: SecretStr) -> SecretStr:
     secret_address(
         secret, "is not a web address without a user in it; write it like https://hc-ping.com/<uuid>"
@@ -64,6 +70,10 @@ class DeadmanModel(Section):
     """The body of a POST."""
     timeout: float = Field(default=10, gt=0, le=60)
     """Seconds for one ping; at most half of it to connect."""
+    stuck_after: Annotated[Duration, AfterValidator(_stuck_after)] = 20 * MINUTE
+    """How long a message may be due, while nothing reaches any destination, before no ping is sent. It is longer than
+    alert_after of the channels, so that the alert about a broken destination can show that others work.
+    """
 
     @model_validator(mode="after")
     def _text_is_posted(self) -> "DeadmanModel":

@@ -80,9 +80,7 @@ def want_rejudged(state: State, policy: Policy, alerts: Iterable[int], now: Mill
     for row in firing:
         named = [
             each.destination
-            for each in judge(
-                state, policy, labels_of(row), about_of(row), now, row.identity, row.source
-            )
+            for each in judge(state, policy, labels_of(row), about_of(row), now, row.identity, row.source)
         ]
         groups = {row.group_id}
         for member in open_members(state, row.id):
@@ -113,9 +111,7 @@ def rejudge(state: State, policy: Policy, alert_id: int, now: Millis) -> frozens
     alert = state.alerts.get(alert_id)
     if alert is None or alert.status != FIRING:
         return frozenset()
-    decisions = judge(
-        state, policy, labels_of(alert), about_of(alert), now, alert.identity, alert.source
-    )
+    decisions = judge(state, policy, labels_of(alert), about_of(alert), now, alert.identity, alert.source)
     if alert.withheld is not None:
         decisions = _withheld(decisions, alert.withheld)
     heartbeat = heartbeat_of(policy, alert)

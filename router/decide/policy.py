@@ -228,7 +228,13 @@ class Policy:
         always = () if muted_by or own or heartbeats else self._always(ways)
         destinations = tuple(self._destinations(ways))
         found = Matched(
-            level, muted_by, self.inhibition.as_source(labels), ways, destinations, frozenset(always), heartbeats
+            level,
+            muted_by,
+            self.inhibition.as_source(labels),
+            ways,
+            destinations,
+            frozenset(always),
+            heartbeats,
         )
         if identity and not own:
             if len(self._matched) >= _MAX_ALERTS_REMEMBERED:

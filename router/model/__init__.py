@@ -47,6 +47,7 @@ from router.model.settings import (
     Role,
     Source,
 )
+from router.model.watching import DeadmanState, LastHeard, Watched, WatchKey, WatchState
 
 __all__ = [
     "DAY",
@@ -68,6 +69,7 @@ __all__ = [
     "Configuration",
     "Conversation",
     "DeadmanSettings",
+    "DeadmanState",
     "Decision",
     "DecisionKind",
     "Delivered",
@@ -77,6 +79,7 @@ __all__ = [
     "Fate",
     "Labels",
     "LaneLimits",
+    "LastHeard",
     "Message",
     "Millis",
     "Outcome",
@@ -95,6 +98,9 @@ __all__ = [
     "StormView",
     "TrustedProxy",
     "User",
+    "WatchKey",
+    "WatchState",
+    "Watched",
     "Webhook",
     "identity_of",
 ]

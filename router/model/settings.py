@@ -60,6 +60,8 @@ class DeadmanSettings:
     """The body of a POST."""
     timeout: float = 10
     """Seconds for one ping."""
+    stuck_after: Millis = 20 * MINUTE
+    """How long a message may be due, while nothing reaches any destination, before no ping is sent (ms)."""
 
 
 class Role(IntEnum):

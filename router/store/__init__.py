@@ -42,6 +42,7 @@ from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.recording import Recording
 from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
+from router.store.silence_records import SilenceRecord, SilenceRecords
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
 from router.store.story import Story
 from router.store.timekeeping import Timekeeping
@@ -64,6 +65,7 @@ class Store:
     - :attr:`audit`: writes the log of actions
     - :attr:`loads`: writes the history of routes.yaml
     - :attr:`pauses`: keeps which destinations an operator has paused
+    - :attr:`silence_records`: keeps when each watched sender was last heard
     - :attr:`undecided`: decides webhooks that are too large for one batch
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -84,6 +86,7 @@ class Store:
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
         self.pauses = OperatorPauses(database)
+        self.silence_records = SilenceRecords(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 
@@ -346,6 +349,7 @@ __all__ = [
     "Recorded",
     "Reported",
     "Search",
+    "SilenceRecord",
     "Snapshot",
     "Store",
     "StoreBusy",

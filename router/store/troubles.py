@@ -30,15 +30,19 @@ class Trouble:
     """When the self-alert about the cause started (epoch ms); None: there is none yet."""
 
 
-def load_troubles(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
-    """Return the troubles of all destinations, and the self-alerts that fire, oldest first."""
-    columns = [alerts.c[name] for name in AlertRow._fields]
+def read_self_alerts(connection: sa.Connection) -> list[Alert]:
+    """Return the self-alerts that fire, the oldest first."""
     rows = connection.execute(
-        sa.select(*columns)
+        sa.select(*(alerts.c[name] for name in AlertRow._fields))
         .where(alerts.c.about.is_not(None), alerts.c.status == "firing")
         .order_by(alerts.c.id)
     )
-    said = [alert_of(AlertRow(*row)) for row in rows]
+    return [alert_of(AlertRow(*row)) for row in rows]
+
+
+def load_troubles(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]]:
+    """Return the troubles of all destinations, and the self-alerts that fire, oldest first."""
+    said = read_self_alerts(connection)
     reports = {alert.labels.get("cause", ""): alert for alert in said}
     found = [
         Trouble(

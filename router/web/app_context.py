@@ -12,7 +12,7 @@ from router.config import Config
 from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import Destination, DigestView, Millis, Source, Webhook
+from router.model import DeadmanState, Destination, DigestView, Millis, Source, WatchState, Webhook
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.threads import Threads
@@ -86,6 +86,12 @@ class AppContext:
     """Returns a digest as it would be sent now."""
     threads: Threads
     """Where handlers do work that takes long, such as rendering."""
+    heard: Callable[[str, Iterable[str]], None] = lambda _source, _heartbeats: None
+    """Records that a webhook of a source was accepted (arguments: the source, the names of the heartbeats in it)."""
+    watched: Callable[[], list[WatchState]] = list
+    """Describes each heartbeat of each source, then each source."""
+    deadman: Callable[[], DeadmanState] = DeadmanState
+    """Describes the last ping of the monitor outside."""
     access: Identification = field(default_factory=Identification)
     """Finds out who makes a request."""
     integrity: Callable[[], Integrity | None] = lambda: None

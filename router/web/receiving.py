@@ -122,7 +122,9 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
     policy, now = context.policy(), context.clock.now()
     try:
         if len(webhook.alerts) > MAX_PIECE_ALERTS:
-            return await context.store_large_webhook(webhook, source, body)
+            number = await context.store_large_webhook(webhook, source, body)
+            context.heard(source, ())
+            return number
         receipt = await context.store.accept(webhook, source, body, policy, now)
     except (StoreUnavailable, MemoryError):
         raise
@@ -130,6 +132,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         log.exception("a webhook can't be decided", tenant=source)
         raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
+    context.heard(source, receipt.heartbeats)
     context.wake_lanes(receipt.wake)
     return receipt.webhook
 

@@ -56,7 +56,7 @@ from router.store.jobs.settling import (
     SettleDeadLetter,
     WriteDeadLetter,
 )
-from router.store.jobs.times import BeginCounting, RecordUptime, NextOpening, OpenSlots
+from router.store.jobs.times import BeginCounting, NextOpening, OpenSlots, RecordUptime
 
 __all__ = [
     "CONVERSATIONS_PER_LOOK",
@@ -84,7 +84,6 @@ __all__ = [
     "FindStale",
     "ForgetAnswers",
     "GiveUp",
-    "RecordUptime",
     "Idle",
     "Job",
     "JudgeSome",
@@ -104,6 +103,7 @@ __all__ = [
     "Record",
     "RecordParts",
     "RecordSome",
+    "RecordUptime",
     "ReleaseSome",
     "Reopen",
     "ReportDigest",

@@ -1,0 +1,62 @@
+"""Stores when each watched sender was last heard, so that a silence is counted over restarts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from router.model import Alert, LastHeard, Millis, WatchKey
+from router.store.schema import meta
+from router.store.starts import set_meta
+from router.store.troubles import read_self_alerts
+from router.store.writer import Database
+
+_KEY = "last heard"
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceRecord:
+    """What was heard until a moment."""
+
+    saved_at: Millis
+    """The router ran until then at least."""
+    heard: Mapping[WatchKey, LastHeard]
+
+
+class SilenceRecords:
+    """Reads and writes what was last heard: one row for everything.
+
+    Every method raises :class:`~router.store.health.StoreUnavailable` if the database can't be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self) -> SilenceRecord | None:
+        """Return the last record; None: there is none."""
+        return await self._database.read(_load)
+
+    async def save(self, record: SilenceRecord) -> None:
+        """Store a record, in place of the stored one."""
+        await self._database.write(partial(_save, record=record))
+
+    async def firing_self_alerts(self, names: frozenset[str]) -> list[Alert]:
+        """Return the self-alerts with these names that fire, the oldest first. :param names: values of ``alertname``"""
+        found = await self._database.read(read_self_alerts)
+        return [each for each in found if each.labels.get("alertname") in names]
+
+
+def _load(connection: sa.Connection) -> SilenceRecord | None:
+    text = connection.execute(sa.select(meta.c.value).where(meta.c.key == _KEY)).scalar()
+    if text is None:
+        return None
+    data = json.loads(text)
+    heard = {(name, source): LastHeard(seen, counts) for name, source, seen, counts in data["heard"]}
+    return SilenceRecord(data["saved_at"], heard)
+
+
+def _save(connection: sa.Connection, *, record: SilenceRecord) -> None:
+    rows = [[*key, each.seen_at, each.counts_from] for key, each in record.heard.items()]
+    set_meta(connection, _KEY, json.dumps({"saved_at": record.saved_at, "heard": rows}))
