@@ -217,9 +217,11 @@ async def _build(
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
         judging=Rejudging(store, clock, status, active.policy, lanes.wake),
-        ask_alertmanagers=None if options.preview else reconciler.look, adopted=(silence_watch.look_soon, deadman.look_soon),
+        ask_alertmanagers=None if options.preview else reconciler.look,
     )  # fmt: skip
     closing.push_async_callback(reloader.close)
+    reloader.after_loads(silence_watch.look_soon)
+    reloader.after_loads(deadman.look_soon)
     clock_watch.after_steps(reconciler.restart)
     clock_watch.after_steps(lanes.restart)
     clock_watch.after_steps(silence_watch.restart)
@@ -238,7 +240,7 @@ async def _build(
         resume=lanes.resume, pause=lanes.pause, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
-        heard=silence_watch.note, watched=silence_watch.describe, deadman=lambda: deadman.state,
+        heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)

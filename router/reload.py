@@ -1,7 +1,7 @@
 """Puts configurations in force: at the start, when a person asks for a reload, and when a watched file changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -56,11 +56,8 @@ class Reloader:
         lanes: Lanes,
         judging: Rejudging,
         ask_alertmanagers: Callable[[], Coroutine[Any, Any, object]] | None,
-        adopted: Sequence[Callable[[], None]] = (),
     ) -> None:
-        """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask
-        :param adopted: are called each time when other rules are in force
-        """
+        """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask"""
         self._files = files
         self._active = active
         self._status = status
@@ -69,7 +66,7 @@ class Reloader:
         self._lanes = lanes
         self._judging = judging
         self._ask_alertmanagers = ask_alertmanagers
-        self._adopted = adopted
+        self._after_loads: list[Callable[[], None]] = []
         self._running = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
         self._finishing: asyncio.Task[object] | None = None
@@ -77,6 +74,10 @@ class Reloader:
         """The hash and the error of the last load in the history, if this process wrote it."""
         self._unused: list[Channel] = []
         """Open channels that are no longer in force."""
+
+    def after_loads(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` each time when another configuration is in force."""
+        self._after_loads.append(notify)
 
     async def adopt(self) -> Policy:
         """Apply the rules in force to the store when the service starts, and return them. :raises StoreUnavailable:"""
@@ -226,7 +227,7 @@ class Reloader:
             raise
         self._status.loaded(config, now, only_secrets=loaded.only_secrets, by=actor)
         self._status.set_phase(left)
-        for notify in self._adopted:
+        for notify in self._after_loads:
             notify()
         await self._record(actor, config)
 

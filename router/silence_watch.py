@@ -151,12 +151,16 @@ class SilenceWatch:
             states.append(WatchState(watched, heard, since))
         return states
 
+    def silent(self) -> list[WatchState]:
+        """Return what is reported as silent, the oldest silence first. It is quick, however many sources there are."""
+        return [
+            WatchState(Watched(*key, within=0), self._heard[key], silence.alert.starts_at)
+            for key, silence in self._silences.items()
+        ]
+
     def silent_heartbeats(self) -> list[str]:
         """Return the heartbeats that are reported as silent, for people."""
-        states = self.describe()
-        return [
-            each.watched.words for each in states if each.watched.heartbeat and each.silent_since is not None
-        ]
+        return [each.watched.words for each in self.silent() if each.watched.heartbeat]
 
     # Looking.
 

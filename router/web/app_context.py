@@ -90,6 +90,8 @@ class AppContext:
     """Records that a webhook of a source was accepted (arguments: the source, the names of the heartbeats in it)."""
     watched: Callable[[], list[WatchState]] = list
     """Describes each heartbeat of each source, then each source."""
+    silent: Callable[[], list[WatchState]] = list
+    """Returns the heartbeats and the sources that are reported as silent."""
     deadman: Callable[[], DeadmanState] = DeadmanState
     """Describes the last ping of the monitor outside."""
     access: Identification = field(default_factory=Identification)

@@ -84,6 +84,7 @@ async def find_trouble(context: AppContext) -> CurrentTrouble:
         found.append((f"The database can't be read: {_short(str(error))}", "/configuration"))
     lanes = context.lanes()
     found += _of_destinations(lanes, context.clock.now())
+    found += _of_senders(context)
     found += _of_alerts(context, stored)
     found += _of_rules(context.rules_status())
     found += _less_urgent(context, lanes, stored)
@@ -113,6 +114,24 @@ def _of_destinations(lanes: list[dict[str, Any]], now: Millis) -> Iterator[Line]
         elif several:
             names = counted([lane["destination"] for lane in several], _MAX_NAMES)
             yield f"{len(several)} destinations are {state}: {names}", f"/destinations?state={state}"
+
+
+def _of_senders(context: AppContext) -> Iterator[Line]:
+    """Yield what is silent, and why the monitor outside is not pinged."""
+    silent = context.silent()
+    if len(silent) == 1:
+        (state,) = silent
+        since = state.heard.counts_from if state.heard.seen_at is None else state.heard.seen_at
+        lasting = duration(context.clock.now() - since)
+        yield f"{_upper(state.watched.words)} has been silent for {lasting}", "/heartbeats"
+    elif silent:
+        names = counted([each.watched.words for each in silent], _MAX_NAMES)
+        yield f"{len(silent)} heartbeats and sources are silent: {names}", "/heartbeats"
+    deadman = context.deadman()
+    if deadman.withheld:
+        yield f"The monitor outside is not pinged: {_short(deadman.withheld)}", "/heartbeats"
+    elif deadman.failure:
+        yield f"The ping of the monitor outside fails: {_short(deadman.failure)}", "/heartbeats"
 
 
 def _of_alerts(context: AppContext, stored: StoredTrouble) -> Iterator[Line]:
@@ -152,6 +171,10 @@ def _less_urgent(context: AppContext, lanes: list[dict[str, Any]], stored: Store
         yield f"{bodies.count:,}{'' if bodies.is_exact else '+'} {are} in quarantine", "/quarantine"
     if undecided := context.undecided():
         yield f"{undecided:,} alert{_s(undecided)} of large webhooks wait to be decided", "/"
+
+
+def _upper(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _s(count: int) -> str:

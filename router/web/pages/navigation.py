@@ -18,6 +18,7 @@ NAVIGATION = (
     NavigationEntry("deliveries", "Deliveries", "/deliveries"),
     NavigationEntry("dead-letters", "Dead letters", "/dead-letters"),
     NavigationEntry("digests", "Digests", "/digests"),
+    NavigationEntry("heartbeats", "Heartbeats", "/heartbeats"),
     NavigationEntry("routes", "Routes", "/routes"),
     NavigationEntry("quarantine", "Quarantine", "/quarantine"),
     NavigationEntry("configuration", "Configuration", "/configuration"),
