@@ -25,13 +25,18 @@ def with_heartbeat(more: str = HEARTBEAT) -> Callable[[str], str]:
 def sources(**more: str) -> str:
     """Return the section ``sources:``. :param more: more keys of a source, like ``am1="silent_after: 30m"``"""
     lines = "".join(
-        f"  - {{name: {name}, bearer_token: {token}, {more.get(name, '')}}}\n" for name, token in TOKENS.items()
+        f"  - {{name: {name}, bearer_token: {token}, {more.get(name, '')}}}\n"
+        for name, token in TOKENS.items()
     )
     return f"sources:\n{lines}"
 
 
 async def post(
-    world: World, name: str = "Watchdog", status: str = "firing", source: str | None = None, severity: str = "none"
+    world: World,
+    name: str = "Watchdog",
+    status: str = "firing",
+    source: str | None = None,
+    severity: str = "none",
 ) -> None:
     """Post one alert in a group of its own."""
     assert world.service is not None

@@ -1,10 +1,19 @@
 """Heartbeats that do not come, sources that post nothing, and their return."""
 
+import pytest
+
+from router.app import ServeOptions, Service
 from router.model import HOUR, MINUTE, SECOND
+from router.silence_watch import SilenceWatch
+from router.store import read_snapshot
+from router.undecided import MAX_PIECE_ALERTS
+from tests.clock import ManualClock
 from tests.waiting import until
 from tests.world.asking import metric_value
 from tests.world.commands import run
-from tests.world.conftest import World
+from tests.world.conftest import MONDAY_NOON, World
+from tests.world.fake_alertmanager import FakeAlertmanager
+from tests.world.fake_slack import error
 from tests.world.heartbeats import (
     HEARTBEAT,
     WATCHERS,
@@ -15,7 +24,9 @@ from tests.world.heartbeats import (
     watched,
     with_heartbeat,
 )
+from tests.world.resting import at_rest
 from tests.world.test_destinations import page
+from tests.world.test_faults import ask
 
 
 async def start(world: World, more: str = HEARTBEAT) -> None:
@@ -334,3 +345,116 @@ async def test_explain_says_that_it_is_a_heartbeat(world: World) -> None:
     assert "it is the heartbeat 'watchdog': only its silence is notified" in result.output
     html = await page(world, "/routes?labels=alertname%3DWatchdog")
     assert "it is the heartbeat <strong>watchdog</strong>" in html
+
+
+async def test_an_answer_of_alertmanager_is_no_beat(world: World) -> None:
+    async with FakeAlertmanager() as alertmanager:
+        alertmanager.has("Watchdog", "none")
+        prod = f'sources: [{{name: prod, alertmanager_url: "{alertmanager.url}"}}]\n'
+        await start(world, prod + HEARTBEAT)
+        await post(world)
+        for _ in range(9):
+            await pass_time(world, MINUTE)
+        assert alertmanager.asked >= 9
+        assert said(world) == []
+        await pass_time(world, MINUTE)
+        await silent(world)
+
+
+async def test_a_large_webhook_has_beats_too(world: World) -> None:
+    await start(world)
+    await pass_time(world, 9 * MINUTE)
+    alerts = [
+        {"status": "firing", "labels": {"alertname": name, "number": str(number), "severity": "info"}}
+        for number, name in enumerate(["Watchdog", *["Down"] * MAX_PIECE_ALERTS])
+    ]
+    body = {"version": "4", "groupKey": "{}:{}", "receiver": "r", "status": "firing", "alerts": alerts}
+    status, answer, _ = await ask(world, "/webhook", json=body)
+    assert status == 200, answer
+    await world.at_rest()
+
+    async def seen() -> bool:
+        return bool((await watched(world))["default"]["last_seen_at"] == world.clock.now())
+
+    await until(seen, "the heartbeat is decided")
+    await pass_time(world, 9 * MINUTE)
+    assert said(world) == []
+
+
+async def test_a_crash_loses_a_minute_at_most(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await start(world)
+    await post(world)
+    for _ in range(5):
+        await pass_time(world, MINUTE)
+    monkeypatch.setattr(SilenceWatch, "close", _nothing)
+    await pass_time(world, MINUTE - 1)
+    await world.stop()
+    await start(world)
+    await pass_time(world, 4 * MINUTE)
+    assert said(world) == []
+    await pass_time(world, MINUTE)
+    await silent(world)
+
+
+async def _nothing(_watch: SilenceWatch) -> None:
+    pass
+
+
+async def test_time_without_a_writable_store_is_no_silence(world: World) -> None:
+    await start(world)
+    await post(world)
+    await pass_time(world, 5 * MINUTE)
+    database, away = world.folder / "router.db", world.folder / "away.db"
+    database.rename(away)
+    for _ in range(10):
+        world.clock.advance(MINUTE)
+        assert (await ask(world, "/webhook", json={"alerts": [{"labels": {"alertname": "Watchdog"}}]}))[
+            0
+        ] == 503
+    away.rename(database)
+    while (await ask(world, "/readyz"))[0] != 200:
+        pass
+    await pass_time(world, 5 * MINUTE)
+    assert said(world) == []
+    await post(world)
+    await pass_time(world, 9 * MINUTE)
+    assert said(world) == []
+    await pass_time(world, MINUTE)
+    await silent(world)
+
+
+async def test_it_is_not_mixed_up_with_a_broken_destination(world: World) -> None:
+    await start(world, HEARTBEAT + "operators: team\n")
+    world.slack.fail(error("not_in_channel"))
+    await world.post("Down", "critical")
+    await world.slack.until(lambda: bool(world.slack.in_channel("C0WARNINGS")))
+    await pass_time(world, 10 * MINUTE)
+    await silent(world)
+    await world.stop()
+    await start(world, HEARTBEAT + "operators: team\n")
+    await pass_time(world, MINUTE)
+    names = await firing_names(world)
+    assert names == {"AlertRouterDestinationBroken", "AlertRouterHeartbeatSilent", "Down"}
+    await post(world)
+    await over(world)
+    assert await firing_names(world) == {"AlertRouterDestinationBroken", "Down", "Watchdog"}
+
+
+async def firing_names(world: World) -> set[str]:
+    firing = read_snapshot(f"sqlite:///{world.folder}/router.db").firing
+    return {labels["alertname"] for labels in firing}
+
+
+async def test_a_preview_reports_no_silence(world: World) -> None:
+    path = world.write(with_heartbeat())
+    clock = ManualClock(MONDAY_NOON)
+    service = await Service.open(ServeOptions(path, ("127.0.0.1", 0), preview=True), {}, clock)
+    await service.start()
+    try:
+        clock.advance(HOUR)
+        await at_rest(service, clock)
+        assert service.outbox is not None
+        assert service.silence_watch.silent() == []
+        assert (await service.store.pages.status())["changes"]["fired"] == 0
+    finally:
+        await service.stop()

@@ -18,7 +18,9 @@ class HeartbeatRow(BaseModel):
     heartbeat: str | None = Field(description="Its name; null: any webhook of the source counts.")
     source: str
     state: WatchStateName = Field(description="not watched: the source has no silent_after.")
-    within: int | None = Field(description="How long it may be silent (ms); null: its silence is not reported.")
+    within: int | None = Field(
+        description="How long it may be silent (ms); null: its silence is not reported."
+    )
     receiver: str | None = Field(
         description="Who is notified of its silence; null: the operators, or whom the routes name."
     )
