@@ -36,6 +36,9 @@ _ANSWERS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "How is each destination?": (
         "", ("slack:C0CRITICAL healthy last delivered", "slack:C0WARNINGS unused"), ("slack:C0CRITICAL  Slack C0CRITICAL (oncall)\n  healthy: last delivered", "unused"),
     ),
+    "Do alerts still arrive, and from which source not?": (
+        "", ("any webhook default not watched",), ('"heartbeat": null', '"state": "not watched"'),
+    ),
     "What failed in the last day?": ("", ("1 delivery", "http 503"), ("1 delivery", "http 503")),
     "What will the next digest say?": ("", ("It reports 1 firing alert", "Backup"), ("1 firing", "Backup")),
     "What changed in the rules?": ("", ("came into force", "2 loads"), ('"total": 2', '"actor": ')),

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from router.channels import Section
-from router.config import access_models, models
+from router.config import access_models, models, watch_models
 from router.config.problems import Trap
 from tests.unit.docs.pages import first_names, model_keys, section
 
@@ -22,6 +22,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     ),
     "route": (models.RouteModel,),
     "inhibit_rules": (models.InhibitModel,),
+    "heartbeats": (watch_models.HeartbeatModel,),
+    "deadman": (watch_models.DeadmanModel,),
     "retention": (models.RetentionModel,),
 }  # fmt: skip
 _ELSEWHERE = {
@@ -40,7 +42,7 @@ def test_a_section_lists_exactly_the_keys_of_its_models(heading: str) -> None:
 
 def test_every_model_of_the_file_has_a_section() -> None:
     known = {each for several in SECTIONS.values() for each in several} | _ELSEWHERE
-    modules = (models, access_models)
+    modules = (models, access_models, watch_models)
     everything = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
     found = {each for each in everything if issubclass(each, Section)}
     assert {each for each in found if each.__module__ in {module.__name__ for module in modules}} == known
