@@ -40,6 +40,10 @@ def used(metrics: Metrics) -> Metrics:
     metrics.connection_closed("gave_way")
     metrics.tls_loaded(is_good=True)
     metrics.quarantine_dropped(2)
+    metrics.heard("watchdog", "prod", NOW)
+    metrics.heard("", "prod", NOW)
+    metrics.watched([("watchdog", "prod", NOW, True, True), ("", "prod", NOW, False, True)])
+    metrics.deadman("ok", NOW)
     return metrics
 
 
@@ -134,6 +138,13 @@ def test_every_event_is_counted() -> None:
         "alert_router_config_last_reload_successful 0.0",
         "alert_router_config_last_reload_success_timestamp_seconds 1.795216673535e+09",
         "alert_router_config_hash 42.0",
+        'alert_router_heartbeat_silent{heartbeat="watchdog",source="prod"} 1.0',
+        'alert_router_heartbeat_last_seen_timestamp_seconds{heartbeat="watchdog",source="prod"} '
+        "1.795216673535e+09",
+        'alert_router_source_silent{source="prod"} 0.0',
+        'alert_router_source_last_webhook_timestamp_seconds{source="prod"} 1.795216673535e+09',
+        'alert_router_deadman_pings_total{outcome="ok"} 1.0',
+        "alert_router_deadman_last_success_timestamp_seconds 1.795216673535e+09",
         'http_requests_total{code="200",method="POST",path="/webhook"} 1.0',
         'http_request_duration_seconds_count{method="POST",path="/webhook"} 1.0',
     ):
@@ -194,3 +205,17 @@ def test_switched_off_metrics_keep_nothing() -> None:
     metrics = used(Metrics(enabled=False))
     assert not metrics.enabled
     assert list(metrics.registry.collect()) == []
+
+
+def test_what_is_not_watched_any_more_is_not_shown() -> None:
+    metrics = Metrics()
+    metrics.watched([("watchdog", "prod", NOW, True, True), ("", "prod", None, False, False)])
+    text = exposed(metrics)
+    assert 'alert_router_heartbeat_silent{heartbeat="watchdog",source="prod"} 1.0' in text
+    assert 'alert_router_source_last_webhook_timestamp_seconds{source="prod"} 0.0' in text
+    assert "alert_router_source_silent{" not in text
+    metrics.watched([("", "prod", NOW, False, False)])
+    text = exposed(metrics)
+    assert "alert_router_heartbeat_silent{" not in text
+    assert "alert_router_heartbeat_last_seen_timestamp_seconds{" not in text
+    assert 'alert_router_source_last_webhook_timestamp_seconds{source="prod"} 1.795216673535e+09' in text
