@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from router.model import HOUR, MINUTE, SECOND
-from router.web.api import incidents
+from router.web.api import incident_gathering, incidents
 from tests.world.asking import SLACK, until_delivered, until_failed
 from tests.world.browsing import call, read
 from tests.world.commands import run
@@ -145,9 +145,9 @@ async def test_a_large_incident_is_bounded_and_counted(world: World, monkeypatch
     for number in range(5):
         await world.post(f"Slow{number}", "info")
         world.clock.advance(SECOND)
-    monkeypatch.setattr(incidents, "_MAX_ALERTS", 2)
+    monkeypatch.setattr(incident_gathering, "_MAX_ALERTS", 2)
     monkeypatch.setattr(incidents, "_ALERTS_PER_READ", 2)
-    monkeypatch.setattr(incidents, "_MAX_ENTRIES", 3)
+    monkeypatch.setattr(incident_gathering, "_MAX_ENTRIES", 3)
     found = await world.get(f"/api/v1/incident?{address()}")
     assert (len(found["alerts"]), found["alerts_left_out"]) == (2, 3)
     assert (len(found["timeline"]), found["timeline_left_out"]) == (3, 1)
