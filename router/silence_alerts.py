@@ -60,7 +60,7 @@ def silence_alert(watched: Watched, heard: LastHeard, policy: Policy, zone: Zone
     else:
         what = f"no webhook of the source was accepted for {duration(watched.within)}"
         advice = "Its sender is down, does not reach the router, or is refused; the log of the router has refused webhooks."
-    summary = f"{watched.words[0].upper()}{watched.words[1:]} is silent since {since}"
+    summary = f"{watched.words[0].upper()}{watched.words[1:]} has been silent since {since}"
     last = (
         "it has not come since the router watches it" if heard.seen_at is None else f"it came last at {since}"
     )

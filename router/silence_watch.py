@@ -224,7 +224,7 @@ class SilenceWatch:
         elif heard.counts_from != silence.counts_from:
             why = f"is back, after a silence of {duration(heard.counts_from - silence.counts_from)}"
         elif silence.alert.labels.get("receiver") != watched.receiver:
-            why = "is silent, and another receiver is notified of it now"
+            why = "is still silent, and another receiver is notified of it now"
         else:
             return
         name, source = key

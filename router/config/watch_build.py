@@ -35,11 +35,12 @@ def build_heartbeats(reader: Reader, file: FileModel) -> HeartbeatTable:
 
 
 def check_silent_receivers(reader: Reader, file: FileModel) -> None:
-    """Add an error for each receiver of a silent source that is unknown, or that nothing is reported to."""
+    """Add an error for each receiver of silent sources that is unknown, or to which nothing would be reported."""
     for index, model in enumerate(file.sources):
         where = ("sources", index, "silent_receiver")
         _check_receiver(reader, model.silent_receiver, where)
-        if model.silent_receiver is not None and not model.silent_after:
+        is_given = "silent_after" in reader.document.data["sources"][index]  # also if its value is a mistake
+        if model.silent_receiver is not None and not is_given:
             what = f"the source {model.name!r} has silent_receiver, but no silent_after"
             reader.document.add_error(where, what, "add silent_after, for example 30m")
 

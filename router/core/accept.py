@@ -16,7 +16,8 @@ from router.core.state import MissingRows, State
 from router.core.subjects import Subject, want_memberships
 from router.core.unsent_ends import sends_ends
 from router.decide import Policy
-from router.model import Change, Decision, DecisionKind, Destination, Millis, Status, Webhook
+from router.decide.heartbeats import first_of
+from router.model import Alert, Change, Decision, DecisionKind, Destination, Millis, Status, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Receipt:
     """The result of accepting a webhook."""
 
     changes: tuple[tuple[Change, str, bool], ...] = ()
-    """For each change: its kind, the level of the alert, and whether its severity label names a known level."""
+    """For each change: its kind, the level of the alert, and whether its severity label names a known level, as it should
+    unless the alert is a heartbeat."""
     decisions: tuple[tuple[str, DecisionKind], ...] = ()
     """For each decision: the key of the destination, and the kind."""
     wake: frozenset[str] = frozenset()
@@ -173,9 +175,19 @@ def decide_all(accepting: Accepting) -> Receipt:
     # Members in other groups are released as well: Alertmanager may not report these groups again for hours.
     wake |= rejudge_all(state, policy, sorted(accepting.no_longer_withheld), now)
     woken, unreleased = release_muted(state, policy, accepting.freed, now)
-    kinds = tuple((each.kind, *policy.severity.of(each.alert.labels)) for each in accepted)
+    kinds = tuple((each.kind, *_level(accepting, each.alert)) for each in accepted)
     beats = _heartbeats(accepting)
     return Receipt(kinds, tuple(decisions), frozenset(wake | woken), unreleased, heartbeats=beats)
+
+
+def _level(accepting: Accepting, alert: Alert) -> tuple[str, bool]:
+    """Return the level of an alert, and whether it is no mistake: a heartbeat needs no known level."""
+    policy = accepting.policy
+    level, is_known = policy.severity.of(alert.labels)
+    if not is_known and policy.watched.heartbeats and alert.about is None:
+        found = policy.match(alert.labels, alert.identity).heartbeats
+        is_known = first_of(found, accepting.source) is not None
+    return level, is_known
 
 
 def _heartbeats(accepting: Accepting) -> frozenset[str]:

@@ -73,7 +73,7 @@ async def test_the_route_of_the_docs_keeps_a_heartbeat_alive(world: World, folde
         assert (await watched(world))["default"]["state"] == "in time"
     world.clock.advance(10 * MINUTE)
     await world.slack.until(lambda: len(said(world)) == 1)
-    assert "Heartbeat watchdog of source default is silent since" in said(world)[0]
+    assert "Heartbeat watchdog of source default has been silent since" in said(world)[0]
     async with alertmanager:
         await use_route(alertmanager)
         await alertmanager.fire(alertname="Watchdog", severity="none")

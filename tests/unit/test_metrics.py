@@ -139,8 +139,10 @@ def test_every_event_is_counted() -> None:
         "alert_router_config_last_reload_success_timestamp_seconds 1.795216673535e+09",
         "alert_router_config_hash 42.0",
         'alert_router_heartbeat_silent{heartbeat="watchdog",source="prod"} 1.0',
-        'alert_router_heartbeat_last_seen_timestamp_seconds{heartbeat="watchdog",source="prod"} '
-        "1.795216673535e+09",
+        (
+            'alert_router_heartbeat_last_seen_timestamp_seconds{heartbeat="watchdog",source="prod"} '
+            "1.795216673535e+09"
+        ),
         'alert_router_source_silent{source="prod"} 0.0',
         'alert_router_source_last_webhook_timestamp_seconds{source="prod"} 1.795216673535e+09',
         'alert_router_deadman_pings_total{outcome="ok"} 1.0',

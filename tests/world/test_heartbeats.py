@@ -56,6 +56,9 @@ async def test_a_heartbeat_notifies_nobody_and_is_in_the_ledger(world: World) ->
     await world.at_rest()
     assert await world.fates() == {"dropped": 1}
     assert not world.slack.messages
+    assert not any(
+        line.startswith("alert_router_unknown_severity_total{") for line in await world.get("/metrics")
+    )
     (row,) = (await world.get("/api/v1/decisions"))["items"]
     assert (row["destination"], row["rule"]) == ("none", "heartbeats[0]")
     assert row["reason"] == "it is the heartbeat 'watchdog': only its silence is notified"
@@ -70,7 +73,9 @@ async def test_a_silence_is_told_once_and_its_end_to_the_same(world: World) -> N
     assert said(world) == []
     await pass_time(world, 1)
     await silent(world)
-    assert "Heartbeat watchdog of source default is silent since Mon 23 Nov 12:00:00 UTC" in said(world)[0]
+    assert (
+        "Heartbeat watchdog of source default has been silent since Mon 23 Nov 12:00:00 UTC" in said(world)[0]
+    )
     assert (await watched(world))["default"]["state"] == "silent"
     labels = '{heartbeat="watchdog",source="default"}'
     assert await metric_value(world, f"alert_router_heartbeat_silent{labels}") == 1
@@ -122,7 +127,7 @@ async def test_each_source_has_to_send_its_own(world: World) -> None:
     await post(world, source="am2")
     await pass_time(world, MINUTE)
     await silent(world)
-    assert "Heartbeat watchdog of source am1 is silent" in said(world)[0]
+    assert "Heartbeat watchdog of source am1 has been silent" in said(world)[0]
     assert {name: each["state"] for name, each in (await watched(world)).items()} == {
         "am1": "silent", "am2": "in time"
     }  # fmt: skip
@@ -149,7 +154,7 @@ async def test_a_source_that_posts_nothing_is_told(world: World) -> None:
     assert said(world) == []
     await pass_time(world, MINUTE)
     await silent(world)
-    assert "Source am1 is silent since Mon 23 Nov 12:29:00 UTC" in said(world)[0]
+    assert "Source am1 has been silent since Mon 23 Nov 12:29:00 UTC" in said(world)[0]
     assert await metric_value(world, 'alert_router_source_silent{source="am1"}') == 1
     await post(world, "Down", severity="info", source="am1")
     await over(world)
@@ -255,7 +260,7 @@ async def test_a_renamed_heartbeat_ends_and_begins_anew(world: World) -> None:
     await world.slack.until(lambda: "is no longer watched" in "".join([*said(world), *replies(world)[0]]))
     await pass_time(world, 10 * MINUTE)
     await silent(world, 2)
-    assert "Heartbeat pulse of source default is silent" in said(world)[1]
+    assert "Heartbeat pulse of source default has been silent" in said(world)[1]
 
 
 async def test_another_receiver_is_told_of_a_silence_that_lasts(world: World) -> None:
@@ -266,7 +271,7 @@ async def test_another_receiver_is_told_of_a_silence_that_lasts(world: World) ->
     await world.slack.until(lambda: bool(world.slack.in_channel("C0WARNINGS")))
     await world.at_rest()
     assert "another receiver" in "".join([*said(world), *replies(world)[0]])
-    assert "is silent since" in world.slack.in_channel("C0WARNINGS")[0].shown
+    assert "has been silent since" in world.slack.in_channel("C0WARNINGS")[0].shown
 
 
 async def test_without_a_receiver_the_routes_decide(world: World) -> None:
