@@ -12,11 +12,13 @@ from router.cli import (
     credentials,
     delivery_commands,
     digest_command,
+    drills_command,
     explain_command,
     offline,
     reading,
     rendering,
     running,
+    send_test_command,
     status_command,
 )
 from router.cli.environment import PREFIX, unknown_variables
@@ -37,7 +39,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading, credentials,
+    send_test_command, drills_command, reading, credentials,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

@@ -38,6 +38,15 @@ from router.model.outcome import (
     Rejected,
     Retry,
 )
+from router.model.receiver_test import (
+    AnswerState,
+    MessageAnswer,
+    ReceiverTest,
+    TestedDestination,
+    TestOutcome,
+    TestRefused,
+    TestRequest,
+)
 from router.model.settings import Alertmanager, Configuration, Retention, Role, Source
 
 __all__ = [
@@ -53,6 +62,7 @@ __all__ = [
     "AccessSettings",
     "Alert",
     "Alertmanager",
+    "AnswerState",
     "Broken",
     "Call",
     "Change",
@@ -68,9 +78,11 @@ __all__ = [
     "Labels",
     "LaneLimits",
     "Message",
+    "MessageAnswer",
     "Millis",
     "Outcome",
     "Rate",
+    "ReceiverTest",
     "Refusal",
     "Rejected",
     "Retention",
@@ -83,6 +95,10 @@ __all__ = [
     "StormLine",
     "StormNews",
     "StormView",
+    "TestOutcome",
+    "TestRefused",
+    "TestRequest",
+    "TestedDestination",
     "TrustedProxy",
     "User",
     "Webhook",

@@ -43,6 +43,7 @@ from router.store.recording import Recording
 from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
+from router.store.stored_tests import StoredTests
 from router.store.story import Story
 from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
@@ -64,6 +65,7 @@ class Store:
     - :attr:`audit`: writes the log of actions
     - :attr:`loads`: writes the history of routes.yaml
     - :attr:`pauses`: keeps which destinations an operator has paused
+    - :attr:`tests`: keeps the tests of receivers and their results
     - :attr:`undecided`: decides webhooks that are too large for one batch
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -84,6 +86,7 @@ class Store:
         self.timekeeping = Timekeeping(database, self.rules)
         self.presence = PresenceUpdates(database)
         self.pauses = OperatorPauses(database)
+        self.tests = StoredTests(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 
