@@ -53,8 +53,8 @@ class _Running:
     test: ReceiverTest
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set and replaced at each change."""
-    is_due: bool = True
-    """Something has happened since the last look."""
+    is_starting: bool = False
+    """Whoever has asked for it sends it."""
     next_at: dict[str, Millis | None] = field(default_factory=dict)
     """When each destination may be tried next, by key; None: an attempt is under way, or it has no news."""
 
@@ -102,7 +102,7 @@ class ReceiverTests:
         if len(self._under_way) >= MAX_UNDER_WAY:
             raise TestRefused(f"{MAX_UNDER_WAY} tests are under way; try again when one has finished")
         test = self.plan(request)
-        running = self._under_way[test.id] = _Running(test, is_due=False)
+        running = self._under_way[test.id] = _Running(test, is_starting=True)
         try:
             await self._store.tests.save([test])
         except BaseException:
@@ -114,7 +114,8 @@ class ReceiverTests:
             running.test = replace(running.test, interrupted=_NOT_STORED)
             raise
         finally:
-            self._wake(running)
+            running.is_starting = False
+            self._woken.set()
         log.info("receiver test started", status="started", receiver=test.receiver, id=test.id, user=test.by)
         return running.test
 
@@ -159,14 +160,10 @@ class ReceiverTests:
         return self._explained(running, running.test), _version(running.test)
 
     def delivery_recorded(self, destination: str) -> None:
-        """Look at the tests that this destination may have answered."""
-        for running in self._under_way.values():
-            if any(each.key == destination for each in running.test.destinations):
-                self._wake(running)
-
-    def _wake(self, running: _Running) -> None:
-        running.is_due = True
-        self._woken.set()
+        """Look at the tests, if this destination may have answered one."""
+        tests = (each.test for each in self._under_way.values())
+        if any(each.key == destination for test in tests for each in test.destinations):
+            self._woken.set()
 
     def _explained(self, running: _Running, test: ReceiverTest) -> ReceiverTest:
         """Return a test with words that say why it waits where it waits."""
@@ -186,7 +183,8 @@ class ReceiverTests:
         """Look at the tests for which it is time. Return when to look again; None: no test is under way."""
         now, next_look = self._clock.now(), self._clock.now() + _LOOK_EVERY
         for running in list(self._under_way.values()):
-            running.is_due = False
+            if running.is_starting:
+                continue
             try:
                 await self._look(running)
             except StoreUnavailable:  # the store logs it, once for all parts
