@@ -254,8 +254,8 @@ class ReceiverTests:
     def _report(self, test: ReceiverTest) -> None:
         for each in test.destinations:
             self._metrics.receiver_tested(test.receiver, each.key, each.outcome)
-        write = log.info if test.outcome is TestOutcome.DELIVERED else log.warning
-        write(
+        is_good = test.outcome is TestOutcome.DELIVERED
+        (log.info if is_good else log.warning)(
             "receiver test", status=str(test.outcome), receiver=test.receiver, id=test.id, user=test.by,
             reason=test.interrupted or _first_words(test),
         )  # fmt: skip

@@ -40,6 +40,8 @@ def used(metrics: Metrics) -> Metrics:
     metrics.connection_closed("gave_way")
     metrics.tls_loaded(is_good=True)
     metrics.quarantine_dropped(2)
+    metrics.receiver_tested("oncall", SLACK, "failed")
+    metrics.drills({"oncall": (NOW, True)})
     return metrics
 
 
@@ -128,6 +130,9 @@ def test_every_event_is_counted() -> None:
         f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
         f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
+        f'alert_router_tests_total{{destination="{SLACK}",outcome="failed",receiver="oncall"}} 1.0',
+        'alert_router_drill_last_success_timestamp_seconds{receiver="oncall"} 1.795216673535e+09',
+        'alert_router_drill_last_successful{receiver="oncall"} 1.0',
         f'alert_router_possible_duplicates_total{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_reconcile_failures_total{source="prod"} 1.0',
         "alert_router_ledger_imbalance 3.0",

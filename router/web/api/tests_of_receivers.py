@@ -29,7 +29,7 @@ _MAX_NAME_CHARS = 1_000
 _NO_TEST = "There is no such test, or it is older than the last 400."
 
 
-class Answer(BaseModel):
+class AnswerReport(BaseModel):
     """What a destination answered to one of the two messages."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -57,8 +57,8 @@ class DestinationAnswers(BaseModel):
 
     destination: str = Field(validation_alias="key")
     outcome: TestOutcome = Field(description="delivered, failed or waiting: the worse one of both messages.")
-    firing: Answer
-    end: Answer
+    firing: AnswerReport
+    end: AnswerReport
 
 
 class TestReport(BaseModel):

@@ -22,6 +22,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     ),
     "route": (models.RouteModel,),
     "inhibit_rules": (models.InhibitModel,),
+    "drill": (models.DrillModel,),
     "retention": (models.RetentionModel,),
 }  # fmt: skip
 _ELSEWHERE = {
