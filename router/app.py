@@ -266,6 +266,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     await service.clock_watch.look()
     closing, run = service.shutdown.stack, service.shutdown.run_until_stop
     closing.push_async_callback(service.runner.cleanup)
+    closing.callback(service.tests.close)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
     await service.undecided.load()

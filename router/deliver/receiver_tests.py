@@ -75,6 +75,7 @@ class ReceiverTests:
         self._lanes = lanes
         self._under_way: dict[str, _Running] = {}
         self._woken = asyncio.Event()
+        self._is_closed = False
         self._finished: list[Callable[[ReceiverTest], None]] = []
 
     def after_each(self, call: Callable[[ReceiverTest], None]) -> None:
@@ -153,11 +154,17 @@ class ReceiverTests:
         if running is None:
             found = await self._store.tests.one(id_)
             return None if found is None else (found, _version(found))
-        if unlike == _version(running.test):
+        if unlike == _version(running.test) and not self._is_closed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await running.changed.wait()
         return self._explained(running, running.test), _version(running.test)
+
+    def close(self) -> None:
+        """Answer those who follow a test, because the service stops."""
+        self._is_closed = True
+        for running in self._under_way.values():
+            running.changed.set()
 
     def delivery_recorded(self, destination: str) -> None:
         """Look at the tests, if this destination may have answered one."""
@@ -191,7 +198,6 @@ class ReceiverTests:
                 next_look = now + min(RETRY_AFTER_FAILED_WRITE, _LOOK_EVERY)
             except Exception:
                 log.exception("receiver test failed unexpectedly", id=running.test.id)
-                self._under_way.pop(running.test.id, None)
         deadlines = (each.test.deadline for each in self._under_way.values())
         return min((*deadlines, next_look)) if self._under_way else None
 
