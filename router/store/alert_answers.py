@@ -77,16 +77,11 @@ def read_progress(
     if alert is None:
         return {}
     fired, ended = _fates(connection, alert)
-    rows = connection.execute(
-        sa.select(
-            conversations.c.id, conversations.c.destination, conversations.c.storm_id, conversations.c.next_at
-        )
-        .where(
-            conversations.c.id.in_(sa.select(members.c.conversation_id).where(members.c.alert_id == alert))
-        )
-        .order_by(conversations.c.id)
-        .limit(_MAX_ROWS)
-    ).all()
+    # Each query names the rows of the next one: with a join, a planner may read whole tables.
+    of_alert = sa.select(members.c.conversation_id).where(members.c.alert_id == alert).limit(_MAX_ROWS)
+    numbers = list(connection.execute(of_alert).scalars())
+    columns = (conversations.c[name] for name in ("id", "destination", "storm_id", "next_at"))
+    rows = connection.execute(sa.select(*columns).where(conversations.c.id.in_(numbers))).all()
     ids = {id_ for row in rows for id_ in (row.id, row.storm_id) if id_ is not None}
     attempts, refused = _attempts(connection, ids, since), _refused(connection, ids)
     found = {
@@ -94,7 +89,7 @@ def read_progress(
         for key in {**fired, **ended}
         if key != NO_DESTINATION
     }
-    for row in rows:
+    for row in sorted(rows, key=lambda each: int(each.id)):
         key = row.destination
         made = [*attempts.get(row.id, ()), *attempts.get(row.storm_id, ())]
         found[key] = DestinationProgress(
@@ -106,19 +101,15 @@ def read_progress(
 
 def _fates(connection: sa.Connection, alert: int) -> tuple[dict[str, ChangeFate], dict[str, ChangeFate]]:
     """Return the fates of the first firing, and those of the last end, by destination."""
-    found = connection.execute(
-        sa.select(
-            changes.c.kind, fates.c.destination, fates.c.fate, fates.c.reason, fates.c.updated_at
-        )
-        .select_from(changes.join(fates, fates.c.change_id == changes.c.id))
-        .where(changes.c.alert_id == alert, changes.c.kind.in_(["fired", "resolved"]))
-        .order_by(changes.c.id, fates.c.id)
-        .limit(_MAX_ROWS)
-    )  # fmt: skip
+    of_alert = sa.select(changes.c.id, changes.c.kind).where(changes.c.alert_id == alert).limit(_MAX_ROWS)
+    several = connection.execute(of_alert).all()
+    kinds = {row.id: row.kind for row in several if row.kind in ("fired", "resolved")}
+    columns = (fates.c[name] for name in ("id", "change_id", "destination", "fate", "reason", "updated_at"))
+    rows = connection.execute(sa.select(*columns).where(fates.c.change_id.in_(list(kinds))).limit(_MAX_ROWS))
     fired: dict[str, ChangeFate] = {}
     ended: dict[str, ChangeFate] = {}
-    for kind, destination, fate, reason, at in found:
-        if kind == "fired":
+    for _, change, destination, fate, reason, at in sorted(tuple(row) for row in rows):
+        if kinds[change] == "fired":
             fired.setdefault(destination, ChangeFate(fate, reason, at))
         else:
             ended[destination] = ChangeFate(fate, reason, at)
@@ -130,7 +121,6 @@ def _attempts(connection: sa.Connection, ids: set[int], since: Millis) -> dict[i
     rows = connection.execute(
         sa.select(deliveries.c.conversation_id, deliveries.c.id, *columns)
         .where(deliveries.c.conversation_id.in_(ids), deliveries.c.started_at >= since)
-        .order_by((deliveries.c.id + 0).desc())
         .limit(_MAX_ROWS)
     )
     found: dict[int | None, list[MadeAttempt]] = {}
@@ -143,7 +133,6 @@ def _refused(connection: sa.Connection, ids: set[int]) -> dict[int | None, list[
     rows = connection.execute(
         sa.select(dead_letters.c.conversation_id, dead_letters.c.recipient, dead_letters.c.reason)
         .where(dead_letters.c.conversation_id.in_(ids), dead_letters.c.recipient != "", IS_UNSETTLED)
-        .order_by(dead_letters.c.id)
         .limit(_MAX_ROWS)
     )
     found: dict[int | None, list[str]] = {}
