@@ -128,8 +128,7 @@ def _result(test: dict[str, Any]) -> str:
     what = {
         "delivered": f"All {count} destinations took the test and its end." if count > 1 else "The test and its end arrived.",
         "failed": f"{good} of {count} destinations took the test and its end.",
-        "waiting": f"{good} of {count} destinations took the test and its end; the time is over. What waits is sent later, "
-        "if it was begun.",
+        "waiting": f"{good} of {count} destinations took the test and its end before the time was over.",
         "interrupted": f"Interrupted: {printable(test['interrupted'])}.",
     }.get(test["outcome"], printable(test["outcome"]))  # fmt: skip
     return painted(what, _STYLES.get(test["outcome"]), colors=stdout_has_colors())

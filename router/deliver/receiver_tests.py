@@ -53,6 +53,8 @@ class _Running:
     test: ReceiverTest
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set and replaced at each change."""
+    look_at: Millis = 0
+    """When to look at it at the latest (epoch ms); 0: now."""
     is_starting: bool = False
     """Whoever has asked for it sends it."""
     next_at: dict[str, Millis | None] = field(default_factory=dict)
@@ -167,10 +169,11 @@ class ReceiverTests:
             running.changed.set()
 
     def delivery_recorded(self, destination: str) -> None:
-        """Look at the tests, if this destination may have answered one."""
-        tests = (each.test for each in self._under_way.values())
-        if any(each.key == destination for test in tests for each in test.destinations):
-            self._woken.set()
+        """Look at the tests that this destination may have answered."""
+        for running in self._under_way.values():
+            if any(each.key == destination for each in running.test.destinations):
+                running.look_at = 0
+                self._woken.set()
 
     def _explained(self, running: _Running, test: ReceiverTest) -> ReceiverTest:
         """Return a test with words that say why it waits where it waits."""
@@ -188,18 +191,21 @@ class ReceiverTests:
 
     async def _look_at_all(self) -> Millis | None:
         """Look at the tests for which it is time. Return when to look again; None: no test is under way."""
-        now, next_look = self._clock.now(), self._clock.now() + _LOOK_EVERY
+        now = self._clock.now()
         for running in list(self._under_way.values()):
-            if running.is_starting:
+            if running.is_starting or now < running.look_at:
                 continue
+            running.look_at = now + _LOOK_EVERY
             try:
                 await self._look(running)
+                if now < running.test.deadline < running.look_at:
+                    running.look_at = running.test.deadline
             except StoreUnavailable:  # the store logs it, once for all parts
-                next_look = now + min(RETRY_AFTER_FAILED_WRITE, _LOOK_EVERY)
+                running.look_at = now + RETRY_AFTER_FAILED_WRITE
             except Exception:
                 log.exception("receiver test failed unexpectedly", id=running.test.id)
-        deadlines = (each.test.deadline for each in self._under_way.values())
-        return min((*deadlines, next_look)) if self._under_way else None
+        looks = (each.look_at for each in self._under_way.values() if not each.is_starting)
+        return min(looks, default=None)
 
     async def _take_over(self) -> None:
         """Take over what the last process left: a drill that is not sent yet is sent; all others are ended."""

@@ -49,7 +49,12 @@ def _why(lane: Mapping[str, Any] | None, next_at: Millis | None, now: Millis) ->
             else "the destination pauses"
         )
         reason = f" ({lane['pause_reason']})" if lane["pause_reason"] else ""
-        return f"{what}{reason}; it is tried again in {duration(lane['paused_until'] - now)}"
+        sooner = (
+            ""
+            if lane["is_rate_limited"]
+            else f"; sooner: alert-router deliveries resume {lane['destination']}"
+        )
+        return f"{what}{reason}; it is tried again in {duration(lane['paused_until'] - now)}{sooner}"
     if next_at is None:
         return "an attempt is under way"
     if next_at > now:

@@ -226,6 +226,16 @@ async def test_a_second_test_of_a_receiver_is_refused(world: World) -> None:
     assert (await post_test(world, "oncall"))[0] == 200
 
 
+async def test_a_receiver_that_can_not_be_tested_says_why(world: World) -> None:
+    several = ", ".join(f"{{slack: {{channel: C{number:08}}}}}" for number in range(101))
+    more = f"receivers:\n  nobody: []\n  everybody: [{several}]\n"
+    await world.start(lambda rules: rules.replace("receivers:\n", more, 1))
+    status, problem = await post_test(world, "nobody")
+    assert (status, problem["detail"]) == (409, "the receiver nobody has no destinations")
+    status, problem = await post_test(world, "everybody")
+    assert (status, "more than 100 destinations" in problem["detail"]) == (409, True)
+
+
 async def test_unknown_names_get_a_hint(world: World) -> None:
     await world.start()
     status, problem = await post_test(world, "oncal")
