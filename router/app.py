@@ -18,6 +18,9 @@ from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deadman import Deadman
 from router.deliver import Lanes
+from router.deliver.drills import Drills
+from router.deliver.own_alerts import OwnAlerts
+from router.deliver.receiver_tests import ReceiverTests
 from router.digest_drafts import DigestDrafts
 from router.file_check import FileCheck
 from router.load_status import LoadStatus
@@ -105,6 +108,8 @@ class Service:
     deadman: Deadman
     maintenance: Maintenance
     reloader: Reloader
+    tests: ReceiverTests
+    drills: Drills
     outbox: Outbox | None
     """The messages of a preview."""
     certificates: Certificates | None
@@ -141,6 +146,8 @@ class Service:
         try:
             await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
             run("maintenance", self.maintenance.run())
+            run("receiver tests", self.tests.serve())
+            run("drills", self.drills.serve())
             run("quarantine", self.maintenance.watch_quarantine())
             if self.outbox is None:  # a preview has no sender, and pings nobody
                 run("silence watch", self.silence_watch.serve())
@@ -197,6 +204,15 @@ async def _build(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
         counting_since=clock_watch.look,
     )  # fmt: skip
+    posting = OwnAlerts(store=store, clock=clock, metrics=metrics, policy=active.policy, wake=lanes.wake)
+    tests = ReceiverTests(
+        store=store, clock=clock, metrics=metrics, policy=active.policy, posting=posting, lanes=lanes.describe
+    )
+    lanes.after_outcomes(tests.delivery_recorded)
+    drills = Drills(
+        store=store, clock=clock, metrics=metrics, policy=active.policy, drill=lambda: active.config.drill, tests=tests,
+        posting=posting,
+    )  # fmt: skip
     reconciler = Reconciler(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
         counting_since=clock_watch.look, client=AlertmanagerClient(active.network), preview=options.preview,
@@ -237,7 +253,7 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
         wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
-        resume=lanes.resume, pause=lanes.pause, access=Identification(access), files_on_disk=reloader.files_on_disk,
+        resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
@@ -250,7 +266,7 @@ async def _build(
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        reloader, outbox, certificates, shutdown,
+        reloader, tests, drills, outbox, certificates, shutdown,
     )  # fmt: skip
 
 
@@ -274,6 +290,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing, run = service.shutdown.stack, service.shutdown.run_until_stop
     closing.push_async_callback(service.silence_watch.close)
     closing.push_async_callback(service.runner.cleanup)
+    closing.callback(service.tests.close)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
     await service.undecided.load()

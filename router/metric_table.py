@@ -212,6 +212,24 @@ TLS_LOAD_SUCCESSFUL = Definition(
     "alert_router_tls_last_load_successful",
     "1 if the last load of the TLS files succeeded, or there are none. If not, the files before are in force.",
 )
+TESTS_TOTAL = Definition(
+    Counter,
+    "alert_router_tests",
+    "Tests of receivers that have ended, at each destination.",
+    ("receiver", "destination", "outcome"),
+)
+DRILL_LAST_SUCCESS = Definition(
+    Gauge,
+    "alert_router_drill_last_success_timestamp_seconds",
+    "When the last drill of a receiver that succeeded was begun; 0: none has succeeded.",
+    ("receiver",),
+)
+DRILL_SUCCESSFUL = Definition(
+    Gauge,
+    "alert_router_drill_last_successful",
+    "1 if the last drill of a receiver succeeded.",
+    ("receiver",),
+)
 HTTP_REQUESTS_TOTAL = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
 ACCEPT_TO_DELIVERED = Definition(
     Histogram,

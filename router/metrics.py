@@ -159,11 +159,30 @@ class Metrics:
         """Show whether the last load of each included file succeeded. :param good: by the name of the file"""
         if not self.enabled:
             return
-        definition = table.FRAGMENT_SUCCESSFUL
-        self._made[definition].clear()
-        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
+        self._clear(table.FRAGMENT_SUCCESSFUL)
         for name, is_good in good.items():
-            self._set(definition, is_good, name)
+            self._set(table.FRAGMENT_SUCCESSFUL, is_good, name)
+
+    # Tests of receivers.
+
+    def receiver_tested(self, receiver: str, destination: str, outcome: str) -> None:
+        """Count a test that has ended. :param outcome: delivered, failed or waiting"""
+        self._count(table.TESTS_TOTAL, receiver, destination, outcome)
+
+    def drills(self, results: Mapping[str, tuple[Millis, bool | None]]) -> None:
+        """Show the last drill of each receiver.
+
+        :param results: by receiver: when the last success began (epoch ms; 0: there was none), and whether the last drill
+            succeeded (None: there was none)
+        """
+        if not self.enabled:
+            return
+        self._clear(table.DRILL_LAST_SUCCESS)
+        self._clear(table.DRILL_SUCCESSFUL)
+        for receiver, (at, is_good) in results.items():
+            self._set(table.DRILL_LAST_SUCCESS, at / SECOND, receiver)
+            if is_good is not None:
+                self._set(table.DRILL_SUCCESSFUL, is_good, receiver)
 
     # Heartbeats, sources, and the dead man's switch.
 
@@ -278,6 +297,11 @@ class Metrics:
         yield self._build_text
         for each in self._histograms:
             yield from each.text()
+
+    def _clear(self, definition: Definition) -> None:
+        """Remove all labels of a metric, before they are set again."""
+        self._made[definition].clear()
+        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
 
     def _count(self, definition: Definition, *labels: object, by: int = 1) -> None:
         if self.enabled:

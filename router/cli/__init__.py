@@ -12,12 +12,14 @@ from router.cli import (
     credentials,
     delivery_commands,
     digest_command,
+    drills_command,
     explain_command,
     incident_command,
     offline,
     reading,
     rendering,
     running,
+    send_test_command,
     status_command,
 )
 from router.cli.environment import PREFIX, unknown_variables
@@ -38,7 +40,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    incident_command, reading, credentials,
+    send_test_command, drills_command, incident_command, reading, credentials,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

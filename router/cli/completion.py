@@ -63,6 +63,12 @@ def _digests(api: "ServiceApi", _incomplete: str) -> list[tuple[str, str]]:
     return [(each["destination"].removeprefix("digest:"), each["destination"]) for each in page["items"]]
 
 
+def _receivers(api: "ServiceApi", incomplete: str) -> list[tuple[str, str]]:
+    page = api.get("/api/v1/destinations", search=incomplete, limit=_MAX_ITEMS)
+    return list({name: each["key"] for each in page["items"] for name in each["receivers"]}.items())
+
+
+complete_receivers = _completing(_receivers)
 complete_destinations = _completing(_destinations)
 complete_dead_letters = _completing(_dead_letters)
 complete_alerts = _completing(_alert_names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from router.channels import ChannelSettings
 from router.config.build import Builder
 from router.config.document import Document, MissingVariables, load_text, read_document
+from router.config.drill import Drill, build_drill
 from router.config.file_identity import FileIdentity, has_changed, identify_file
 from router.config.fragments import Fragment, included_files
 from router.config.problems import ConfigError, Problem, Trap, show_problem
@@ -39,6 +40,8 @@ class Config:
     """The users, and how the pages are reached."""
     deadman: DeadmanSettings | None = None
     """The monitor outside that is pinged; None: none is."""
+    drill: Drill | None = None
+    """The tests of receivers by a schedule; None: there are none."""
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -141,6 +144,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
                 ("templates",), f"{templates} is not a folder", "make it, or leave `templates:` out"
             )
     fragments = tuple(builder.fragments.all.values()) if builder.fragments is not None else ()
+    drill = build_drill(file, policy, reader, fragments) if file is not None and policy is not None else None
     if document.has_errors or policy is None or file is None:
         raise ConfigError(document.errors, {document.name: document.text})
     if checking:
@@ -165,6 +169,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     return Config(
         policy, sources, builder.settings, file.timezone, templates,
         digest=digest,
+        drill=drill,
         fragments=fragments,
         files=tuple(sorted({*files, *secret_files})),
         problems=tuple(sorted({*document.problems, *(p for each in fragments for p in each.problems)})),
@@ -188,6 +193,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Document",
+    "Drill",
     "FileIdentity",
     "Fragment",
     "Problem",

@@ -68,6 +68,12 @@ def minute_of_day(text: str) -> int:
     return hours * 60 + minutes
 
 
+def _time_of_day(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError("is not a time of day; write it like '09:00', in quotes")  # noqa: TRY004  (pydantic's protocol)
+    return minute_of_day(value) % (24 * 60)
+
+
 def _range(value: Any, names: tuple[str, ...] = (), first: int = 0) -> Range:
     """Return the first and the last number of a range ``a:b``, or of a single value ``a``.
 
@@ -302,6 +308,8 @@ LabelName = Annotated[str, AfterValidator(_label_name)]
 WebAddress = Annotated[str, AfterValidator(_base_url)]
 PeerAddresses = Annotated[tuple[WebAddress, ...], BeforeValidator(_peers), AfterValidator(_different)]
 AskEvery = Annotated[Duration, AfterValidator(_ask_every)]
+TimeOfDay = Annotated[int, BeforeValidator(_time_of_day)]
+"""Minutes since midnight."""
 Weekday = Annotated[Range, BeforeValidator(_weekday)]
 DayOfMonth = Annotated[Range, BeforeValidator(_day_of_month)]
 Month = Annotated[Range, BeforeValidator(_month)]

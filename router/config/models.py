@@ -21,13 +21,14 @@ from router.config.fields import (
     Regexes,
     Repeat,
     Size,
+    TimeOfDay,
     Weekday,
     Year,
     Zone,
     minute_of_day,
 )
 from router.config.watch_models import DeadmanModel, HeartbeatModel, SilentAfter
-from router.model import DAY, MINUTE, SECOND, Retention
+from router.model import DAY, HOUR, MINUTE, SECOND, Millis, Retention
 from router.network import ProxyException, check_proxy_url, parse_exception
 
 
@@ -190,6 +191,12 @@ def _proxy_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _test_timeout(span: Millis) -> Millis:
+    if not SECOND <= span <= HOUR:
+        raise ValueError("is not between 1s and 1h")
+    return span
+
+
 class NetworkModel(Section):
     """How the router reaches providers, smarthosts and Alertmanagers."""
 
@@ -200,6 +207,18 @@ class NetworkModel(Section):
     """
     no_proxy: tuple[Annotated[ProxyException, BeforeValidator(parse_exception)], ...] | None = None
     """Servers that are reached without the proxy. It replaces NO_PROXY of the environment."""
+
+
+class DrillModel(Section):
+    """``drill:`` tests of receivers by a schedule."""
+
+    at: TimeOfDay
+    weekdays: tuple[Weekday, ...] | None = Field(None, min_length=1)
+    timezone: NamedZone | None = None
+    receivers: tuple[str, ...] = Field(min_length=1, max_length=100)
+    severity: str | None = None
+    timeout: Annotated[Duration, AfterValidator(_test_timeout)] = 5 * MINUTE
+    report_to: str | None = None
 
 
 class FileModel(Section):
@@ -219,6 +238,7 @@ class FileModel(Section):
     """The receiver that is notified of broken destinations; without it, the routes decide."""
     heartbeats: tuple[HeartbeatModel, ...] = ()
     deadman: DeadmanModel | None = None
+    drill: DrillModel | None = None
     route: RouteModel
     inhibit_wait: Duration = 5 * SECOND
     stale_after: Duration | None = None

@@ -30,13 +30,12 @@ def find_traps(builder: "Builder", policy: Policy, now: Millis) -> None:
     files = tuple(_files(builder, policy))
     located = {path: (file.document, where) for file in files for path, where in file.locations.items()}
     used = {route.path: route for route, _, _ in policy.root.walk()}
-    hours = HoursTraps(now)
-    silent = frozenset() if builder.file is None else silent_receivers(builder.file)
+    hours, named = HoursTraps(now), _named_outside_routes(builder, policy)
     for file in files:
         hours.inspect(file, used)
         find_matcher_traps(file)
         _warn_of_no_destinations(file, policy, used)
-        _warn_of_unused(file, policy, used, silent)
+        _warn_of_unused(file, policy, used, named)
     _warn_of_unreachable(policy, policy.root, Conditions((), policy.severity), located)
     _warn_of_inhibition(files[0].document, policy)
     for fragment in builder.fragments.all.values() if builder.fragments is not None else ():
@@ -80,15 +79,22 @@ def _warn_of_no_destinations(file: InspectedFile, policy: Policy, routes: Mappin
             file.document.add_warning(Trap.NOBODY, (*file.locations[path], "receiver"), what, todo)
 
 
+def _named_outside_routes(builder: "Builder", policy: Policy) -> frozenset[str | None]:
+    """Return the receivers that get alerts of the router itself, whatever the routes say."""
+    if builder.file is None:
+        return frozenset({policy.operators})
+    drill = builder.file.drill
+    return silent_receivers(builder.file) | {policy.operators, None if drill is None else drill.report_to}
+
+
 def _warn_of_unused(
-    file: InspectedFile, policy: Policy, routes: Mapping[str, Route], silent: frozenset[str]
+    file: InspectedFile, policy: Policy, routes: Mapping[str, Route], named: frozenset[str | None]
 ) -> None:
-    """:param silent: the receivers that are notified of silence"""
+    """:param named: receivers that are used although no route names them"""
     receivers = {route.receiver for route in routes.values()} | {
         route.outside_digest for route in routes.values()
     }
-    receivers |= {each.on_failure for found in policy.receivers.values() for each in found}
-    receivers |= silent
+    receivers |= named | {each.on_failure for found in policy.receivers.values() for each in found}
     for name, full in file.receivers.items():
         if full not in receivers:
             what, todo = f"no route uses the receiver {name!r}", "route something to it, or remove it"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from router.decide.heartbeats import Heartbeat, first_of
 from router.decide.inhibition import Key, source_text
-from router.decide.policy import RECEIVER_LABEL, Matched, Outside, Policy, Route, Severity
+from router.decide.policy import RECEIVER_LABEL, TEST_ALERTNAME, Matched, Outside, Policy, Route, Severity
 from router.model import Decision, DecisionKind, Destination, Labels, Millis
 
 # If several routes name the same destination, the strongest decision counts.
@@ -36,7 +36,7 @@ def decide(
     :param about: only for a self-alert: the keys of the broken destinations that it is about. These are left out. The
         self-alert goes to the receiver that its label ``receiver`` names, otherwise to the ``operators`` receiver. If
         all destinations of this receiver are broken, it goes where the route tree sends it; and if all of these are
-        broken, to the receiver of the root route.
+        broken, to the receiver of the root route. A test (:data:`TEST_ALERTNAME`) goes to the receiver of its label only.
     :param identity: see :meth:`Policy.match`
     :param sender: the source that reports the alert; None: it is not known, and any source may send the heartbeats
     """
@@ -68,7 +68,7 @@ def decide(
 def _decisions_of_route(route: Route, policy: Policy, now: Millis, wait: Millis) -> Iterator[Decision]:
     closed = route.hours is not None and not route.hours.is_open(now)
     why = route.hours.closed_by(now) if route.hours is not None and closed else ""
-    for destination in policy.receivers[route.receiver]:
+    for destination in policy.destinations_of(route, route.receiver):
         repeat = route.repeats(destination, open_=not closed or route.outside is Outside.SEND)
         if closed and route.outside is Outside.DROP:
             yield Decision(destination, DecisionKind.DROP, None, route.path, f"{why}, dropped", repeat=repeat)
@@ -117,6 +117,7 @@ def _strength(decision: Decision) -> tuple[int, Millis]:
 
 __all__ = [
     "RECEIVER_LABEL",
+    "TEST_ALERTNAME",
     "FindSource",
     "Heartbeat",
     "Matched",

@@ -1,7 +1,7 @@
 """The rules of routes.yaml as frozen data. ``config`` builds them, ``decide`` applies them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from typing import Literal
@@ -101,6 +101,8 @@ class Route:
     """With ``Outside.DIGEST``: the receiver whose digests take the alert."""
     routes: tuple["Route", ...] = ()
     grouping: Grouping = field(default_factory=Grouping)
+    at_once: bool = False
+    """A digest of the receiver sends a message of its own now, without waiting for its slot."""
     repeat: Millis | Literal["never"] | None = None
     """How old the last notification is (milliseconds) when a repeat is notified again; 0: any age; None: not given."""
 
@@ -176,6 +178,17 @@ class Matched:
 RECEIVER_LABEL = "receiver"
 """A self-alert with this label goes to the receiver that the label names, if there is one. Alerts of senders can't do so."""
 
+TEST_ALERTNAME = "TEST of alert-router"
+"""The name of a self-alert that tests the receiver of its label ``receiver``. It goes nowhere else, waits for no slot of a
+digest, and nothing mutes it.
+"""
+
+
+def is_test(labels: Labels) -> bool:
+    """Return whether a self-alert tests a receiver."""
+    return labels.get("alertname") == TEST_ALERTNAME
+
+
 # Each takes about a kilobyte.
 _MAX_ALERTS_REMEMBERED = 20_000
 _NO_CONFIGURATION = Configuration()
@@ -222,7 +235,7 @@ class Policy:
         if identity and not own and (known := self._matched.get(identity)) is not None:
             return known
         level, _ = self.severity.of(labels)
-        muted_by = self.inhibition.as_target(labels)
+        muted_by = () if own and is_test(labels) else self.inhibition.as_target(labels)
         ways = tuple(tuple(way) for way in self._ways(labels, level, own=own))
         heartbeats = () if own else self.watched.matching(labels)
         always = () if muted_by or own or heartbeats else self._always(ways)
@@ -246,7 +259,12 @@ class Policy:
         for route in chain.from_iterable(ways):
             for receiver in (route.receiver, route.outside_digest):
                 if receiver is not None:
-                    yield from self.receivers[receiver]
+                    yield from self.destinations_of(route, receiver)
+
+    def destinations_of(self, route: Route, receiver: str) -> tuple[Destination, ...]:
+        """Return the destinations of a receiver, as a route notifies them."""
+        found = self.receivers[receiver]
+        return tuple(replace(each, digest=False) for each in found) if route.at_once else found
 
     def _always(self, ways: tuple[tuple[Route, ...], ...]) -> Iterator[str]:
         for route in ways[0]:
@@ -255,7 +273,12 @@ class Policy:
 
     def _ways(self, labels: Labels, level: str, *, own: bool) -> Iterator[Iterable[Route]]:
         """Yield lists of routes for an alert, see ``Matched.ways``. Only self-alerts have more than one."""
-        if own and (receiver := labels.get(RECEIVER_LABEL, "")) in self.receivers:
+        receiver = labels.get(RECEIVER_LABEL, "") if own else ""
+        if own and is_test(labels):
+            if receiver in self.receivers:
+                yield (Route("self-alert", receiver, at_once=True),)
+            return
+        if receiver in self.receivers:
             yield (Route("self-alert", receiver),)
         if own and self.operators is not None:
             yield (Route("operators", self.operators),)

@@ -70,9 +70,10 @@ class Lanes:
         )  # fmt: skip
         self._render_threads = Threads("render", _RENDER_THREADS)
         self._stopping = asyncio.Event()
+        self._after_outcomes: list[Callable[[str], None]] = []
         context = LaneContext(
             store, clock, metrics, current, self._self_alerts, send_seconds, counting_since, self._render_threads,
-            self._table.wake, self._stopping,
+            self._table.wake, self._outcome_recorded, self._stopping,
         )  # fmt: skip
         self._outages = OutageWatch(
             clock, self._self_alerts, lambda channel: current().alert_after.get(channel, 0), counting_since
@@ -81,6 +82,14 @@ class Lanes:
             store=store, clock=clock, policy=lambda: current().policy, lanes=self._table, agenda=agenda,
             outages=self._outages, running=running, make_delivery=partial(Delivery, context),
         )  # fmt: skip
+
+    def after_outcomes(self, call: Callable[[str], None]) -> None:
+        """Call a function with the key of the destination after each outcome that is stored."""
+        self._after_outcomes.append(call)
+
+    def _outcome_recorded(self, destination: str) -> None:
+        for call in self._after_outcomes:
+            call(destination)
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
         """Serve only these destinations from now on, within the limits in force.

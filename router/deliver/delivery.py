@@ -264,6 +264,7 @@ class Delivery:
                 break
         self._count(work, outcome, recorded, now)
         self._context.wake(recorded.wake)
+        self._context.recorded(self.destination.key)
         return recorded
 
     def _count(self, work: ClaimedDelivery, outcome: Outcome, recorded: Recorded, now: Millis) -> None:

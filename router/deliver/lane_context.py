@@ -47,4 +47,6 @@ class LaneContext:
     render_threads: Threads
     wake: Callable[[Iterable[str]], None]
     """Looks at the lanes of these destinations, because something may be due there."""
+    recorded: Callable[[str], None]
+    """Is called with the key of a destination after an outcome there is stored."""
     stopping: asyncio.Event

@@ -44,6 +44,7 @@ from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
 from router.store.silence_records import SilenceRecord, SilenceRecords
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
+from router.store.stored_tests import StoredTests
 from router.store.story import Story
 from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
@@ -66,6 +67,7 @@ class Store:
     - :attr:`loads`: writes the history of routes.yaml
     - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`silence_records`: keeps when each watched sender was last heard
+    - :attr:`tests`: keeps the tests of receivers and their results
     - :attr:`undecided`: decides webhooks that are too large for one batch
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -87,6 +89,7 @@ class Store:
         self.presence = PresenceUpdates(database)
         self.pauses = OperatorPauses(database)
         self.silence_records = SilenceRecords(database)
+        self.tests = StoredTests(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 

@@ -12,7 +12,17 @@ from router.config import Config
 from router.config_files import FileOnDisk
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import DeadmanState, Destination, DigestView, Millis, Source, WatchState, Webhook
+from router.model import (
+    DeadmanState,
+    Destination,
+    DigestView,
+    Millis,
+    ReceiverTest,
+    Source,
+    TestRequest,
+    WatchState,
+    Webhook,
+)
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.threads import Threads
@@ -79,6 +89,16 @@ class AppContext:
     is no such destination.
 
     :raises StoreUnavailable: the store is not writable
+    """
+    start_test: Callable[[TestRequest], Awaitable[ReceiverTest]]
+    """Starts a test of a receiver.
+
+    :raises TestRefused: it can't begin now
+    :raises StoreUnavailable: the store is not writable; nothing is sent
+    """
+    follow_test: Callable[[str, str, float], Awaitable[tuple[ReceiverTest, str] | None]]
+    """Returns a test and its version (arguments: its id, the version that is known, the longest wait in seconds); None:
+    there is no such test.
     """
     check_files: Callable[[], Awaitable[Checked]]
     """Returns the mistakes and the traps of the files of the rules as they are now."""

@@ -37,6 +37,13 @@ _LINKS = """() => [...document.querySelectorAll("a[href]")]
   .map((each) => each.href)"""
 
 
+async def send_tests(service: Troubled) -> None:
+    """Send tests to receivers that take them, and to one that does not."""
+    for receiver in ("oncall", "gone", "team"):
+        assert await service.act("/tests", "otto", receiver=receiver) == 303
+    await service.until_total("tests", 3)
+
+
 async def addresses(service: Troubled) -> dict[str, tuple[str, ...]]:
     """Return the addresses to look at of each page of the application, by the path of its route."""
     alerts = (await service.ask("alerts", status="any", limit="100"))["items"]
@@ -57,6 +64,7 @@ async def addresses(service: Troubled) -> dict[str, tuple[str, ...]]:
         "/alerts/{id}": stories, "/deliveries/{id}": await some("deliveries", "id", "destination", "outcome"),
         "/dead-letters/{id}": letter, "/dead-letters/{id}/discard": letter, "/quarantine/{id}": await some("quarantine", "id", "reason"),
         "/configuration/history/{id}": await some("configuration/history", "id", "error"),
+        "/tests/{id}": await some("tests", "id", "receiver"),
         "/configuration/{sha256}": ((await service.ask("configuration"))["sha256"],), "/destinations/{key}": await some("destinations", "key", "state"),
     }  # fmt: skip
     plain = {each.path: _VARIANTS.get(each.path, (each.path,)) for each in ROUTES if each.method == "GET"}
@@ -117,6 +125,7 @@ async def broken_links(service: Troubled, links: Iterable[str]) -> list[str]:
 @needs_chromium
 async def test_every_page_is_legible_and_harmless(providers: Providers, folder: Path) -> None:
     async with troubled_service(providers, folder) as service, chromium() as browser:
+        await send_tests(service)
         pages = [
             (address, f"{re.sub(r'[^a-z0-9-]+', '_', path.strip('/{}')) or 'home'}-{number}")
             for path, several in (await addresses(service)).items()

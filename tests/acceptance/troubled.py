@@ -133,11 +133,11 @@ class Troubled:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
-    async def act(self, path: str, user: str = "ada") -> int:
+    async def act(self, path: str, user: str = "ada", **fields: str) -> int:
         """Post a form in the name of a user, and return the status."""
         async with (
             aiohttp.ClientSession(headers=signed_in(user)) as session,
-            session.post(f"{self.router.url}{path}", data={}, allow_redirects=False) as answer,
+            session.post(f"{self.router.url}{path}", data=fields, allow_redirects=False) as answer,
         ):
             return answer.status
 

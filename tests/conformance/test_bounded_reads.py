@@ -22,6 +22,7 @@ from router.store import (
     totals,
     waiting_alerts,
 )
+from router.store.alert_answers import read_progress
 from router.store.alert_filters import AlertFilter
 from router.store.backend import open_backend
 from router.store.decision_list import DecisionFilter
@@ -50,6 +51,10 @@ READINGS: dict[str, Reading] = {
     "trouble": lambda store: store.pages.troubles(),
     "status and lanes": lambda store: store.pages.status_and_lanes(NOW),
     "alerts of changes": lambda store: store.pages.alerts_of_changes([2**40, 2**41]),
+    "tests of receivers": lambda store: store.tests.all(),
+    "how the notifications of an alert went": lambda store: store.database.read(
+        lambda c: read_progress(c, "default", alert("critical1", "critical").identity, 0)
+    ),
     "waiting": lambda store: store.pages.waiting(),
     "alerts": lambda store: store.pages.alerts(AlertFilter(), POLICY.severity, None, 20),
     "alerts of a level": lambda store: store.pages.alerts(

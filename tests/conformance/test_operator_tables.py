@@ -1,7 +1,19 @@
-"""The log of actions and the pauses of operators, on both databases."""
+"""The log of actions, the pauses of operators, and the tests of receivers, on both databases."""
 
-from router.model import DAY, HOUR, Retention
+from dataclasses import replace
+
+from router.model import (
+    DAY,
+    HOUR,
+    AnswerState,
+    MessageAnswer,
+    ReceiverTest,
+    Retention,
+    TestedDestination,
+    TestOutcome,
+)
 from router.store import OperatorPause, Store
+from router.store.stored_tests import MAX_TESTS, DrillSlot
 
 NOW = 1_795_435_200_000
 KEEP = Retention()
@@ -39,3 +51,32 @@ async def test_a_pause_is_kept_until_it_ends(store: Store) -> None:
     assert await store.pauses.load() == {key: OperatorPause("ada", NOW, NOW + 2)}
     assert await store.pauses.begin(key, "otto", NOW + 4) == OperatorPause("otto", NOW + 4)
     assert await store.pauses.load() == {key: OperatorPause("otto", NOW + 4)}
+
+
+def receiver_test(number: int) -> ReceiverTest:
+    answer = MessageAnswer(AnswerState.FAILED, "not_in_channel \U0001f642", 400, 7)
+    return ReceiverTest(
+        f"{NOW + number:011x}-abcdef", "on call/\u00fc_%", "ada", "critical", "severity", HOUR, NOW + number,
+        (TestedDestination("slack:C1", answer), TestedDestination("email:a@b")), slot=NOW,
+    )  # fmt: skip
+
+
+async def test_tests_of_receivers_are_kept_the_newest_first(store: Store) -> None:
+    assert await store.tests.all() == []
+    assert await store.tests.last_slot() is None
+    tests = [receiver_test(number) for number in range(3)]
+    await store.tests.save(tests, DrillSlot(NOW, "600 () UTC"))
+    assert await store.tests.all() == tests[::-1]
+    assert await store.tests.last_slot() == DrillSlot(NOW, "600 () UTC")
+    ended = replace(tests[1], finished_at=NOW + DAY, outcome=TestOutcome.FAILED)
+    await store.tests.save([ended])
+    assert await store.tests.all() == [tests[2], ended, tests[0]]
+    assert await store.tests.one(ended.id) == ended
+    assert await store.tests.one("0") is None
+
+
+async def test_only_so_many_tests_of_receivers_are_kept(store: Store) -> None:
+    await store.tests.save([receiver_test(number) for number in range(MAX_TESTS + 5)])
+    kept = await store.tests.all()
+    assert len(kept) == MAX_TESTS
+    assert (kept[0], kept[-1]) == (receiver_test(MAX_TESTS + 4), receiver_test(5))

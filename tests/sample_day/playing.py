@@ -24,6 +24,13 @@ ZONE = ZoneInfo("Europe/Berlin")
 NAME = "Checkout and payments down"
 BEGIN = "2026-11-20T22:30"
 END = "2026-11-21T00:30"
+# The receivers are tested on Friday morning.
+_DRILL = """
+drill:
+  at: "09:00"
+  weekdays: [friday]
+  receivers: [oncall, team]
+"""
 _STEP: Millis = 15 * MINUTE
 Posted = tuple[str, dict[str, Any]]
 """The title of a webhook, and its body."""
@@ -52,6 +59,12 @@ class Day:
             self.clock.advance(min(_STEP, end - self.clock.now()))
             await at_rest(self.service, self.clock)
 
+    async def seconds(self, count: int) -> None:
+        """Let some seconds pass, one by one."""
+        for _ in range(count):
+            self.clock.advance(SECOND)
+            await at_rest(self.service, self.clock)
+
     async def post(self, bodies: list[Posted]) -> None:
         """Post webhooks one after the other, some seconds apart."""
         async with aiohttp.ClientSession() as session:
@@ -59,9 +72,7 @@ class Day:
                 async with session.post(f"{self.service.url}/webhook", json=body) as answer:
                     assert answer.status == 200, title
                 await at_rest(self.service, self.clock)
-                for _ in range(10):
-                    self.clock.advance(SECOND)
-                    await at_rest(self.service, self.clock)
+                await self.seconds(10)
 
 
 @asynccontextmanager
@@ -80,7 +91,7 @@ async def started(folder: Path, at: str) -> AsyncIterator[Day]:
         ):
             assert old in text
             text = text.replace(old, new)
-        (folder / "routes.yaml").write_text(text)
+        (folder / "routes.yaml").write_text(text + _DRILL)
         clock = ManualClock(moment(at))
         options = ServeOptions(
             folder / "routes.yaml", ("127.0.0.1", 0), database=f"sqlite:///{folder}/router.db"
@@ -107,9 +118,11 @@ def _ends(bodies: list[Posted], now: Millis) -> list[Posted]:
 async def played(folder: Path) -> AsyncIterator[Day]:
     """Play the day from Friday morning to Saturday after the digest.
 
-    On Friday night checkout fails, then payments. Slack refuses the first messages. By midnight all critical alerts have ended.
+    On Friday morning the receivers are tested. On Friday night checkout fails, then payments. Slack refuses the first messages. By midnight all critical alerts have ended.
     """
     async with started(folder, "2026-11-20T07:30") as day:
+        await day.until("2026-11-20T09:00")
+        await day.seconds(10)
         await day.until("2026-11-20T22:41")
         day.slack.fail(rate_limited(40))
         bodies = list(sample.incident(day.clock.now()))

@@ -22,6 +22,7 @@ async def reports_of(day: Day) -> dict[str, str]:
             day, "incident", NAME, "severity=critical", "--since", BEGIN, "--until", END, "--owner", "Ada", "--output", "-"
         ),
         "digest.txt": _digest(day),
+        "drill.md": await _command(day, "drills", "--markdown"),
     }  # fmt: skip
 
 

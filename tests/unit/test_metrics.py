@@ -44,6 +44,8 @@ def used(metrics: Metrics) -> Metrics:
     metrics.heard("", "prod", NOW)
     metrics.watched([("watchdog", "prod", NOW, True, True), ("", "prod", NOW, False, True)])
     metrics.deadman("ok", NOW)
+    metrics.receiver_tested("oncall", SLACK, "failed")
+    metrics.drills({"oncall": (NOW, True)})
     return metrics
 
 
@@ -132,6 +134,9 @@ def test_every_event_is_counted() -> None:
         f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
         f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
+        f'alert_router_tests_total{{destination="{SLACK}",outcome="failed",receiver="oncall"}} 1.0',
+        'alert_router_drill_last_success_timestamp_seconds{receiver="oncall"} 1.795216673535e+09',
+        'alert_router_drill_last_successful{receiver="oncall"} 1.0',
         f'alert_router_possible_duplicates_total{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_reconcile_failures_total{source="prod"} 1.0',
         "alert_router_ledger_imbalance 3.0",

@@ -26,6 +26,7 @@ from router.web.api import (
     quarantine,
     route_tree,
     schedules,
+    tests_of_receivers,
     waiting_list,
 )
 from router.web.api.endpoint import Endpoint, add_endpoints
@@ -51,6 +52,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *quarantine.ENDPOINTS,
     *route_tree.ENDPOINTS,
     *schedules.ENDPOINTS,
+    *tests_of_receivers.ENDPOINTS,
     *waiting_list.ENDPOINTS,
     *action_log.ENDPOINTS,
 )

@@ -163,7 +163,8 @@ async def _known_destinations(context: AppContext, now: Millis, key: str | None 
     """Return all destinations. :param key: only the one with this key"""
     due, used = await context.store.pages.lanes_and_used_destinations(now)
     policy = context.policy()
-    receivers, routed = receivers_of(policy), _routed(policy)
+    drill = context.config().drill
+    receivers, routed = receivers_of(policy), _routed(policy, None if drill is None else drill.report_to)
     return [
         _known(lane, due.get(lane["destination"], _NOTHING_DUE), tuple(receivers.get(lane["destination"], ())), routed, used)
         for lane in context.lanes()
@@ -171,13 +172,15 @@ async def _known_destinations(context: AppContext, now: Millis, key: str | None 
     ]  # fmt: skip
 
 
-def _routed(policy: Policy) -> frozenset[str]:
-    """Return the receivers to which anything can be sent."""
+def _routed(policy: Policy, report_to: str | None) -> frozenset[str]:
+    """Return the receivers to which anything can be sent. :param report_to: that of a drill that fails"""
     by_routes = {
         name for route, _, _ in policy.root.walk() for name in (route.receiver, route.outside_digest)
     }
     by_failures = {each.on_failure for each in policy.destinations.values()}
-    return frozenset(name for name in (*by_routes, *by_failures, policy.operators) if name is not None)
+    return frozenset(
+        name for name in (*by_routes, *by_failures, policy.operators, report_to) if name is not None
+    )
 
 
 def _known(

@@ -18,6 +18,7 @@ from router.web.pages import (
     now_page,
     quarantine_page,
     routes_page,
+    tests_page,
 )
 from router.web.pages.live_updates import add_live_updates
 from router.web.pages.page_rendering import FOLDER, set_up_templates
@@ -36,6 +37,7 @@ ROUTES = (
     *now_page.ROUTES,
     *quarantine_page.ROUTES,
     *routes_page.ROUTES,
+    *tests_page.ROUTES,
     *action_page.ROUTES,
 )
 

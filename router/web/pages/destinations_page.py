@@ -10,6 +10,7 @@ from router.web.api.destinations import LIST_DESTINATIONS, READ_DESTINATION
 from router.web.api.overview import destination_address
 from router.web.pages.page_rendering import render
 from router.web.pages.page_routes import ask, form, page, redirect
+from router.web.pages.tests_page import last_tests
 
 
 async def _destinations(request: web.Request) -> web.Response:
@@ -19,13 +20,20 @@ async def _destinations(request: web.Request) -> web.Response:
         for name in request.query
         if request.query[name] and name not in {"cursor", "done"}
     }
-    values = {"destinations": answer, "given": given, "states": list(StateName), "channels": REGISTRY}
+    values = {
+        "destinations": answer,
+        "given": given,
+        "states": list(StateName),
+        "channels": REGISTRY,
+        "last_tests": await last_tests(request),
+    }
     return await render(request, "destinations.html", values, active="destinations")
 
 
 async def _destination(request: web.Request) -> web.Response:
     answer = await ask(request, READ_DESTINATION)
-    return await render(request, "destination.html", {"destination": answer}, active="destinations")
+    values = {"destination": answer, "last_tests": await last_tests(request)}
+    return await render(request, "destination.html", values, active="destinations")
 
 
 async def _resume(request: web.Request) -> web.Response:

@@ -237,3 +237,17 @@ def test_a_team_does_not_take_over_a_receiver_of_the_main_file(tmp_path: Path) -
     assert problems(config, tmp_path) == [
         "teams/search.yaml:1:13: the main file has a receiver 'search/oncall', too; rename one of them"
     ]
+
+
+def test_a_drill_tests_receivers_of_included_files(tmp_path: Path) -> None:
+    drill = 'drill: {at: "09:00", receivers: [all, payments/oncall], report_to: search/oncall}\n'
+    config = read(tmp_path, main=MAIN + drill, payments=PAYMENTS, search=SEARCH)
+    assert config.drill is not None
+    assert config.drill.receivers == ("all", "payments/oncall")
+    assert config.drill.report_to == "search/oncall"
+    (tmp_path / "teams" / "payments.yaml").write_text("receivers: {")
+    broken = load(tmp_path / "routes.yaml", environ={}, now=NOW)
+    assert broken.drill is not None
+    assert broken.drill.receivers == ("all",), "a mistake of a team prevents no start"
+    with pytest.raises(ConfigError, match="there is no receiver 'payments/oncal'"):
+        read(tmp_path, main=MAIN + drill.replace("oncall]", "oncal]"), payments=PAYMENTS)

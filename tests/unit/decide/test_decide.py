@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decide import Outside, Policy, Route, Severity, decide
+from router.decide import TEST_ALERTNAME, Outside, Policy, Route, Severity, decide
 from router.decide.hours import Hours, Interval, NamedInterval, Schedule
 from router.decide.inhibition import Firing, Inhibition, Rule
 from router.decide.matchers import Matcher, parse_matchers
@@ -193,6 +193,18 @@ def test_an_alert_has_one_decision_for_each_destination(
     decisions = decide(labels, rules, now)
     assert named
     assert sorted(each.destination.key for each in decisions) == sorted(named)
+
+
+def test_a_test_goes_to_its_receiver_only_and_at_once() -> None:
+    rules = policy(Route("route.routes[0]", "oncall"), inhibition=CRITICAL_MUTES)
+    labels = {"alertname": TEST_ALERTNAME, "severity": "warning", "receiver": "daily"}
+    muting = {"alertname": "Down", "severity": "critical"}
+    (own,) = decide(labels, rules, NIGHT, lambda _: muting, about=frozenset())
+    assert (own.destination.key, own.kind, own.at) == (DAILY.key, DecisionKind.SEND, NIGHT)
+    assert not own.destination.digest, "it does not wait for the slot"
+    assert decide({**labels, "receiver": "gone"}, rules, NIGHT, about=frozenset()) == ()
+    sent = decide(labels, rules, NIGHT, lambda _: muting)
+    assert {each.kind for each in sent} == {DecisionKind.INHIBITED}, "a sender's alert of this name is none"
 
 
 def test_a_self_alert_goes_to_the_receiver_that_its_label_names() -> None:

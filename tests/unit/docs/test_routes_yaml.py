@@ -24,6 +24,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "inhibit_rules": (models.InhibitModel,),
     "heartbeats": (watch_models.HeartbeatModel,),
     "deadman": (watch_models.DeadmanModel,),
+    "drill": (models.DrillModel,),
     "retention": (models.RetentionModel,),
 }  # fmt: skip
 _ELSEWHERE = {

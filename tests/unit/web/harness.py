@@ -11,7 +11,15 @@ from router.clock import SystemClock
 from router.config import Config
 from router.decide import Policy, Route, Severity
 from router.metrics import Metrics
-from router.model import AccessSettings, Destination, Retention, Source
+from router.model import (
+    AccessSettings,
+    Destination,
+    ReceiverTest,
+    Retention,
+    Source,
+    TestRefused,
+    TestRequest,
+)
 from router.rules.check import Checked
 from router.store import Store
 from router.threads import Threads
@@ -89,6 +97,12 @@ class WebHarness:
         self.resumed.append(destination)
         return {"status": "delivered", "reason": ""} if destination == SLACK.key else None
 
+    async def start_test(self, request: TestRequest) -> ReceiverTest:
+        raise TestRefused(f"no test of {request.receiver} can begin here")
+
+    async def follow_test(self, test: str, unlike: str, seconds: float) -> tuple[ReceiverTest, str] | None:
+        return None
+
     def __post_init__(self) -> None:
         self.undecided = Undecided(self.store, SystemClock(), self.metrics, self.policy, self.wake)
 
@@ -107,7 +121,7 @@ class WebHarness:
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},
-            reload=self.reload, resume=self.resume, pause=self.pause, access=Identification(self.options, self.checks), check_files=self.check_files,
+            reload=self.reload, resume=self.resume, pause=self.pause, start_test=self.start_test, follow_test=self.follow_test, access=Identification(self.options, self.checks), check_files=self.check_files,
             draft_digest=self.draft_digest,
             threads=self.threads,
         )  # fmt: skip
