@@ -23,6 +23,7 @@ from router.load_status import LoadStatus
 from router.maintenance import Maintenance
 from router.metrics import Metrics
 from router.model import SECOND, Millis
+from router.objective_counts import ObjectiveCounts
 from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
@@ -105,6 +106,7 @@ class Service:
     """The messages of a preview."""
     certificates: Certificates | None
     """None: the service speaks plain HTTP."""
+    objectives: ObjectiveCounts
     shutdown: Shutdown
 
     @classmethod
@@ -194,6 +196,9 @@ async def _build(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
         counting_since=clock_watch.look, client=AlertmanagerClient(active.network), preview=options.preview,
     )  # fmt: skip
+    objectives = ObjectiveCounts(store, clock, metrics, active.policy)
+    store.observe_events(objectives.saved)
+    closing.push_async_callback(objectives.close)
     undecided = Undecided(store, clock, metrics, active.policy, lanes.wake)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
     reloader = Reloader(
@@ -218,7 +223,7 @@ async def _build(
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
-        integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
+        answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
@@ -228,7 +233,7 @@ async def _build(
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader, outbox,
-        certificates, shutdown,
+        certificates, objectives, shutdown,
     )  # fmt: skip
 
 
@@ -254,6 +259,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing.callback(service.undecided.close)
     await service.undecided.load()
     run("undecided", service.undecided.serve())
+    run("objectives", service.objectives.serve())
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())

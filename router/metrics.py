@@ -155,13 +155,34 @@ class Metrics:
 
     def fragments(self, good: Mapping[str, bool]) -> None:
         """Show whether the last load of each included file succeeded. :param good: by the name of the file"""
-        if not self.enabled:
-            return
-        definition = table.FRAGMENT_SUCCESSFUL
-        self._made[definition].clear()
-        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
-        for name, is_good in good.items():
-            self._set(definition, is_good, name)
+        self._replace(table.FRAGMENT_SUCCESSFUL, {(name,): is_good for name, is_good in good.items()})
+
+    def targets(self, ratios: Mapping[tuple[str, ...], float]) -> None:
+        """Show the targets of the objectives. :param ratios: by objective and tenant, between 0 and 1"""
+        self._replace(table.OBJECTIVE_RATIO, ratios)
+
+    # Objectives and tenants.
+
+    def objective_event(self, objective: str, tenant: str, *, is_good: bool) -> None:
+        """Count an event of an objective. :param tenant: empty: the objective has none, or none are configured"""
+        self._count(table.OBJECTIVE_EVENTS_TOTAL, objective, tenant, "good" if is_good else "bad")
+
+    def delivered_late_by(self, level: str, seconds: float) -> None:
+        """Count a delivered change. :param seconds: from when it was due"""
+        self._observe(table.DUE_TO_DELIVERED, seconds, level)
+
+    def tenant_events(
+        self, changes: Mapping[tuple[str, str, str], int], fates: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Count what happened to alerts of tenants.
+
+        :param changes: by tenant, level and kind
+        :param fates: by tenant and fate
+        """
+        for labels, count in changes.items():
+            self._count(table.TENANT_CHANGES_TOTAL, *labels, by=count)
+        for fate_labels, count in fates.items():
+            self._count(table.TENANT_FATES_TOTAL, *fate_labels, by=count)
 
     # The store, maintenance and HTTP.
 
@@ -247,6 +268,15 @@ class Metrics:
     def _observe(self, definition: Definition, value: float, *labels: str) -> None:
         if self.enabled:
             self._made[definition].observe(value, *labels)
+
+    def _replace(self, definition: Definition, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values of a gauge, by its labels, and no others."""
+        if not self.enabled:
+            return
+        self._made[definition].clear()
+        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
+        for labels, value in values.items():
+            self._set(definition, value, *labels)
 
     def _child(self, definition: Definition, labels: tuple[object, ...]) -> Any:
         """Return the metric with these labels. It is kept, because the library takes longer to find it than to count."""

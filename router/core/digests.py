@@ -208,7 +208,7 @@ def _add_to_slot(state: State, member: MemberRow, alert: AlertRow, successor: in
                 member.failover,
             ),
         )  # fmt: skip
-    fates.move_open(state, member.id, there.id)
+    fates.move_open(state, member.id, there.id, state.conversations[successor].slot)
 
 
 def close_slots(state: State, policy: Policy, now: Millis) -> None:

@@ -26,6 +26,15 @@ from router.model.destination import (
     SharedLimits,
 )
 from router.model.millis import DAY, HOUR, MINUTE, SECOND, Millis
+from router.model.objectives import (
+    ANSWERED_WITHIN,
+    ANY_WITHIN,
+    OF_CHANGES,
+    OF_WEBHOOKS,
+    URGENT_WITHIN,
+    Objective,
+    Targets,
+)
 from router.model.outcome import (
     KNOWN_FIRING,
     KNOWN_OVER,
@@ -41,6 +50,8 @@ from router.model.outcome import (
 from router.model.settings import Alertmanager, Configuration, Retention, Role, Source
 
 __all__ = [
+    "ANSWERED_WITHIN",
+    "ANY_WITHIN",
     "DAY",
     "HOUR",
     "KNOWN_FIRING",
@@ -48,8 +59,11 @@ __all__ = [
     "LATE",
     "MAX_INHIBITED_COUNTED",
     "MINUTE",
+    "OF_CHANGES",
+    "OF_WEBHOOKS",
     "OWN_SOURCE",
     "SECOND",
+    "URGENT_WITHIN",
     "AccessSettings",
     "Alert",
     "Alertmanager",
@@ -69,6 +83,7 @@ __all__ = [
     "LaneLimits",
     "Message",
     "Millis",
+    "Objective",
     "Outcome",
     "Rate",
     "Refusal",
@@ -83,6 +98,7 @@ __all__ = [
     "StormLine",
     "StormNews",
     "StormView",
+    "Targets",
     "TrustedProxy",
     "User",
     "Webhook",

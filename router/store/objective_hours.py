@@ -1,0 +1,152 @@
+"""Counts the good and bad events of each objective in each hour, by tenant.
+
+A change that is settled counts in the same transaction as its fate. Webhooks are counted in memory and added every few
+seconds, see :mod:`router.objective_counts`. Hours that are older than :data:`~router.store.delivery_hours.KEPT` are added
+to the counts of the hour 0, so the counts of all hours stay comparable with the rows of the ledger.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from router.core.settled import Settled, verdicts
+from router.model import HOUR, Millis, Objective
+from router.store.delivery_hours import OLDER, hour_of
+from router.store.schema import conversations, objective_hours
+
+_PRUNED_AT_ONCE: Millis = 24 * HOUR
+_COLUMNS = ("hour", "tenant", "objective", "good", "bad")
+# Beyond this many, overdue conversations are not counted one by one.
+_MAX_COUNTED = 10_000
+
+EventKey = tuple[Millis, str, str]
+"""The first moment of the hour (epoch ms), the tenant, and the objective."""
+EventCounts = Mapping[EventKey, tuple[int, int]]
+"""How many good and bad events there were."""
+
+
+def count_settled(settled: Iterable[Settled]) -> EventCounts:
+    """Return the events that these settled changes are."""
+    moves: dict[EventKey, tuple[int, int]] = {}
+    for each in settled:
+        hour = hour_of(each.at)
+        for objective, is_good in verdicts(each):
+            key = hour, each.tenant, str(objective)
+            good, bad = moves.get(key, (0, 0))
+            moves[key] = good + is_good, bad + (not is_good)
+    return moves
+
+
+def upsert_sql(parameters: Iterable[str]) -> str:
+    """Return the statement that adds to a count.
+
+    :param parameters: how its five parameters are written: hour, tenant, objective, good and bad
+    """
+    return f"INSERT INTO objective_hours ({', '.join(_COLUMNS)}) VALUES ({', '.join(parameters)}) {_ADD}"  # noqa: S608  (constants)
+
+
+_ADD = (
+    "ON CONFLICT (hour, tenant, objective) DO UPDATE"
+    " SET good = objective_hours.good + excluded.good, bad = objective_hours.bad + excluded.bad"
+)
+_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
+_MERGE = sa.text(
+    "INSERT INTO objective_hours (hour, tenant, objective, good, bad)"  # noqa: S608  (constants)
+    f" SELECT {OLDER}, tenant, objective, sum(good), sum(bad) FROM objective_hours"
+    f" WHERE hour > {OLDER} AND hour < :end GROUP BY tenant, objective {_ADD}"
+)
+
+
+def add_events(connection: sa.Connection, counts: EventCounts) -> None:
+    """Add events to the counts of their hours."""
+    rows = [dict(zip(_COLUMNS, (*key, good, bad), strict=True)) for key, (good, bad) in counts.items()]
+    if rows:
+        connection.execute(_UPSERT, rows)
+
+
+def first_old_hour(connection: sa.Connection, before: Millis) -> Millis | None:
+    """Return the first hour that ends before a time and is not merged yet; None: there is none."""
+    hour = objective_hours.c.hour
+    first = connection.execute(sa.select(sa.func.min(hour)).where(hour > OLDER)).scalar_one()
+    return None if first is None or first >= hour_of(before) else int(first)
+
+
+def merge_old_hours(connection: sa.Connection, before: Millis) -> int:
+    """Add the oldest hours that end before a time to the hour 0. Return how many rows were merged."""
+    hour, first = objective_hours.c.hour, first_old_hour(connection, before)
+    if first is None:
+        return 0
+    end = min(hour_of(before), first + _PRUNED_AT_ONCE)
+    connection.execute(_MERGE, {"end": end})
+    return connection.execute(sa.delete(objective_hours).where(hour > OLDER, hour < end)).rowcount
+
+
+def delivered_events(connection: sa.Connection) -> dict[str, int]:
+    """Return how many changes were due and delivered, by tenant; of all time."""
+    columns = objective_hours.c
+    rows = connection.execute(
+        sa.select(columns.tenant, sa.func.sum(columns.good))
+        .where(columns.objective == Objective.DELIVERED)
+        .group_by(columns.tenant)
+    )
+    return {tenant: int(good) for tenant, good in rows if good}
+
+
+@dataclass(frozen=True, slots=True)
+class HourLine:
+    """The events of one objective of one tenant in one hour."""
+
+    hour: Millis
+    tenant: str
+    objective: str
+    good: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Conversations that are due and not delivered. They are counted as good or bad when they are settled."""
+
+    count: int
+    urgent: int
+    """Those with an alert of the most urgent level."""
+    oldest: Millis | None
+    """When the first of them was due (epoch ms); None: there is none."""
+    is_exact: bool
+    """There are not more than were counted."""
+
+
+def read_objective_hours(
+    connection: sa.Connection, since: Millis
+) -> tuple[Sequence[HourLine], Millis | None]:
+    """Return the counts from an hour on, and the first hour that has counts; None: nothing is counted yet.
+
+    :param since: the hour that it is in is the first one
+    """
+    columns = objective_hours.c
+    rows = connection.execute(
+        sa.select(*(columns[name] for name in _COLUMNS))
+        .where(columns.hour >= max(hour_of(since), OLDER + 1))
+        .order_by(columns.hour, columns.tenant, columns.objective)
+    )
+    first = connection.execute(sa.select(sa.func.min(columns.hour)).where(columns.hour > OLDER)).scalar_one()
+    return [HourLine(*row) for row in rows], first
+
+
+def read_overdue(connection: sa.Connection, urgent_before: Millis, any_before: Millis) -> Overdue:
+    """Return which conversations wait although they were due.
+
+    :param urgent_before: urgent ones count if they were due before this time (epoch ms)
+    :param any_before: the same for the others
+    """
+    due_at, urgency = conversations.c.due_at, conversations.c.urgency
+    rows = connection.execute(
+        sa.select(due_at, urgency)
+        .where(due_at.is_not(None), due_at < sa.case((urgency == 0, urgent_before), else_=any_before))
+        .limit(_MAX_COUNTED + 1)
+    ).all()
+    return Overdue(
+        min(len(rows), _MAX_COUNTED), sum(rank == 0 for _, rank in rows), min((at for at, _ in rows), default=None),
+        len(rows) <= _MAX_COUNTED,
+    )  # fmt: skip
