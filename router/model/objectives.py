@@ -51,8 +51,11 @@ class Targets:
 
     def ratio(self, objective: Objective, tenant: str = "") -> float:
         """Return the share of events that must be good, between 0 and 1. :param tenant: empty: all tenants together"""
-        percent = self.of_tenants.get(tenant, {}).get(objective, self.percents[objective])
-        return float(percent / 100)
+        return float(self.percent(objective, tenant) / 100)
+
+    def percent(self, objective: Objective, tenant: str = "") -> Decimal:
+        """Return the same in percent."""
+        return self.of_tenants.get(tenant, {}).get(objective, self.percents[objective])
 
     def ratios(self, tenants: Iterable[str]) -> dict[tuple[str, ...], float]:
         """Return the ratio of each objective, by objective and tenant. An objective without a tenant has the tenant "".

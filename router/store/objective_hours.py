@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from router.core.settled import Settled, verdicts
-from router.model import HOUR, Millis, Objective
+from router.model import DAY, HOUR, Millis, Objective
 from router.store.delivery_hours import OLDER, hour_of
 from router.store.schema import conversations, objective_hours
 
@@ -94,17 +94,6 @@ def delivered_events(connection: sa.Connection) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class HourLine:
-    """The events of one objective of one tenant in one hour."""
-
-    hour: Millis
-    tenant: str
-    objective: str
-    good: int
-    bad: int
-
-
-@dataclass(frozen=True, slots=True)
 class Overdue:
     """Conversations that are due and not delivered. They are counted as good or bad when they are settled."""
 
@@ -117,21 +106,65 @@ class Overdue:
     """There are not more than were counted."""
 
 
-def read_objective_hours(
-    connection: sa.Connection, since: Millis
-) -> tuple[Sequence[HourLine], Millis | None]:
-    """Return the counts from an hour on, and the first hour that has counts; None: nothing is counted yet.
+@dataclass(frozen=True, slots=True)
+class ObjectiveCount:
+    """The good and bad events of an objective of a tenant, in several periods."""
+
+    tenant: str
+    objective: str
+    events: tuple[tuple[int, int], ...]
+    """Good and bad events of each period, in the order of the question."""
+
+
+def count_objectives(connection: sa.Connection, starts: Sequence[Millis]) -> list[ObjectiveCount]:
+    """Return the events of each tenant and objective in periods that end now.
+
+    :param starts: the beginnings of the periods, the longest period first; the hour that one is in belongs to it
+    """
+    columns, sums = objective_hours.c, []
+    for start in starts:
+        is_in = columns.hour >= hour_of(start)
+        sums += [sa.func.sum(sa.case((is_in, each), else_=0)) for each in (columns.good, columns.bad)]
+    rows = connection.execute(
+        sa.select(columns.tenant, columns.objective, *sums)
+        .where(columns.hour >= max(hour_of(starts[0]), OLDER + 1))
+        .group_by(columns.tenant, columns.objective)
+        .order_by(columns.tenant, columns.objective)
+    )
+    return [
+        ObjectiveCount(
+            tenant, objective, tuple(zip(map(int, counts[::2]), map(int, counts[1::2]), strict=True))
+        )
+        for tenant, objective, *counts in rows
+    ]
+
+
+def first_counted_hour(connection: sa.Connection) -> Millis | None:
+    """Return the first hour that has counts and is kept (epoch ms); None: nothing is counted yet."""
+    hour = objective_hours.c.hour
+    first = connection.execute(sa.select(sa.func.min(hour)).where(hour > OLDER)).scalar_one()
+    return None if first is None else int(first)
+
+
+def count_days(
+    connection: sa.Connection, since: Millis, tenant: str | None
+) -> list[tuple[str, Millis, int, int]]:
+    """Return the events of each objective on each day: objective, the first moment of the day (UTC, epoch ms), good, bad.
 
     :param since: the hour that it is in is the first one
+    :param tenant: None: all together
     """
     columns = objective_hours.c
-    rows = connection.execute(
-        sa.select(*(columns[name] for name in _COLUMNS))
+    day = columns.hour - columns.hour % sa.literal_column(str(DAY))
+    query = (
+        sa.select(columns.objective, day.label("day"), sa.func.sum(columns.good), sa.func.sum(columns.bad))
         .where(columns.hour >= max(hour_of(since), OLDER + 1))
-        .order_by(columns.hour, columns.tenant, columns.objective)
+        .group_by(columns.objective, day)
+        .order_by(columns.objective, day)
     )
-    first = connection.execute(sa.select(sa.func.min(columns.hour)).where(columns.hour > OLDER)).scalar_one()
-    return [HourLine(*row) for row in rows], first
+    if tenant is not None:
+        query = query.where(columns.tenant == tenant)
+    return [(name, int(at), int(good), int(bad)) for name, at, good, bad in connection.execute(query)]
 
 
 def read_overdue(connection: sa.Connection, urgent_before: Millis, any_before: Millis) -> Overdue:

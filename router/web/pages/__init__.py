@@ -14,6 +14,7 @@ from router.web.pages import (
     digests_page,
     ledger_page,
     now_page,
+    objectives_page,
     quarantine_page,
     routes_page,
 )
@@ -30,6 +31,7 @@ ROUTES = (
     *digests_page.ROUTES,
     *ledger_page.ROUTES,
     *now_page.ROUTES,
+    *objectives_page.ROUTES,
     *quarantine_page.ROUTES,
     *routes_page.ROUTES,
     *action_page.ROUTES,
