@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from router.decide.matchers import Matcher
+
 OTHER = "other"
 """The tenant of alerts whose label has a value that is not in the configuration."""
 WITHOUT = "none"
@@ -31,3 +33,14 @@ class Tenants:
         if not value:
             return WITHOUT
         return value if value in self.named else OTHER
+
+    def matchers(self, tenant: str) -> str:
+        """Return matchers of the alerts of a tenant, as lists of alerts take them; empty: no tenants are configured."""
+        if self.label is None:
+            return ""
+        if tenant == WITHOUT:
+            return str(Matcher(self.label, "=", ""))
+        if tenant != OTHER:
+            return str(Matcher(self.label, "=", tenant))
+        others = [str(Matcher(self.label, "!=", each)) for each in self.named]
+        return ",".join([str(Matcher(self.label, "!=", "")), *others])

@@ -153,7 +153,13 @@ class PageQueries:
         """Return what the database knows that is wrong, see :func:`router.store.stored_trouble.read_stored_trouble`."""
         return await self._stored_trouble.read()
 
-    async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+    async def status_of_tenant(self, tenant: str) -> dict[str, Any]:
+        """Return the same of one tenant, see :func:`router.store.ledger.read_status_of_tenant`."""
+        return await self._database.read(lambda c: ledger.read_status_of_tenant(c, tenant))
+
+    async def ledger(
+        self, since: Millis | None, until: Millis | None, tenant: str | None = None
+    ) -> dict[str, Any]:
         """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`. It reads all changes of the period,
         so only one is counted at a time.
 
@@ -163,7 +169,7 @@ class PageQueries:
             raise StoreBusy("the ledger of a period is being counted already; try again in a moment")
         self._counting = True
         try:
-            return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
+            return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until, tenant))
         finally:
             self._counting = False
 

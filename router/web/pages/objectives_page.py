@@ -32,7 +32,7 @@ async def _objectives(request: web.Request) -> web.Response:
     history = await ask(request, GET_OBJECTIVE_HISTORY, given)
     context = request.app[APP_CONTEXT]
     days = {each.objective: each.days for each in history.history}
-    level = context.policy().severity.levels[0]
+    level, tenants = context.policy().severity.levels[0], context.policy().tenants
     shown = [each for each in found.objectives if each.tenant == tenant]
     charts = {
         each.objective: draw_budget(
@@ -46,6 +46,7 @@ async def _objectives(request: web.Request) -> web.Response:
     }
     values = {
         "answer": found, "shown": shown, "charts": charts, "words": words, "tenant": tenant,
+        "tenant_filter": tenants.matchers(tenant) if tenant else "",
         "of_tenants": [each for each in found.objectives if each.tenant and not tenant],
     }  # fmt: skip
     return await render(request, "slo.html", values, active="slo")
