@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from router.core.settled import Settled, verdicts
 from router.model import DAY, HOUR, Millis, Objective
+from router.store.counters import CounterKind, read_counters
 from router.store.delivery_hours import OLDER, hour_of
 from router.store.schema import conversations, objective_hours
 
@@ -173,12 +174,25 @@ def read_overdue(connection: sa.Connection, urgent_before: Millis, any_before: M
     :param urgent_before: urgent ones count if they were due before this time (epoch ms)
     :param any_before: the same for the others
     """
-    due_at, urgency = conversations.c.due_at, conversations.c.urgency
+    destination, due_at, urgency = (
+        conversations.c.destination,
+        conversations.c.due_at,
+        conversations.c.urgency,
+    )
+    waiting = [
+        key
+        for (what, key, _), count in read_counters(connection).items()
+        if what == CounterKind.CONVERSATION and count
+    ]
     rows = connection.execute(
         sa.select(due_at, urgency)
-        .where(due_at.is_not(None), due_at < sa.case((urgency == 0, urgent_before), else_=any_before))
+        .where(
+            # Of each destination, only the beginning of an index is read, however many wait for their opening.
+            destination.in_(waiting), due_at.is_not(None), due_at < max(urgent_before, any_before),
+            due_at < sa.case((urgency == 0, urgent_before), else_=any_before),
+        )
         .limit(_MAX_COUNTED + 1)
-    ).all()
+    ).all()  # fmt: skip
     return Overdue(
         min(len(rows), _MAX_COUNTED), sum(rank == 0 for _, rank in rows), min((at for at, _ in rows), default=None),
         len(rows) <= _MAX_COUNTED,
