@@ -93,8 +93,8 @@ async def test_events_are_counted_by_tenant_in_each_period(store: Store) -> None
 
 
 async def test_events_of_webhooks_are_added_up(store: Store) -> None:
-    for counts in ((3, 1), (2, 0)):
-        await store.add_events({(MONDAY, "", "accepted"): counts})
+    for events in ((3, 1), (2, 0)):
+        await store.add_events({(MONDAY, "", "accepted"): events})
     await store.add_events({})
     counts, _, overdue = await store.pages.objectives((MONDAY,), MONDAY, MONDAY)
     assert counts == [ObjectiveCount("", "accepted", ((5, 1),))]

@@ -211,7 +211,9 @@ async def test_a_digest_has_a_section_with_a_line_for_each_tenant(world: World) 
     await world.post("Cpu", "info")
     world.clock.advance(24 * HOUR)
     await world.smtp.until(lambda: bool(world.smtp.mails))
-    text = str(world.smtp.mails[0].message.get_body(("plain",)).get_content())
+    body = world.smtp.mails[0].message.get_body(("plain",))
+    assert body is not None
+    text = str(body.get_content())
     assert "BY TENANT" in text
     assert "none: 1 firing (1 new) - Cpu" in text
     assert "shop: 1 firing (1 new) - Cart" in text
