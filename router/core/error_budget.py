@@ -22,7 +22,7 @@ class ErrorBudget:
     """The part of the budget that is left, 1: all of it; below 0: it is used up. None: there were no events."""
 
 
-def error_budget(percent: Decimal, good: int, bad: int) -> ErrorBudget:
+def budget_of(percent: Decimal, good: int, bad: int) -> ErrorBudget:
     """Return the error budget of a window.
 
     :param percent: how many percent of all events must be good; more than 0 and less than 100

@@ -1,4 +1,4 @@
-"""Settled changes: what the objectives count when a change that was due is delivered or given up.
+"""SettledChange changes: what the objectives count when a change that was due is delivered or given up.
 
 Each change x destination that was due counts once, when it is settled:
 
@@ -19,7 +19,7 @@ from router.model import ANY_WITHIN, URGENT_WITHIN, Fate, Millis, Objective
 _SETTLED = (Fate.DELIVERED, Fate.DEAD)
 
 
-class Settled(NamedTuple):
+class SettledChange(NamedTuple):
     """A change that was due at a destination, and was delivered there or given up."""
 
     tenant: str
@@ -31,7 +31,7 @@ class Settled(NamedTuple):
     is_delivered: bool
 
 
-def settlement(before: FateRow | None, after: FateRow | None) -> Settled | None:
+def settlement(before: FateRow | None, after: FateRow | None) -> SettledChange | None:
     """Return what a change of a fate settles; None: nothing."""
     # A due time of 0 is GIVEN_UP_BEFORE: the change was counted then.
     if after is None or not after.due_at or after.fate not in _SETTLED:
@@ -39,13 +39,13 @@ def settlement(before: FateRow | None, after: FateRow | None) -> Settled | None:
     if before is not None and before.fate in _SETTLED:
         return None
     late_by = max(0, after.updated_at - after.due_at)
-    return Settled(after.tenant, after.urgency, after.updated_at, late_by, after.fate == Fate.DELIVERED)
+    return SettledChange(after.tenant, after.urgency, after.updated_at, late_by, after.fate == Fate.DELIVERED)
 
 
 class BatchEvents(NamedTuple):
     """What objectives and tenants count of a batch."""
 
-    settled: list[Settled]
+    settled: list[SettledChange]
     tenant_changes: Counter[tuple[str, str, str]]
     """New changes by tenant, level and kind; empty: no tenants are configured."""
     tenant_fates: Counter[tuple[str, str]]
@@ -73,7 +73,7 @@ def batch_events(state: State) -> BatchEvents:
     return events
 
 
-def verdicts(settled: Settled) -> list[tuple[Objective, bool]]:
+def verdicts(settled: SettledChange) -> list[tuple[Objective, bool]]:
     """Return the objectives that count a settled change, and whether it is good."""
     found = [(Objective.DELIVERED, settled.is_delivered)]
     within = (Objective.IN_TIME, ANY_WITHIN), (Objective.URGENT_IN_TIME, URGENT_WITHIN)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from router.core.settled import Settled, verdicts
+from router.core.settled import SettledChange, verdicts
 from router.model import DAY, HOUR, Millis, Objective
 from router.store.counters import CounterKind, read_counters
 from router.store.delivery_hours import OLDER, hour_of
@@ -27,7 +27,7 @@ EventCounts = Mapping[EventKey, tuple[int, int]]
 """How many good and bad events there were."""
 
 
-def count_settled(settled: Iterable[Settled]) -> EventCounts:
+def count_settled(settled: Iterable[SettledChange]) -> EventCounts:
     """Return the events that these settled changes are."""
     moves: dict[EventKey, tuple[int, int]] = {}
     for each in settled:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from router.core.error_budget import burn_rate, error_budget, good_ratio
+from router.core.error_budget import budget_of, burn_rate, good_ratio
 from router.model import (
     ANSWERED_WITHIN,
     ANY_WITHIN,
@@ -160,7 +160,7 @@ def _answers(
 def _answer(targets: Targets, objective: Objective, tenant: str, events: Events) -> ObjectiveAnswer:
     (good, bad), *recent = events.get((objective, tenant), ((0, 0),) * (1 + len(_BURN_PERIODS)))
     percent, ratio = targets.percent(objective, tenant), good_ratio(good, bad)
-    budget = error_budget(percent, good, bad)
+    budget = budget_of(percent, good, bad)
     return ObjectiveAnswer(
         objective=objective, tenant=tenant, target=targets.ratio(objective, tenant), within=_LIMITS.get(objective),
         good=good, bad=bad, ratio=ratio, is_met=None if ratio is None else budget.left >= 0,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from router.core.error_budget import error_budget
+from router.core.error_budget import budget_of
 from router.model import DAY, SECOND, Millis, Objective, Targets
 from router.web.api.objective_list import DayAnswer, ObjectiveAnswer
 
@@ -61,7 +61,7 @@ def draw_budget(
     for at in range(since // DAY * DAY, until + 1, DAY):
         day = by_day.get(at)
         bad += day.bad if day is not None else 0
-        share = error_budget(percent, total - bad, bad).left_share
+        share = budget_of(percent, total - bad, bad).left_share
         counts = (day.good, day.bad) if day is not None else (0, 0)
         found.append(BudgetDay(at, _day_name(at), *counts, round(100 * (share or 0), 1)))
     heights = [_HEIGHT * (1 - max(0.0, min(1.0, day.left_percent / 100))) for day in found]
