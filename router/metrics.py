@@ -158,8 +158,15 @@ class Metrics:
         self._replace(table.FRAGMENT_SUCCESSFUL, {(name,): is_good for name, is_good in good.items()})
 
     def targets(self, ratios: Mapping[tuple[str, ...], float]) -> None:
-        """Show the targets of the objectives. :param ratios: by objective and tenant, between 0 and 1"""
+        """Show the targets of the objectives, and their events from 0 on: Prometheus does not see the first increase of a
+        counter that was not there before.
+
+        :param ratios: by objective and tenant, between 0 and 1
+        """
         self._replace(table.OBJECTIVE_RATIO, ratios)
+        for labels in ratios:
+            for outcome in ("good", "bad"):
+                self._count(table.OBJECTIVE_EVENTS_TOTAL, *labels, outcome, by=0)
 
     # Objectives and tenants.
 

@@ -134,6 +134,7 @@ def test_every_event_is_counted() -> None:
         'alert_router_due_to_delivered_seconds_count{level="critical"} 1.0',
         'alert_router_slo_events_total{objective="in_time",outcome="good",tenant="shop"} 1.0',
         'alert_router_slo_objective_ratio{objective="accepted",tenant=""} 0.999',
+        'alert_router_slo_events_total{objective="accepted",outcome="bad",tenant=""} 0.0',
         'alert_router_tenant_changes_total{kind="fired",level="critical",tenant="shop"} 2.0',
         'alert_router_tenant_fates_total{fate="delivered",tenant="shop"} 3.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
