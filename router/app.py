@@ -27,6 +27,7 @@ from router.load_status import LoadStatus
 from router.maintenance import Maintenance
 from router.metrics import Metrics
 from router.model import SECOND, Millis
+from router.objective_counts import ObjectiveCounts
 from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
@@ -114,6 +115,7 @@ class Service:
     """The messages of a preview."""
     certificates: Certificates | None
     """None: the service speaks plain HTTP."""
+    objectives: ObjectiveCounts
     shutdown: Shutdown
 
     @classmethod
@@ -229,6 +231,9 @@ async def _build(
     closing.push_async_callback(deadman.close)
     clock_watch.after_steps(deadman.restart)
     undecided = Undecided(store, clock, metrics, active.policy, lanes.wake, silence_watch.note_heartbeats)
+    objectives = ObjectiveCounts(store, clock, metrics, active.policy)
+    store.observe_events(objectives.saved)
+    closing.push_async_callback(objectives.close)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
@@ -255,7 +260,7 @@ async def _build(
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
-        integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
+        answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
     ))  # fmt: skip
     if outbox is not None:
@@ -266,7 +271,7 @@ async def _build(
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        reloader, tests, drills, outbox, certificates, shutdown,
+        reloader, tests, drills, outbox, certificates, objectives, shutdown,
     )  # fmt: skip
 
 
@@ -295,6 +300,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing.callback(service.undecided.close)
     await service.undecided.load()
     run("undecided", service.undecided.serve())
+    run("objectives", service.objectives.serve())
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())

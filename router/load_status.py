@@ -69,6 +69,7 @@ class LoadStatus:
         self._metrics.config_loaded(config.digest, now)
         if self.error is not None:
             self._metrics.config_load_failed()
+        self._metrics.targets(config.targets.ratios(config.policy.tenants.names))
         self._metrics.fragments({each.name: not each.problems for each in config.fragments})
         for problem in config.problems:
             if problem.trap is Trap.ENVIRONMENT:

@@ -238,6 +238,37 @@ ACCEPT_TO_DELIVERED = Definition(
     _CHANNEL_AND_DESTINATION,
     _DELIVERY_BUCKETS,
 )
+DUE_TO_DELIVERED = Definition(
+    Histogram,
+    "alert_router_due_to_delivered_seconds",
+    "The time from when a change was due at a destination to its delivery there, by the level of its alert.",
+    ("level",),
+    _DELIVERY_BUCKETS,
+)
+OBJECTIVE_EVENTS_TOTAL = Definition(
+    Counter,
+    "alert_router_slo_events",
+    "Good and bad events of each objective. The tenant is empty if the objective has none.",
+    ("objective", "tenant", "outcome"),
+)
+OBJECTIVE_RATIO = Definition(
+    Gauge,
+    "alert_router_slo_objective_ratio",
+    "The share of events of an objective that must be good, by the configuration.",
+    ("objective", "tenant"),
+)
+TENANT_CHANGES_TOTAL = Definition(
+    Counter,
+    "alert_router_tenant_changes",
+    "Accepted alert changes of each tenant.",
+    ("tenant", "level", "kind"),
+)
+TENANT_FATES_TOTAL = Definition(
+    Counter,
+    "alert_router_tenant_fates",
+    "How often changes of each tenant got a fate. A change has several fates one after the other.",
+    ("tenant", "fate"),
+)
 JOB_SECONDS = Definition(
     Histogram,
     "alert_router_store_job_seconds",

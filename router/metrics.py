@@ -157,11 +157,7 @@ class Metrics:
 
     def fragments(self, good: Mapping[str, bool]) -> None:
         """Show whether the last load of each included file succeeded. :param good: by the name of the file"""
-        if not self.enabled:
-            return
-        self._clear(table.FRAGMENT_SUCCESSFUL)
-        for name, is_good in good.items():
-            self._set(table.FRAGMENT_SUCCESSFUL, is_good, name)
+        self._replace(table.FRAGMENT_SUCCESSFUL, {(name,): is_good for name, is_good in good.items()})
 
     # Tests of receivers.
 
@@ -175,14 +171,13 @@ class Metrics:
         :param results: by receiver: when the last success began (epoch ms; 0: there was none), and whether the last drill
             succeeded (None: there was none)
         """
-        if not self.enabled:
-            return
-        self._clear(table.DRILL_LAST_SUCCESS)
-        self._clear(table.DRILL_SUCCESSFUL)
-        for receiver, (at, is_good) in results.items():
-            self._set(table.DRILL_LAST_SUCCESS, at / SECOND, receiver)
-            if is_good is not None:
-                self._set(table.DRILL_SUCCESSFUL, is_good, receiver)
+        self._replace(
+            table.DRILL_LAST_SUCCESS, {(receiver,): at / SECOND for receiver, (at, _) in results.items()}
+        )
+        self._replace(
+            table.DRILL_SUCCESSFUL,
+            {(receiver,): is_good for receiver, (_, is_good) in results.items() if is_good is not None},
+        )
 
     # Heartbeats, sources, and the dead man's switch.
 
@@ -224,6 +219,40 @@ class Metrics:
         self._count(table.DEADMAN_PINGS_TOTAL, outcome)
         if outcome == "ok":
             self._set(table.DEADMAN_SUCCESS_TIME, now / SECOND)
+
+    def targets(self, ratios: Mapping[tuple[str, ...], float]) -> None:
+        """Show the targets of the objectives, and their events from 0 on: Prometheus does not see the first increase of a
+        counter that was not there before.
+
+        :param ratios: by objective and tenant, between 0 and 1
+        """
+        self._replace(table.OBJECTIVE_RATIO, ratios)
+        for labels in ratios:
+            for outcome in ("good", "bad"):
+                self._count(table.OBJECTIVE_EVENTS_TOTAL, *labels, outcome, by=0)
+
+    # Objectives and tenants.
+
+    def objective_event(self, objective: str, tenant: str, *, is_good: bool) -> None:
+        """Count an event of an objective. :param tenant: empty: the objective has none, or none are configured"""
+        self._count(table.OBJECTIVE_EVENTS_TOTAL, objective, tenant, "good" if is_good else "bad")
+
+    def delivered_late_by(self, level: str, seconds: float) -> None:
+        """Count a delivered change. :param seconds: from when it was due"""
+        self._observe(table.DUE_TO_DELIVERED, seconds, level)
+
+    def tenant_events(
+        self, changes: Mapping[tuple[str, str, str], int], fates: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Count what happened to alerts of tenants.
+
+        :param changes: by tenant, level and kind
+        :param fates: by tenant and fate
+        """
+        for labels, count in changes.items():
+            self._count(table.TENANT_CHANGES_TOTAL, *labels, by=count)
+        for fate_labels, count in fates.items():
+            self._count(table.TENANT_FATES_TOTAL, *fate_labels, by=count)
 
     # The store, maintenance and HTTP.
 
@@ -298,11 +327,6 @@ class Metrics:
         for each in self._histograms:
             yield from each.text()
 
-    def _clear(self, definition: Definition) -> None:
-        """Remove all labels of a metric, before they are set again."""
-        self._made[definition].clear()
-        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
-
     def _count(self, definition: Definition, *labels: object, by: int = 1) -> None:
         if self.enabled:
             self._child(definition, labels).inc(by)
@@ -314,6 +338,15 @@ class Metrics:
     def _observe(self, definition: Definition, value: float, *labels: str) -> None:
         if self.enabled:
             self._made[definition].observe(value, *labels)
+
+    def _replace(self, definition: Definition, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show these values of a gauge, by its labels, and no others."""
+        if not self.enabled:
+            return
+        self._made[definition].clear()
+        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
+        for labels, value in values.items():
+            self._set(definition, value, *labels)
 
     def _child(self, definition: Definition, labels: tuple[object, ...]) -> Any:
         """Return the metric with these labels. It is kept, because the library takes longer to find it than to count."""

@@ -15,6 +15,7 @@ from router.cli import (
     drills_command,
     explain_command,
     incident_command,
+    objective_command,
     offline,
     reading,
     rendering,
@@ -40,7 +41,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    send_test_command, drills_command, incident_command, reading, credentials,
+    send_test_command, drills_command, incident_command, reading, objective_command, credentials,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

@@ -13,8 +13,8 @@ from router.cli.shared import Failure, json_option, now
 from router.cli.terminal import printable, width, wrapped
 from router.cli.watching import Screen, WatchCommand, show, watch_option
 
-Reader = Callable[[str | None, str | None], tuple[int | None, int | None, dict[str, Any], Any]]
-"""Reads the ledger of a period. Returns its beginning and its end as they were given (epoch ms), the ledger, and the
+Reader = Callable[[str | None, str | None, str | None], tuple[int | None, int | None, dict[str, Any], Any]]
+"""Reads the ledger of a period and a tenant (None: all). Returns its beginning and its end as they were given (epoch ms), the ledger, and the
 timezone."""
 # The order of the columns. router.model.Fate has the same words; a test compares them.
 FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
@@ -26,6 +26,7 @@ FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete
     help="The first moment of the period: '2026-11-20 22:41', 10:00 or 2d (ago).  [default: the beginning]",
 )
 @click.option("--until", help="The end of the period, which is not part of it.  [default: now]")
+@click.option("--tenant", help="Count only the changes of this tenant.")
 @click.option(
     "--database",
     help="Read this database instead of asking the service; a service may have it open. Times are UTC.",
@@ -35,8 +36,8 @@ FATE_COLUMNS = ("delivered", "pending", "held", "inhibited", "digest", "obsolete
 @json_option
 @click.pass_context
 def ledger(
-    context: click.Context, *, since: str | None, until: str | None, database: str | None, service: ServiceAddress,
-    watch: float | None, as_json: bool,
+    context: click.Context, *, since: str | None, until: str | None, tenant: str | None, database: str | None,
+    service: ServiceAddress, watch: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Count the fates of all changes of a period: changes x destinations = delivered + pending + …
 
@@ -48,7 +49,7 @@ def ledger(
     read = _service_reader(service) if database is None else _database_reader(database)
 
     def view(screen: Screen) -> int:
-        start, end, found, zone = read(since, until)
+        start, end, found, zone = read(since, until, tenant)
         if as_json:
             screen.write_json(found)
         else:
@@ -62,26 +63,31 @@ def ledger(
 def _service_reader(service: ServiceAddress) -> Reader:
     api = service.api()
 
-    def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:
+    def read(
+        since: str | None, until: str | None, tenant: str | None
+    ) -> tuple[int | None, int | None, dict[str, Any], Any]:
         time = ServiceTime(api.overview())
         start, end = time.read_millis(since, "--since"), time.read_millis(until, "--until")
         _check_order(start, end)
         period = {"since": time.read(since, "--since"), "until": time.read(until, "--until")}
-        found = api.get("/api/v1/ledger", **period)
+        found = api.get("/api/v1/ledger", **period, tenant=tenant)
         return start, end, found, time.zone
 
     return read
 
 
 def _database_reader(database: str) -> Reader:
-    def read(since: str | None, until: str | None) -> tuple[int | None, int | None, dict[str, Any], Any]:
+    def read(
+        since: str | None, until: str | None, tenant: str | None
+    ) -> tuple[int | None, int | None, dict[str, Any], Any]:
         from router.store import StoreUnavailable, read_ledger
 
         time = ServiceTime({"now": now(), "timezone": "UTC"})
         start, end = time.read_millis(since, "--since"), time.read_millis(until, "--until")
         _check_order(start, end)
         try:
-            return start, end, read_ledger(database, start, end), time.zone
+            found = read_ledger(database, start, end, tenant)
+            return start, end, found | {"tenant": tenant}, time.zone
         except StoreUnavailable as error:
             raise Failure(str(error)) from None
 
@@ -97,8 +103,12 @@ def _text(found: Mapping[str, Any], zone: Any, columns: int | None, *, widened: 
     yield _period(found["since"], found["until"], zone) + (
         " (whole days: the rest is pruned)" if widened else ""
     )
-    hooks, kinds = found["webhooks"], found["changes"]
-    yield f"webhooks: {hooks['accepted']} accepted, {hooks['quarantined']} quarantined"
+    if found["tenant"] is not None:
+        yield f"only changes of the tenant {printable(found['tenant'])}"
+    else:
+        hooks = found["webhooks"]
+        yield f"webhooks: {hooks['accepted']} accepted, {hooks['quarantined']} quarantined"
+    kinds = found["changes"]
     yield f"changes: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}"
     yield ""
     rows = [*sorted(found["by_destination"].items()), ("all", found["fates"])]

@@ -17,7 +17,7 @@ from router.config.shown_files import ShownFile, mask_files
 from router.config.traps import find_traps
 from router.config.watch_build import build_deadman
 from router.decide import Policy
-from router.model import AccessSettings, Configuration, DeadmanSettings, Millis, Retention, Source
+from router.model import AccessSettings, Configuration, DeadmanSettings, Millis, Retention, Source, Targets
 from router.network import DIRECT, Network
 from router.render import Templates
 
@@ -36,6 +36,8 @@ class Config:
     """SHA-256 of the files in force, in hex."""
     retention: Retention
     network: Network = DIRECT
+    targets: Targets = field(default_factory=Targets)
+    """The targets of the objectives."""
     access: AccessSettings = field(default_factory=AccessSettings)
     """The users, and how the pages are reached."""
     deadman: DeadmanSettings | None = None
@@ -178,6 +180,9 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         access=access,
         deadman=build_deadman(file),
         retention=Retention(**file.retention.model_dump()),
+        targets=Targets(
+            file.slo.window, file.slo.percents, {each.name: each.slo.percents for each in file.tenants}
+        ),
         secret_files=dict(sorted(secret_files.items())),
         text=text,
         include=tuple(file.include),

@@ -21,6 +21,7 @@ from router.config.source_build import source_of
 from router.config.watch_build import build_heartbeats, check_silent_receivers
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
+from router.decide.tenants import Tenants
 from router.model import OWN_SOURCE, Destination, Millis, Source
 from router.network import Network, check_certificates, proxies_of
 
@@ -30,7 +31,7 @@ _RESERVED_SOURCE_NAMES = {
     "unknown": "what metrics call a webhook that comes from no source",
 }
 # Sections that decide nothing about alerts: after a change of them alone, no alert has to be judged again.
-_NOT_RULES = ("deadman", "drill", "users", "web")
+_NOT_RULES = ("deadman", "drill", "users", "web", "slo", "tenant_label", "tenants")
 
 
 class Builder:
@@ -132,7 +133,20 @@ class Builder:
             operators=self._operators(file, names),
             watched=build_heartbeats(reader, file),
             fingerprint=self._fingerprint(receivers),
+            tenants=self._tenants(file),
         )
+
+    def _tenants(self, file: FileModel) -> Tenants:
+        names: list[str] = []
+        for index, model in enumerate(file.tenants):
+            if model.name in names:
+                what = f"there are two tenants {model.name!r}"
+                self.document.add_error(("tenants", index, "name"), what, "keep one of them")
+            names.append(model.name)
+        if names and file.tenant_label is None:
+            what = "no label names the tenants"
+            self.document.add_error(("tenants",), what, "add tenant_label, for example `tenant_label: team`")
+        return Tenants(file.tenant_label, tuple(names))
 
     def network(self) -> Network:
         """Return how other servers are reached, from the section ``network:`` and the environment."""

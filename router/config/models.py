@@ -27,6 +27,7 @@ from router.config.fields import (
     Zone,
     minute_of_day,
 )
+from router.config.objective_models import MAX_TENANTS, TargetsModel, TenantModel
 from router.config.watch_models import DeadmanModel, HeartbeatModel, SilentAfter
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis, Retention
 from router.network import ProxyException, check_proxy_url, parse_exception
@@ -245,6 +246,11 @@ class FileModel(Section):
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
     retention: RetentionModel = RetentionModel()
     network: NetworkModel = NetworkModel()
+    slo: TargetsModel = TargetsModel()
+    tenant_label: LabelName | None = None
+    """The label whose value names the tenant of an alert."""
+    tenants: Annotated[tuple[TenantModel, ...], Field(max_length=MAX_TENANTS)] = ()
+    """The values of the label that count under their own names. All others count together."""
     templates: str | None = None
     """A folder, relative to the folder of this file. Its templates replace the shipped ones of the same name."""
 

@@ -225,9 +225,10 @@ def _apply_change(accepting: Accepting, accepted: AcceptedAlert, decisions: tupl
         fated = len(named)
     state.changes.put(
         ChangeRow(
-            number, accepting.arrival, subject.alert, str(accepted.kind), subject.level, accepting.now, fated
+            number, accepting.arrival, subject.alert, str(accepted.kind), subject.level, accepting.now, fated,
+            subject.tenant,
         )
-    )
+    )  # fmt: skip
     state.alerts.put(state.alerts[subject.alert]._replace(last_change_id=number))
     return named
 

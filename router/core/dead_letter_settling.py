@@ -190,7 +190,7 @@ def _still_shown(state: State, member: MemberRow, notified: str, now: Millis) ->
     fate, reason, at = Fate.DELIVERED, "notified already", None
     if notified == UNKNOWN:
         fate, reason, at = Fate.PENDING, "an earlier message about its end may have arrived", now
-    fates.decide_open(state, member.id, (fate, member.rule, reason), now)
+    fates.decide_open(state, member.id, (fate, member.rule, reason), now, at=at)
     return after._replace(decision=SEND, at=at, reason=reason, inhibitor=None, held_since=None)
 
 

@@ -64,8 +64,9 @@ def give_up_some(
 
 
 def _give_up_members(state: State, work: ClaimedDelivery, reason: str, policy: Policy, now: Millis) -> None:
+    slot = state.conversations[work.id].slot
     for each in work.notices:
-        fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now)
+        fates.finish(state, each.member, work.conversation.version, Fate.DEAD, reason, now, slot)
         if work.conversation.digest is None:
             _give_up_member(state, each, reason, work.conversation.destination, policy, now)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from router.core import fates, rows
-from router.core.alerts import alert_of
+from router.core.alerts import alert_of, labels_of
 from router.core.conversations import change, close, latest, next_slot, open_slot, put_member, token_of
 from router.core.rows import FIRING, NOTHING, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
@@ -88,13 +88,13 @@ def digest_view(
         alert = state.alerts[member.alert_id]
         seen.add(alert.id)
         line = _line(
-            state, alert, alert.note, state.ask(FIRED_SINCE, (alert.id, since)),
+            state, policy, alert, alert.note, state.ask(FIRED_SINCE, (alert.id, since)),
             is_new=state.ask(UNREPORTED, member.id),
         )  # fmt: skip
         kind = flapping if line.fired >= _FLAPPING else firing if alert.status == FIRING else ended
         kind.append(line)
-    held_lines = _held_lines(state, held, seen, scope, since)
-    obsolete = _obsolete_lines(state, unnotified, seen, scope)
+    held_lines = _held_lines(state, policy, held, seen, scope, since)
+    obsolete = _obsolete_lines(state, policy, unnotified, seen, scope)
     return DigestView(since, until, tuple(firing), tuple(ended), tuple(flapping), held_lines, obsolete)
 
 
@@ -121,15 +121,18 @@ def _want_viewed(
     state.ready()
 
 
-def _line(state: State, row: AlertRow, note: str, fired: int = 1, *, is_new: bool = True) -> DigestLine:
+def _line(
+    state: State, policy: Policy, row: AlertRow, note: str, fired: int = 1, *, is_new: bool = True
+) -> DigestLine:
     external_url = state.groups[row.group_id].external_url
     return DigestLine(
-        alert_of(row), row.level, fired, note, is_new, source=row.source, external_url=external_url
-    )
+        alert_of(row), row.level, fired, note, is_new, source=row.source, external_url=external_url,
+        tenant=policy.tenants.of(labels_of(row)),
+    )  # fmt: skip
 
 
 def _held_lines(
-    state: State, held: Iterable[MemberRow], seen: set[int], scope: DigestScope, since: Millis
+    state: State, policy: Policy, held: Iterable[MemberRow], seen: set[int], scope: DigestScope, since: Millis
 ) -> tuple[DigestLine, ...]:
     """Return the lines of held alerts that are not in ``seen``, and add them there. :param since: of the period"""
     lines = []
@@ -138,13 +141,13 @@ def _held_lines(
         if member.alert_id not in seen and destination in scope:
             seen.add(member.alert_id)
             is_new = member.held_since is None or member.held_since >= since
-            line = _line(state, state.alerts[member.alert_id], member.reason, is_new=is_new)
+            line = _line(state, policy, state.alerts[member.alert_id], member.reason, is_new=is_new)
             lines.append(replace(line, opens_at=member.at))
     return tuple(lines)
 
 
 def _obsolete_lines(
-    state: State, unnotified: list[_Obsolete], seen: set[int], scope: DigestScope
+    state: State, policy: Policy, unnotified: list[_Obsolete], seen: set[int], scope: DigestScope
 ) -> tuple[DigestLine, ...]:
     """Return the lines of alerts that became obsolete, were sent to no reader, and are not in ``seen``."""
     known = {number for number, _, _, _, at in unnotified if any(scope.is_read(each) for each in at)}
@@ -152,7 +155,7 @@ def _obsolete_lines(
     for number, alert, destination, reason, _ in unnotified:
         if number not in known and alert not in seen and destination in scope:
             seen.add(alert)
-            lines.append(_line(state, state.alerts[alert], reason))
+            lines.append(_line(state, policy, state.alerts[alert], reason))
     return tuple(lines)
 
 
@@ -208,7 +211,7 @@ def _add_to_slot(state: State, member: MemberRow, alert: AlertRow, successor: in
                 member.failover,
             ),
         )  # fmt: skip
-    fates.move_open(state, member.id, there.id)
+    fates.move_open(state, member.id, there.id, state.conversations[successor].slot)
 
 
 def close_slots(state: State, policy: Policy, now: Millis) -> None:

@@ -75,7 +75,7 @@ class EndTransition(MemberTransition):
             if key not in fated or fate is Fate.PENDING:
                 fated[key] = (member, fate, reason, generation)
         for key, (member, fate, reason, generation) in fated.items():
-            self._add_fate(change, key, member.id, (fate, member.rule, reason), generation)
+            self._add_fate(change, key, state.members[member.id], (fate, member.rule, reason), generation)
         named = set(fated)
         for decision in decisions:
             key = decision.destination.key

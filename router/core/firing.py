@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from router.core import fates, rows
 from router.core.conversations import latest, open_conversation, open_members, open_slot, put_member
+from router.core.due_times import member_time
 from router.core.members import MemberTransition
 from router.core.rows import (
     DROP,
@@ -18,6 +19,7 @@ from router.core.rows import (
     OF_GROUP,
     RESOLVED,
     UNKNOWN,
+    ChangeRow,
     ConversationRow,
     MemberRow,
 )
@@ -80,10 +82,12 @@ class FiringTransition(MemberTransition):
         if not fresh:
             group = None if decision.destination.digest else self._subject.group
             generation = self._next_generation(conversation, group)
-        if change is None and member is None:
-            change = self._last_change()
+        tenant = None
+        if change is None and member is None and (last := self._last_change()) is not None:
+            change, tenant = last.id, last.tenant
         if change is not None:
-            self._add_fate(change, key, member_id, (fate, decision.rule, reason), generation)
+            there = state.members[member_id]
+            self._add_fate(change, key, there, (fate, decision.rule, reason), generation, tenant)
 
     def _fire_again(self, member: MemberRow, decision: Decision, *, is_reported: bool) -> tuple[Fate, str]:
         """Apply a firing to an existing member; return the fate and its reason. A member that was given up stays so
@@ -179,8 +183,8 @@ class FiringTransition(MemberTransition):
         last = self._state.alerts[self._subject.alert].last_change_id
         for row in self._state.fates.of("change", last) if last is not None else ():
             if row.member_id == member.id and row.fate == Fate.DROPPED:
-                new = fate, decision.rule, decision.reason
-                fates.decide_again(self._state, row, new, self._now, self._policy.configuration.id)
+                new, at = (fate, decision.rule, decision.reason), self._time_of(member.id)
+                fates.decide_again(self._state, row, new, self._now, self._policy.configuration.id, at=at)
 
     def _add(self, conversation: int, decision: Decision) -> int:
         held = decision.kind in (DecisionKind.HOLD, DecisionKind.INHIBITED)
@@ -194,18 +198,24 @@ class FiringTransition(MemberTransition):
         ).id  # fmt: skip
 
     def _move(self, member: int, fate: Fate, rule: str, reason: str) -> None:
-        fates.decide_open(self._state, member, (fate, rule, reason), self._now, self._policy.configuration.id)
+        configuration, at = self._policy.configuration.id, self._time_of(member)
+        fates.decide_open(self._state, member, (fate, rule, reason), self._now, configuration, at=at)
 
-    def _last_change(self) -> int | None:
+    def _time_of(self, member: int) -> Millis | None:
+        """Return when a member is due, see :func:`router.core.due_times.member_time`."""
+        row = self._state.members[member]
+        return member_time(row, self._state.conversations[row.conversation_id])
+
+    def _last_change(self) -> ChangeRow | None:
         """Return the last change of the alert, and count one more fate of it: the rules have added a destination since it
         was accepted. None: the alert has no change.
         """
         state = self._state
         last = state.alerts[self._subject.alert].last_change_id
-        if last is not None:
-            row = state.changes[last]
-            state.changes.put(row._replace(destinations=row.destinations + 1))
-        return last
+        if last is None:
+            return None
+        row = state.changes[last]
+        return state.changes.put(row._replace(destinations=row.destinations + 1))
 
 
 def _is_known_firing(member: MemberRow) -> bool:

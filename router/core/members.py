@@ -8,6 +8,7 @@ from typing import Any
 from router.core import fates
 from router.core.alerts import about_of, labels_of
 from router.core.conversations import bump, put_member
+from router.core.due_times import member_time
 from router.core.rows import OF_GROUP, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
 from router.core.subjects import Subject
@@ -61,10 +62,17 @@ class MemberTransition:
         return self._deciding if of_group else None
 
     def _add_fate(
-        self, change: int, destination: str, member: int | None, decision: fates.FateDecision, generation: int
-    ) -> None:
-        configuration = self._policy.configuration.id
-        fates.add(self._state, change, destination, member, decision, generation, self._now, configuration)
+        self, change: int, destination: str, member: MemberRow | None, decision: fates.FateDecision, generation: int,
+        tenant: str | None = None,
+    ) -> None:  # fmt: skip
+        """Add a fate. :param tenant: of a change that was accepted before; None: the alert's is the change's"""
+        state, id_, at = self._state, None, None
+        if member is not None:
+            id_, at = member.id, member_time(member, state.conversations[member.conversation_id])
+        fates.add(
+            state, change, destination, id_, decision, generation, self._now, self._policy.configuration.id,
+            at=at, urgency=self._rank, tenant=self._subject.tenant if tenant is None else tenant,
+        )  # fmt: skip
 
     def _drop_without_destination(self, change: int) -> None:
         """Record a change that is sent nowhere on purpose: it is a heartbeat, or its receiver has no destinations."""

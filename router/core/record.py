@@ -227,6 +227,7 @@ def record_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
     generation = work.conversation.version
     accepted: list[Millis] = []
     digest = work.conversation.digest is not None
+    slot = state.conversations[work.id].slot
     for each in work.notices:
         if not each.held:
             times = [
@@ -248,7 +249,7 @@ def record_notified(state: State, work: ClaimedDelivery, policy: Policy, now: Mi
             if same:
                 # Changes during the attempt have the same status, so the destination knows it now.
                 up_to = ANY_GENERATION
-        fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now)
+        fates.finish(state, each.member, up_to, Fate.DELIVERED, "notified", now, slot)
     _settle_unsent(state, work, policy, now, (Fate.DELIVERED, "notified"))
     return tuple(accepted)
 

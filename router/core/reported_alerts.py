@@ -106,7 +106,10 @@ def update_alert(accepting: Accepting, reported: Alert) -> AcceptedAlert:
             state.inhibitors.remove(each)
     if row is not None and row.withheld is not None:
         accepting.no_longer_withheld.add(number)
-    subject = Subject(number, source, identity, level, accepting.group, webhook.receiver, webhook.group_key)
+    subject = Subject(
+        number, source, identity, level, accepting.group, webhook.receiver, webhook.group_key,
+        policy.tenants.of(alert.labels),
+    )  # fmt: skip
     return AcceptedAlert(subject, alert, kind, peer_duplicate, known.doubt is not None)
 
 
@@ -114,8 +117,9 @@ def _out_of_date(accepting: Accepting, row: AlertRow, reported: Alert) -> Accept
     """Return an alert that a later webhook has reported already: this report counts as a repeat of what is known."""
     webhook, known = accepting.webhook, known_of(row)
     subject = Subject(
-        row.id, row.source, row.identity, row.level, accepting.group, webhook.receiver, webhook.group_key
-    )
+        row.id, row.source, row.identity, row.level, accepting.group, webhook.receiver, webhook.group_key,
+        accepting.policy.tenants.of(known.alert.labels),
+    )  # fmt: skip
     alert = replace(known.alert, fingerprint=reported.fingerprint)
     return AcceptedAlert(subject, alert, Change.REPEATED, peer_duplicate=True, doubt=known.doubt is not None)
 

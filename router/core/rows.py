@@ -227,6 +227,8 @@ class ChangeRow(NamedTuple):
     at: Millis
     destinations: int
     """How many fates the change has: the ledger compares this with the fates."""
+    tenant: str = ""
+    """The tenant that it counts for, and its fates; empty: no tenants are configured."""
 
 
 class FateRow(NamedTuple):
@@ -249,6 +251,12 @@ class FateRow(NamedTuple):
     """The fate that the decision gave; None: an earlier version of the router did not keep it."""
     because: str | None
     """The reason of the decision; None: see :attr:`decision`."""
+    due_at: Millis | None = None
+    """When it was, or will be, due at the destination, see :mod:`router.core.due_times`; None: it is not due."""
+    urgency: int = 0
+    """The rank of the level of the change; 0: critical."""
+    tenant: str = ""
+    """The tenant of the change."""
 
 
 class FormerFateRow(NamedTuple):

@@ -21,6 +21,8 @@ class Subject:
     group: int
     receiver: str
     group_key: str
+    tenant: str = ""
+    """The tenant that a change of it counts for; empty: no tenants are configured, or no change is reported."""
 
     def at(self, destination: Destination) -> tuple[str, str]:
         """Return the (source, subject) that names its conversation at a destination; the destination is no digest."""

@@ -11,6 +11,7 @@ from router.decide.hours import Hours, NamedInterval, Schedule
 from router.decide.index import MatcherIndex
 from router.decide.inhibition import Inhibition, Key
 from router.decide.matchers import Matcher
+from router.decide.tenants import Tenants
 from router.model import HOUR, MINUTE, OWN_SOURCE, SECOND, Configuration, Destination, Labels, Millis
 
 
@@ -218,6 +219,7 @@ class Policy:
     configuration: Configuration = _NO_CONFIGURATION
     sources: tuple[str, ...] = ()
     """The names of the configured sources."""
+    tenants: Tenants = field(default_factory=Tenants)
     destinations: Mapping[str, Destination] = field(init=False, repr=False, compare=False)
     """Every destination, by key."""
     _matched: dict[str, "Matched"] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -277,4 +277,5 @@ class Delivery:
         for at in recorded.accepted:
             metrics.delivered_after(channel, key, max(0, now - at) / SECOND)
         duration = self._duration if work.delivery == self.work.delivery else None
-        log_delivery(self.destination, work, outcome, recorded, now, duration)
+        tenants = self._context.current().policy.tenants
+        log_delivery(self.destination, work, outcome, recorded, now, duration, tenants)

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from router.decide.tenants import Tenants
 from router.log_fields import alert_names, group_text, rule_names
 from router.model import Delivered, Destination, Labels, Millis, Outcome, Retry
 from router.render.words import counted
@@ -15,6 +16,8 @@ log = structlog.get_logger(__name__)
 # The refused recipients that a line names. The others are counted.
 _MAX_LOGGED_RECIPIENTS = 10
 _NO_TENANT = "default"
+# The tenants that a line names. The others are counted.
+_MAX_LOGGED_TENANTS = 10
 
 
 def log_delivery(
@@ -24,6 +27,7 @@ def log_delivery(
     recorded: Recorded,
     now: Millis,
     duration: Millis | None,
+    tenants: Tenants,
 ) -> None:
     """Log the outcome of a delivery, when it is recorded.
 
@@ -32,7 +36,7 @@ def log_delivery(
     """
 
     def fields() -> dict[str, Any]:
-        return _fields(destination, work, outcome, recorded, now, duration)
+        return _fields(destination, work, outcome, recorded, now, duration) | _tenant(work, tenants)
 
     is_failure = not (isinstance(outcome, Delivered) or is_unfinished(outcome))
     (log.warning if is_failure else log.info)("delivery", fields=fields)
@@ -83,6 +87,19 @@ def _fields(
         "version": conversation.version,
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _tenant(work: ClaimedDelivery, tenants: Tenants) -> dict[str, Any]:
+    """Return the tenants of the alerts that the message is about, and the source; nothing if no tenants are configured."""
+    if tenants.label is None:
+        return {}
+    found = sorted({tenants.of(labels) for labels in _labels(work)})
+    source = (work.before.source if work.before is not None else "") or _NO_TENANT
+    return (
+        {"tenant": counted(found, _MAX_LOGGED_TENANTS, ", "), "source": source}
+        if found
+        else {"source": source}
+    )
 
 
 def _labels(work: ClaimedDelivery) -> Iterator[Labels]:

@@ -26,6 +26,15 @@ from router.model.destination import (
     SharedLimits,
 )
 from router.model.millis import DAY, HOUR, MINUTE, SECOND, Millis
+from router.model.objectives import (
+    ANSWERED_WITHIN,
+    ANY_WITHIN,
+    OF_CHANGES,
+    OF_WEBHOOKS,
+    URGENT_WITHIN,
+    Objective,
+    Targets,
+)
 from router.model.outcome import (
     KNOWN_FIRING,
     KNOWN_OVER,
@@ -59,6 +68,8 @@ from router.model.settings import (
 from router.model.watching import DeadmanState, LastHeard, Watched, WatchKey, WatchState
 
 __all__ = [
+    "ANSWERED_WITHIN",
+    "ANY_WITHIN",
     "DAY",
     "DEFAULT_SOURCE",
     "HOUR",
@@ -67,8 +78,11 @@ __all__ = [
     "LATE",
     "MAX_INHIBITED_COUNTED",
     "MINUTE",
+    "OF_CHANGES",
+    "OF_WEBHOOKS",
     "OWN_SOURCE",
     "SECOND",
+    "URGENT_WITHIN",
     "AccessSettings",
     "Alert",
     "Alertmanager",
@@ -93,6 +107,7 @@ __all__ = [
     "Message",
     "MessageAnswer",
     "Millis",
+    "Objective",
     "Outcome",
     "Rate",
     "ReceiverTest",
@@ -108,6 +123,7 @@ __all__ = [
     "StormLine",
     "StormNews",
     "StormView",
+    "Targets",
     "TestOutcome",
     "TestRefused",
     "TestRequest",

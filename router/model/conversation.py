@@ -45,6 +45,8 @@ class DigestLine:
     source: str = ""
     external_url: str = ""
     """The Alertmanager that sent it."""
+    tenant: str = ""
+    """Empty: no tenants are configured."""
 
 
 @dataclass(frozen=True, slots=True)

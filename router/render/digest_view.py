@@ -15,6 +15,7 @@ from router.render.digest_entry import DigestEntry, EntryMaker
 from router.render.digest_groups import DigestGroup, groups_of
 from router.render.digest_lines import SECTION_TITLES, DigestLines
 from router.render.digest_summary import about_section, color_of, headline_of, levels_of
+from router.render.digest_tenants import tenants_of
 from router.render.formatter import Formatter
 from router.render.words import moment
 
@@ -71,6 +72,7 @@ def digest_values(digest: DigestView, formatter: Formatter) -> dict[str, Any]:
         "headline": headline_of(digest, groups, formatter),
         "color": color_of(digest, formatter),
         "levels": levels_of(digest, formatter),
+        "tenants": tenants_of(digest, formatter),
         "sections": sections,
         "counts": {section.title: section.count for section in sections},
         "lines": DigestLines(digest, formatter),

@@ -24,7 +24,16 @@ from router.model import (
     Retention,
     Webhook,
 )
-from router.store import delivery_hours, jobs, prune_rules, quarantined_bodies, retention, starts, troubles
+from router.store import (
+    delivery_hours,
+    jobs,
+    objective_hours,
+    prune_rules,
+    quarantined_bodies,
+    retention,
+    starts,
+    troubles,
+)
 from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
@@ -50,7 +59,7 @@ from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
 from router.store.undecided_webhooks import UndecidedWebhooks
-from router.store.writer import BatchObserver, Database
+from router.store.writer import BatchObserver, Database, EventObserver
 from router.threads import Threads
 
 
@@ -304,14 +313,23 @@ class Store:
                 yield await self.database.write(partial(rule.remove, bounds=bounds, found=found))
                 after = found[-1]
         before = now - delivery_hours.KEPT
-        while await self.database.read(lambda c: delivery_hours.first_old_hour(c, before)) is not None:
-            yield await self.database.write(partial(delivery_hours.merge_old_hours, before=before))
+        for hours in (delivery_hours, objective_hours):
+            while await self.database.read(partial(hours.first_old_hour, before=before)) is not None:
+                yield await self.database.write(partial(hours.merge_old_hours, before=before))
 
     @property
     def trouble(self) -> str | None:
         """Why the store can't be written; None while it can."""
         error = self.database.health.error
         return None if error is None else str(error)
+
+    def observe_events(self, observer: EventObserver) -> None:
+        """Call an observer with what objectives and tenants count of each batch, after it is saved."""
+        self.database.on_events = observer
+
+    async def add_events(self, counts: objective_hours.EventCounts) -> None:
+        """Add events that are counted outside of batches to the hours of objectives."""
+        await self.database.write(partial(objective_hours.add_events, counts=counts))
 
     @property
     def commits(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import sqlalchemy as sa
 
 from router.core.rows import MetaRow
+from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
 from router.store.jobs import Job
 from router.store.queries import run_queries
@@ -65,6 +66,8 @@ class Batch:
         self._cursor = driver.cursor()
         self._sets = sets
         self._state = self._new_state()
+        self.events: list[BatchEvents] = []
+        """What objectives and tenants count, of all saves."""
 
     def look(self, job: Job[T]) -> T:
         """Return the result of a job without saving anything.
@@ -110,7 +113,9 @@ class Batch:
         self._run_all(results)
         if state.next_id != state.first_new_id:
             state.meta.put(MetaRow(_NEXT_ID, str(state.next_id)))
-        self._sets.save(self._cursor, state)
+        events = self._sets.save(self._cursor, state)
+        if events.any:
+            self.events.append(events)
         state.journal.clear()
 
     def _preload(self, results: list[JobResult]) -> None:

@@ -22,6 +22,7 @@ from router.core.rows import (
     WebhookRow,
 )
 from router.core.state import State
+from router.model import Fate
 from router.store.paced import pieces_with_pauses
 from router.store.period import ALWAYS, Period
 from router.store.schema import (
@@ -56,6 +57,18 @@ class CounterKind:
     ALERT = "alert"
     CONVERSATION = "conversation"
     DEAD_LETTER = "dead letter"
+    DUE = "due"
+    """How many changes were due and delivered, by tenant. It has no counter: it is compared with the hours of objectives.
+    """
+
+
+OF_TENANTS = (CounterKind.CHANGE, CounterKind.OWED, CounterKind.FATE)
+"""The kinds that are also counted for each tenant."""
+
+
+def of_tenant(kind: str, tenant: str) -> str:
+    """Return the column ``what`` of a counter that counts only one tenant."""
+    return f"{kind} of {tenant}"
 
 
 UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
@@ -70,11 +83,17 @@ def _webhook(row: WebhookRow) -> Counted:
 
 
 def _change(row: ChangeRow) -> Counted:
-    return ((CounterKind.CHANGE, "", row.kind), 1), ((CounterKind.OWED, "", ""), row.destinations)
+    counted = ((CounterKind.CHANGE, "", row.kind), 1), ((CounterKind.OWED, "", ""), row.destinations)
+    return (*counted, *_also_of(row.tenant, counted)) if row.tenant else counted
 
 
 def _fate(row: FateRow) -> Counted:
-    return (((CounterKind.FATE, row.destination, row.fate), 1),)
+    counted = (((CounterKind.FATE, row.destination, row.fate), 1),)
+    return (*counted, *_also_of(row.tenant, counted)) if row.tenant else counted
+
+
+def _also_of(tenant: str, counted: Counted) -> Counted:
+    return tuple(((of_tenant(what, tenant), each, value), count) for (what, each, value), count in counted)
 
 
 def _delivery(row: DeliveryRow) -> Counted:
@@ -181,9 +200,14 @@ class Difference:
         return f"{name}: counted {self.counted}, added up {self.added_up}"
 
 
-def differences(connection: sa.Connection) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing."""
-    counted, added_up = read_counters(connection), recount(connection, pauses=True)
+def differences(connection: sa.Connection, due: Mapping[str, int]) -> list[Difference]:
+    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing.
+
+    :param due: how many changes were due and delivered by another count, by tenant
+    """
+    counted = {(CounterKind.DUE, tenant, str(Fate.DELIVERED)): count for tenant, count in due.items()}
+    counted |= read_counters(connection)
+    added_up = recount(connection, pauses=True)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})
@@ -191,8 +215,8 @@ def differences(connection: sa.Connection) -> list[Difference]:
     ]
 
 
-_Sums = sa.Select[Any, Any, Any, Any] | sa.CompoundSelect[Any]
-"""Selects what, destination, value and count of each key."""
+_Sums = sa.Select[Any, Any, Any, Any, Any] | sa.CompoundSelect[Any]
+"""Selects what, destination, value, tenant and count of each key."""
 _NONE = sa.literal("")
 
 
@@ -215,18 +239,25 @@ def recount(connection: sa.Connection, period: Period = ALWAYS, *, pauses: bool 
 
 
 def _add(sums: Counter[Key], connection: sa.Connection, query: _Sums) -> None:
-    for what, destination, value, count in connection.execute(query):
+    for what, destination, value, tenant, count in connection.execute(query):
+        if what == CounterKind.DUE:
+            sums[what, tenant, value] += int(count)
+            continue
         sums[what, destination, value] += int(count)
+        if tenant and what in OF_TENANTS:
+            sums[of_tenant(what, tenant), destination, value] += int(count)
 
 
 def _of_changes(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     these = (some, *period.holds(changes.c.at))
     owed = sa.func.coalesce(sa.func.sum(changes.c.destinations), 0)
     return sa.union_all(
-        sa.select(sa.literal(CounterKind.CHANGE), _NONE, changes.c.kind, sa.func.count())
+        sa.select(sa.literal(CounterKind.CHANGE), _NONE, changes.c.kind, changes.c.tenant, sa.func.count())
         .where(*these)
-        .group_by(changes.c.kind),
-        sa.select(sa.literal(CounterKind.OWED), _NONE, _NONE, owed).where(*these),
+        .group_by(changes.c.kind, changes.c.tenant),
+        sa.select(sa.literal(CounterKind.OWED), _NONE, _NONE, changes.c.tenant, owed)
+        .where(*these)
+        .group_by(changes.c.tenant),
     )
 
 
@@ -234,27 +265,28 @@ def _of_webhooks(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     accepted = webhooks.c.quarantined.is_(None)
     return sa.union_all(
         *(
-            sa.select(sa.literal(CounterKind.WEBHOOK), _NONE, sa.literal(value), sa.func.count()).where(
-                some, which, *period.holds(webhooks.c.received_at)
-            )
+            sa.select(
+                sa.literal(CounterKind.WEBHOOK), _NONE, sa.literal(value), _NONE, sa.func.count()
+            ).where(some, which, *period.holds(webhooks.c.received_at))
             for value, which in (("accepted", accepted), ("quarantined", ~accepted))
         )
     )
 
 
 def _of_fates(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
-    kept = sa.select(sa.literal(CounterKind.FATE), fates.c.destination, fates.c.fate, sa.func.count()).where(
-        some
-    )
+    columns = fates.c.destination, fates.c.fate, fates.c.tenant
+    kept = sa.select(sa.literal(CounterKind.FATE), *columns, sa.func.count()).where(some).group_by(*columns)
     if period != ALWAYS:
-        kept = kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
-    return kept.group_by(fates.c.destination, fates.c.fate)
+        return kept.join(changes, changes.c.id == fates.c.change_id).where(*period.holds(changes.c.at))
+    due = sa.select(sa.literal(CounterKind.DUE), _NONE, fates.c.fate, fates.c.tenant, sa.func.count())
+    was_due = some, fates.c.fate == Fate.DELIVERED, fates.c.due_at > 0
+    return sa.union_all(kept, due.where(*was_due).group_by(fates.c.fate, fates.c.tenant))
 
 
 def _of_deliveries(period: Period, some: sa.ColumnElement[bool]) -> _Sums:
     outcome = sa.func.coalesce(deliveries.c.outcome, UNDER_WAY)
     return (
-        sa.select(sa.literal(CounterKind.DELIVERY), deliveries.c.destination, outcome, sa.func.count())
+        sa.select(sa.literal(CounterKind.DELIVERY), deliveries.c.destination, outcome, _NONE, sa.func.count())
         .where(some, *period.holds(deliveries.c.started_at))
         .group_by(deliveries.c.destination, deliveries.c.outcome)
     )
@@ -267,23 +299,25 @@ _HISTORY: dict[sa.Table, Callable[[Period, sa.ColumnElement[bool]], _Sums]] = {
 
 
 def _of_pruned(period: Period) -> _Sums:
-    owed = day_sums.c.what == "destinations"
+    owed, due = day_sums.c.what == "destinations", day_sums.c.what == "due and delivered"
     what = sa.case(
         (owed, CounterKind.OWED),
+        (due, CounterKind.DUE),
         (day_sums.c.what.in_(_OF_WEBHOOKS), CounterKind.WEBHOOK),
         else_=CounterKind.CHANGE,
     )
-    value = sa.case((owed, ""), else_=day_sums.c.what)
+    value = sa.case((owed, ""), (due, Fate.DELIVERED), else_=day_sums.c.what)
     of_table = (
-        (day_sums, what, _NONE, value),
-        (fate_sums, sa.literal(CounterKind.FATE), fate_sums.c.destination, fate_sums.c.fate),
+        (day_sums, what, _NONE, value, day_sums.c.tenant),
+        (fate_sums, sa.literal(CounterKind.FATE), fate_sums.c.destination, fate_sums.c.fate, fate_sums.c.tenant),
         (
             delivery_sums,
             sa.literal(CounterKind.DELIVERY),
             delivery_sums.c.destination,
             delivery_sums.c.outcome,
+            _NONE,
         ),
-    )
+    )  # fmt: skip
     return sa.union_all(
         *(
             sa.select(*columns, table.c.count).where(*period.holds(table.c.day))
@@ -297,11 +331,11 @@ def _of_now() -> _Sums:
 
     def of(
         what: str, value: str, destination: sa.ColumnElement[str], which: sa.ColumnElement[bool]
-    ) -> sa.Select[str, str, str, int]:
-        named = sa.select(sa.literal(what), destination, sa.literal(value), sa.func.count())
+    ) -> sa.Select[str, str, str, str, int]:
+        named = sa.select(sa.literal(what), destination, sa.literal(value), _NONE, sa.func.count())
         return named.where(which).group_by(destination)
 
-    firing = sa.select(sa.literal(CounterKind.ALERT), sa.literal(""), sa.literal(FIRING), sa.func.count())
+    firing = sa.select(sa.literal(CounterKind.ALERT), _NONE, sa.literal(FIRING), _NONE, sa.func.count())
     return sa.union_all(
         of(
             CounterKind.CONVERSATION,

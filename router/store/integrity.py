@@ -11,6 +11,7 @@ from router.core.reduce import PEER_LAG
 from router.core.rows import OF_ALERT, OF_GROUP
 from router.model import MINUTE, Millis
 from router.store import counters, delivery_hours
+from router.store.objective_hours import delivered_events
 from router.store.schema import IS_OPEN, alerts, conversations, dead_letters, groups, members
 
 # How long a firing may be in doubt, and a margin until the doubt is settled.
@@ -98,7 +99,8 @@ def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None =
 
 
 def _miscounted(connection: sa.Connection) -> Finding:
-    found = [*counters.differences(connection), *delivery_hours.differences(connection)]
+    due = delivered_events(connection)
+    found = [*counters.differences(connection, due), *delivery_hours.differences(connection)]
     return Finding(len(found), tuple(str(each)[:_MAX_EXAMPLE_CHARS] for each in found[:_MAX_EXAMPLES]))
 
 

@@ -64,7 +64,25 @@ def read_status(connection: sa.Connection) -> dict[str, Any]:
     return {**ledger_from_counts(counts), "firing": counts.get((CounterKind.ALERT, "", FIRING), 0)}
 
 
-def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+def ledger_of_tenant(counts: Counts, tenant: str) -> dict[str, Any]:
+    """Return the ledger of one tenant, as :func:`ledger_from_counts` does. Webhooks and deliveries have no tenant."""
+    own = {
+        (kind, destination, value): count
+        for kind in counters.OF_TENANTS
+        for (what, destination, value), count in counts.items()
+        if what == counters.of_tenant(kind, tenant)
+    }
+    return ledger_from_counts(own)
+
+
+def read_status_of_tenant(connection: sa.Connection, tenant: str) -> dict[str, Any]:
+    """Return the ledger of one tenant of all time. It reads only the counters."""
+    return ledger_of_tenant(counters.read_counters(connection), tenant)
+
+
+def ledger_of_period(
+    connection: sa.Connection, since: Millis | None, until: Millis | None, tenant: str | None = None
+) -> dict[str, Any]:
     """Return the ledger of ``[since, until)`` (epoch ms; None: without bound). It reads every change of the period, so
     it takes longer than :func:`read_status`.
 
@@ -72,8 +90,15 @@ def ledger_of_period(connection: sa.Connection, since: Millis | None, until: Mil
     one, and its ``until`` later than the given one. ``imbalance`` counts all missing and surplus fates, see
     :attr:`router.store.balance.Balance.off`. ``wrong`` lists the ids of the first ten changes that have too few or too
     many fates.
+
+    :param tenant: only its changes; None: all
     """
     period = whole_days(connection, Period(since, until))
+    if tenant is not None:
+        found = ledger_of_tenant(counters.recount(connection, period), tenant)
+        return {
+            "since": period.since, "until": period.until, **found, "imbalance": abs(found["imbalance"]), "wrong": [],
+        }  # fmt: skip
     balanced = recent_balance(connection, period=period)
     return {
         "since": period.since,

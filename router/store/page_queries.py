@@ -51,6 +51,14 @@ from router.store.firing_groups import GroupPage, GroupPosition, list_groups
 from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy, StoreUnavailable
 from router.store.load_history import LoadLine, StoredLoad
+from router.store.objective_hours import (
+    ObjectiveCount,
+    Overdue,
+    count_days,
+    count_objectives,
+    first_counted_hour,
+    read_overdue,
+)
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.rule_counts import RuleCounts, count_by_rule
 from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
@@ -145,7 +153,13 @@ class PageQueries:
         """Return what the database knows that is wrong, see :func:`router.store.stored_trouble.read_stored_trouble`."""
         return await self._stored_trouble.read()
 
-    async def ledger(self, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+    async def status_of_tenant(self, tenant: str) -> dict[str, Any]:
+        """Return the same of one tenant, see :func:`router.store.ledger.read_status_of_tenant`."""
+        return await self._database.read(lambda c: ledger.read_status_of_tenant(c, tenant))
+
+    async def ledger(
+        self, since: Millis | None, until: Millis | None, tenant: str | None = None
+    ) -> dict[str, Any]:
         """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`. It reads all changes of the period,
         so only one is counted at a time.
 
@@ -155,7 +169,7 @@ class PageQueries:
             raise StoreBusy("the ledger of a period is being counted already; try again in a moment")
         self._counting = True
         try:
-            return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until))
+            return await self._database.read(lambda c: ledger.ledger_of_period(c, since, until, tenant))
         finally:
             self._counting = False
 
@@ -206,6 +220,26 @@ class PageQueries:
         return await self._read_shared(
             ("hours", since, until, destinations), lambda c: read_hours(c, since, until, destinations)
         )
+
+    async def objectives(
+        self, starts: tuple[Millis, ...], urgent_before: Millis, any_before: Millis
+    ) -> tuple[list[ObjectiveCount], Millis | None, Overdue]:
+        """Return the events of all objectives, the first hour that has counts, and what is overdue, see
+        :mod:`router.store.objective_hours`.
+        """
+
+        def read(connection: sa.Connection) -> tuple[list[ObjectiveCount], Millis | None, Overdue]:
+            return (
+                count_objectives(connection, starts),
+                first_counted_hour(connection),
+                read_overdue(connection, urgent_before, any_before),
+            )
+
+        return await self._database.read(read)
+
+    async def objective_days(self, since: Millis, tenant: str | None) -> list[tuple[str, Millis, int, int]]:
+        """Return the events of objectives by day, see :func:`router.store.objective_hours.count_days`."""
+        return await self._database.read(lambda c: count_days(c, since, tenant))
 
     async def dead_letters(
         self, destinations: tuple[str, ...] = (), after: DeadLetterPosition | None = None, limit: int = 50

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as p
 
 from router.core.rows import OPEN_FATES
-from router.model import DAY
+from router.model import DAY, Fate
 from router.store.labels import entries
 from router.store.retention import IDS, PruneRule, SumUpdate, bind_ids
 from router.store.schema import (
@@ -73,26 +73,36 @@ PRUNE_CHANGES = PruneRule(
     sums=(
         SumUpdate(
             fate_sums,
-            sa.select(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate, _count)
+            sa.select(
+                _day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate, fates.c.tenant, _count
+            )
             .join(changes, changes.c.id == fates.c.change_id)
             .where(changes.c.id.in_(IDS))
-            .group_by(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate),
+            .group_by(_day(changes.c.at), fates.c.destination, changes.c.kind, fates.c.fate, fates.c.tenant),
         ),
         SumUpdate(
             day_sums,
-            sa.select(_day(changes.c.at), changes.c.kind.label("what"), _count)
+            sa.select(_day(changes.c.at), sa.literal("due and delivered").label("what"), fates.c.tenant, _count)
+            .join(changes, changes.c.id == fates.c.change_id)
+            .where(changes.c.id.in_(IDS), fates.c.fate == Fate.DELIVERED, fates.c.due_at > 0)
+            .group_by(_day(changes.c.at), fates.c.tenant),
+        ),
+        SumUpdate(
+            day_sums,
+            sa.select(_day(changes.c.at), changes.c.kind.label("what"), changes.c.tenant, _count)
             .where(changes.c.id.in_(IDS))
-            .group_by(_day(changes.c.at), changes.c.kind),
+            .group_by(_day(changes.c.at), changes.c.kind, changes.c.tenant),
         ),
         SumUpdate(
             day_sums,
             sa.select(
                 _day(changes.c.at),
                 sa.literal("destinations").label("what"),
+                changes.c.tenant,
                 sa.func.sum(changes.c.destinations).label("count"),
             )
             .where(changes.c.id.in_(IDS))
-            .group_by(_day(changes.c.at)),
+            .group_by(_day(changes.c.at), changes.c.tenant),
         ),
     ),
     weight=changes.c.destinations + 1,
@@ -251,7 +261,7 @@ _BODIES = PruneRule(
 _what = sa.case((webhooks.c.quarantined.is_(None), "accepted"), else_="quarantined").label("what")
 _WEBHOOK_SUMS = SumUpdate(
     day_sums,
-    sa.select(_day(webhooks.c.received_at), _what, _count)
+    sa.select(_day(webhooks.c.received_at), _what, sa.literal("").label("tenant"), _count)
     .where(webhooks.c.id.in_(IDS))
     .group_by(_day(webhooks.c.received_at), _what),
 )

@@ -303,6 +303,7 @@ changes = sa.Table(
     text("level"),
     time("at"),
     number("destinations"),  # how many fates it has: the other side of the ledger
+    text("tenant", ""),  # empty: no tenants were configured
     sa.Index("ix_changes_alert", "alert_id", "at"),
     sa.Index("ix_changes_webhook", "webhook_id"),
 )
@@ -324,6 +325,10 @@ fates = sa.Table(
     optional_time("decided_at"),  # null: when the change was accepted
     optional_text("decision"),  # the fate that its decision gave it; null: written by a former version
     optional_text("because"),  # the reason of that decision
+    # when it was or will be due; null: it is not; 0: it was given up before and is not counted again
+    optional_time("due_at"),
+    number("urgency", "0"),  # the rank of the change's level
+    text("tenant", ""),  # of the change
     sa.CheckConstraint(
         "fate IN ('pending','held','inhibited','digest','delivered','obsolete','dropped','dead')",
         name="one_fate",
@@ -457,6 +462,7 @@ fate_sums = sa.Table(
     text_key("destination"),
     text_key("kind"),
     text_key("fate"),
+    text_key("tenant"),  # empty: no tenants were configured
     number("count"),
 )
 delivery_sums = sa.Table(
@@ -471,8 +477,10 @@ day_sums = sa.Table(
     "day_sums",
     metadata,
     number_key("day"),
-    # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of these changes
+    # webhooks: accepted | quarantined; changes: fired | resolved | repeated; destinations: of these changes;
+    # due and delivered: fates of these changes that objectives count as good
     text_key("what"),
+    text_key("tenant"),  # empty: of webhooks, or no tenants were configured
     number("count"),
 )
 
@@ -485,6 +493,18 @@ delivery_hours = sa.Table(
     text_key("destination"),
     text_key("outcome"),
     number("count"),
+)
+
+# The good and bad events of objectives in each hour. An hour is stored as its first moment (epoch ms); 0: all hours that are
+# no longer kept. See objective_hours.py.
+objective_hours = sa.Table(
+    "objective_hours",
+    metadata,
+    number_key("hour"),
+    text_key("tenant"),  # empty: of webhooks, or no tenants were configured
+    text_key("objective"),
+    number("good"),
+    number("bad"),
 )
 
 # The log of actions: who did what, on a page, with a command or through the API.

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from router.core import indexes
 from router.core.indexes import RowIndex, Table
 from router.core.rows import AlertRow
+from router.core.settled import BatchEvents, batch_events
 from router.core.state import ID, State
 from router.lenient_json import replace_unfit
-from router.store import counters, delivery_hours
+from router.store import counters, delivery_hours, objective_hours
 from router.store.labels import entries
 
 # Columns that never change. They are not updated, so that their indexes are not written either.
@@ -20,8 +21,8 @@ _UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
     "groups": frozenset({"source", "receiver", "group_key"}),
     "alerts": frozenset({"source", "identity"}),
     "conversations": frozenset({"destination", "source", "created_at", "key"}),
-    "changes": frozenset({"webhook_id", "alert_id", "kind", "level", "at"}),
-    "fates": frozenset({"change_id", "destination", "at"}),
+    "changes": frozenset({"webhook_id", "alert_id", "kind", "level", "at", "tenant"}),
+    "fates": frozenset({"change_id", "destination", "at", "urgency", "tenant"}),
     "former_fates": frozenset({"fate_id", "at", "fate", "rule", "reason", "configuration"}),
     "deliveries": frozenset({"conversation_id", "destination", "generation", "attempt", "started_at"}),
     "dead_letters": frozenset({"conversation_id", "destination", "recipient"}),
@@ -67,6 +68,7 @@ class Sets:
             self._delete[table.name] = _delete_sql(table, dialect)
         self._count = counters.upsert_sql([dialect.placeholder] * 4)
         self._count_hour = delivery_hours.upsert_sql([dialect.placeholder] * 4)
+        self._count_events = objective_hours.upsert_sql([dialect.placeholder] * 5)
         self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
@@ -80,9 +82,13 @@ class Sets:
                 cursor.execute(sql, (json.dumps(several),) if several != [()] else ())
                 found.load(index, keys, map(make, cursor.fetchall()))
 
-    def save(self, cursor: DatabaseCursor, state: State) -> None:
-        """Save all changed rows, and update the counters with them."""
-        moves, hours = counters.counter_changes(state), delivery_hours.hour_changes(state)
+    def save(self, cursor: DatabaseCursor, state: State) -> BatchEvents:
+        """Save all changed rows, and update the counters with them. Return what else is counted."""
+        moves, hours, events = (
+            counters.counter_changes(state),
+            delivery_hours.hour_changes(state),
+            batch_events(state),
+        )
         changed = [(found, *found.changed()) for found in state.tables if found.before]
         for found, there, _ in changed:
             if there:
@@ -98,6 +104,10 @@ class Sets:
             cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
         if hours:
             cursor.executemany(self._count_hour, [(*key, number) for key, number in hours.items()])
+        if events.settled:
+            counts = objective_hours.count_settled(events.settled)
+            cursor.executemany(self._count_events, [(*key, *each) for key, each in counts.items()])
+        return events
 
     def _index(self, cursor: DatabaseCursor, alerts: Sequence[AlertRow]) -> None:
         """Add the labels of new alerts to the label index. The labels of an alert never change."""

@@ -58,13 +58,16 @@ def read_snapshot(url: str, fingerprint: str | None = None) -> Snapshot:
     return Snapshot(firing, known)
 
 
-def read_ledger(url: str, since: Millis | None, until: Millis | None) -> dict[str, Any]:
+def read_ledger(
+    url: str, since: Millis | None, until: Millis | None, tenant: str | None = None
+) -> dict[str, Any]:
     """Return the ledger of a period, see :func:`router.store.ledger.ledger_of_period`.
 
+    :param tenant: only its changes; None: all
     :raises StoreUnavailable: there is no such database, or it can't be read
     """
     with _open(url) as connection:
-        return ledger.ledger_of_period(connection, since, until)
+        return ledger.ledger_of_period(connection, since, until, tenant)
 
 
 @contextmanager

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
+from router.core.settled import BatchEvents
 from router.store.backend import open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.health import Health, StoreUnavailable
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 """Called after each batch with its seconds, and the kind and the seconds of each of its jobs."""
+EventObserver = Callable[[BatchEvents], None]
+"""Called with what objectives and tenants count of a batch, after it is saved."""
 
 _MAX_BATCH_WEIGHT = 256
 """The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
@@ -41,6 +44,8 @@ class _QueuedJob:
     future: asyncio.Future[Any]
     wrote: bool = False
     """The transaction wrote something. It is set for the first job of a transaction only."""
+    events: list[BatchEvents] = field(default_factory=list)
+    """What objectives and tenants count of the transaction. It is set for the first job of a transaction only."""
     seconds: float = 0.0
     """How long the whole batch took. It is set for the first job of a batch only."""
 
@@ -55,6 +60,7 @@ class Database:
 
     def __init__(self, url: str, observe: BatchObserver) -> None:
         self._timed = observe
+        self.on_events: EventObserver = lambda _events: None
         self._backend = open_backend(url, _READERS)
         self.name = self._backend.name
         self.health = Health(self.name)
@@ -248,7 +254,7 @@ class Database:
             self._backend.check_not_moved()
             if self._connection is None:
                 self._connection = self._backend.open_writer()
-            batch[0].wrote = self._run_transaction(self._connection, [each.result for each in batch])
+            self._run_transaction(self._connection, batch)
         except BaseException as error:  # noqa: BLE001  (otherwise the callers would wait forever)
             failure = self._classify(error)
             for each in batch:
@@ -267,17 +273,18 @@ class Database:
             return error
         return self._backend.explain_error(error)
 
-    def _run_transaction(self, connection: sa.Connection, results: list[JobResult]) -> bool:
-        """Run the jobs in one transaction.
-
-        :returns: whether something was written; checked only while the store counts as not writable
+    def _run_transaction(self, connection: sa.Connection, batch: list[_QueuedJob]) -> None:
+        """Run the jobs in one transaction. Whether something was written is checked only while the store counts as not
+        writable.
         """
         wanted = self.health.error is not None
         driver = connection.connection.driver_connection
         with connection.begin():
             before = self._backend.write_count(driver) if wanted else 0
-            Batch(connection, self._sets).run(results)
-            return wanted and self._backend.write_count(driver) > before
+            transaction = Batch(connection, self._sets)
+            transaction.run([each.result for each in batch])
+            batch[0].wrote = wanted and self._backend.write_count(driver) > before
+        batch[0].events += transaction.events
 
     def _is_usable(self) -> bool:
         """Return whether the writer's connection is outside a transaction. If its rollback failed, it is not."""
@@ -302,6 +309,9 @@ class Database:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         self.commits += 1
+        for each in batch:
+            for events in each.events:
+                self.on_events(events)
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
         for fault in faults:

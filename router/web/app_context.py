@@ -116,6 +116,8 @@ class AppContext:
     """Describes the last ping of the monitor outside."""
     access: Identification = field(default_factory=Identification)
     """Finds out who makes a request."""
+    answered: Callable[[int, float], None] = lambda _code, _seconds: None
+    """Counts the answer to a webhook (arguments: status, seconds) for the objectives."""
     integrity: Callable[[], Integrity | None] = lambda: None
     """Returns the result of the last integrity check; None: none has run yet."""
     balance: Callable[[], Balance | None] = lambda: None

@@ -52,7 +52,15 @@ async def _close_intake(app: web.Application) -> None:
 
 
 @needs(None)
-async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
+async def receive(request: web.Request) -> web.Response:
+    """Handle a webhook, and count its answer."""
+    started = time.perf_counter()
+    answer = await _receive(request)
+    request.app[APP_CONTEXT].answered(answer.status, time.perf_counter() - started)
+    return answer
+
+
+async def _receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
     """Handle a webhook: authenticate, read, parse, decide and commit, wake the lanes, answer 200. No provider is
     contacted here.
     """

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from router.core.rows import FAILED_OUTCOMES
 from router.decide.matchers import parse_matchers
-from router.model import MINUTE, SECOND, Delivered, Destination, Status
+from router.model import DAY, MINUTE, SECOND, Delivered, Destination, Status
 from router.store import (
     ROWS_OF_LISTS,
     Limits,
@@ -43,6 +43,9 @@ STORM = Limits(above=60, every=5 * SECOND)
 Reading = Callable[[Store], Awaitable[object]]
 READINGS: dict[str, Reading] = {
     "status": lambda store: store.pages.status(),
+    "status of a tenant": lambda store: store.pages.status_of_tenant("shop"),
+    "objectives": lambda store: store.pages.objectives((NOW - DAY, NOW), NOW - DAY, NOW - DAY),
+    "days of objectives": lambda store: store.pages.objective_days(NOW - DAY, None),
     "lanes": lambda store: store.pages.lanes(NOW),
     "lanes, and destinations with an attempt": lambda store: store.pages.lanes_and_used_destinations(NOW),
     "the last attempts of destinations": lambda store: store.pages.destination_histories(KEYS),

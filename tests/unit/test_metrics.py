@@ -27,6 +27,10 @@ def used(metrics: Metrics) -> Metrics:
     metrics.delivery("slack", SLACK, "delivered")
     metrics.delivery("slack", SLACK, "retry", "ratelimited")
     metrics.delivered_after("slack", SLACK, 0.3)
+    metrics.delivered_late_by("critical", 0.3)
+    metrics.objective_event("in_time", "shop", is_good=True)
+    metrics.targets({("accepted", ""): 0.999})
+    metrics.tenant_events({("shop", "critical", "fired"): 2}, {("shop", "delivered"): 3})
     metrics.fallback("slack")
     metrics.possible_duplicate("slack", SLACK)
     metrics.reconcile_failed("prod")
@@ -133,6 +137,12 @@ def test_every_event_is_counted() -> None:
         f'alert_router_deliveries_total{{channel="slack",destination="{SLACK}",outcome="retry"}} 1.0',
         f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
         f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
+        'alert_router_due_to_delivered_seconds_count{level="critical"} 1.0',
+        'alert_router_slo_events_total{objective="in_time",outcome="good",tenant="shop"} 1.0',
+        'alert_router_slo_objective_ratio{objective="accepted",tenant=""} 0.999',
+        'alert_router_slo_events_total{objective="accepted",outcome="bad",tenant=""} 0.0',
+        'alert_router_tenant_changes_total{kind="fired",level="critical",tenant="shop"} 2.0',
+        'alert_router_tenant_fates_total{fate="delivered",tenant="shop"} 3.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
         f'alert_router_tests_total{{destination="{SLACK}",outcome="failed",receiver="oncall"}} 1.0',
         'alert_router_drill_last_success_timestamp_seconds{receiver="oncall"} 1.795216673535e+09',

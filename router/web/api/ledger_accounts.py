@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from router.model import Millis
 from router.store import Integrity
+from router.web.api.alert_parameters import Text
 from router.web.api.cursors import Query
 from router.web.api.endpoint import Endpoint
 from router.web.api.moment_parameters import read_moment, wrong_parameter
@@ -30,6 +31,10 @@ class LedgerQuery(Query):
     ] = None
     until: Annotated[
         str | None, Field(max_length=_MAX_MOMENT_CHARS, description="Its end, which is not part of it.")
+    ] = None
+    tenant: Annotated[
+        Text | None,
+        Field(description="Only the changes of this tenant, also of one that is configured no more."),
     ] = None
 
 
@@ -81,17 +86,22 @@ class LedgerAnswer(BaseModel):
         description="Its first moment; null: the beginning. Earlier than asked for if only sums of whole days are left."
     )
     until: Millis | None = Field(description="Its end; null: now.")
-    webhooks: WebhookCounts
+    tenant: str | None = Field(description="Whose changes are counted; null: all.")
+    webhooks: WebhookCounts | None = Field(
+        description="Null: of a tenant, because a webhook may have alerts of several."
+    )
     changes: ChangeCounts
     changes_x_destinations: int = Field(description="How many fates there must be.")
     fates: dict[str, int] = Field(description="How many there are, by fate.")
     by_destination: dict[str, dict[str, int]] = Field(description="The same by the key of the destination.")
-    deliveries: dict[str, dict[str, int]] = Field(description="Attempts by destination and outcome.")
+    deliveries: dict[str, dict[str, int]] = Field(
+        description="Attempts by destination and outcome; empty: of a tenant, because a message may have alerts of several."
+    )
     imbalance: int = Field(description="Missing and surplus fates. Anything but zero is a bug.")
     wrong: list[int] = Field(description="The first ten changes that have too few or too many fates.")
     wrong_changes: list[WrongChange] = Field(description="The same, with their alerts.")
     integrity: IntegrityResults | None = Field(
-        description="The last checks; null: none has run yet, or the ledger is one of a period."
+        description="The last checks; null: none has run yet, or the ledger is one of a period or a tenant."
     )
 
 
@@ -103,6 +113,8 @@ async def show_ledger(context: AppContext, query: LedgerQuery) -> LedgerAnswer:
     if since is not None and until is not None and since >= until:
         raise wrong_parameter("until", "it is not after since")
     pages = context.store.pages
+    if query.tenant is not None:
+        return await _ledger_of_tenant(context, query.tenant, since, until)
     if since is None and until is None:
         checked, counted = context.balance(), await pages.status()
         found: dict[str, Any] = {
@@ -115,7 +127,21 @@ async def show_ledger(context: AppContext, query: LedgerQuery) -> LedgerAnswer:
         found = {**await pages.ledger(since, until), "integrity": None}
     alerts = await pages.alerts_of_changes(found["wrong"]) if found["wrong"] else {}
     wrong = [WrongChange(change=change, alert=alert) for change, alert in alerts.items()]
-    return LedgerAnswer(**found, wrong_changes=wrong)
+    return LedgerAnswer(**found, tenant=None, wrong_changes=wrong)
+
+
+async def _ledger_of_tenant(
+    context: AppContext, tenant: str, since: Millis | None, until: Millis | None
+) -> LedgerAnswer:
+    pages = context.store.pages
+    found: dict[str, Any] = {"since": None, "until": None, "wrong": []}
+    if since is None and until is None:
+        counted = await pages.status_of_tenant(tenant)
+        found |= {**counted, "imbalance": abs(counted["imbalance"])}
+    else:
+        found |= await pages.ledger(since, until, tenant)
+    no_webhooks: dict[str, Any] = {"tenant": tenant, "webhooks": None, "deliveries": {}}
+    return LedgerAnswer(**{**found, **no_webhooks}, wrong_changes=[], integrity=None)
 
 
 def _integrity(found: Integrity | None) -> IntegrityResults | None:

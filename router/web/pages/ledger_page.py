@@ -19,12 +19,14 @@ async def _ledger(request: web.Request) -> web.Response:
     zone, now = ZoneInfo(context.config().timezone), context.clock.now()
     given = {name: request.query.get(name, "").strip() for name in ("since", "until")}
     moments = {name: field_moment(name, text, zone, now) for name, text in given.items() if text}
-    answer = await ask(request, SHOW_LEDGER, moments)
+    tenants, tenant = context.policy().tenants, request.query.get("tenant", "").strip()
+    answer = await ask(request, SHOW_LEDGER, moments | ({"tenant": tenant} if tenant else {}))
     rows = _rows(answer)
     values = {
         "ledger": answer, "fates": FATES, "rows": rows[:_MAX_DESTINATIONS], "hidden": max(0, len(rows) - _MAX_DESTINATIONS),
         "outcomes": sorted({outcome for counts in answer.deliveries.values() for outcome in counts}),
-        "given": given, "is_period": bool(moments),
+        "given": given, "is_period": bool(moments), "tenants": tenants.names, "tenant": tenant,
+        "tenant_filter": tenants.matchers(tenant) if tenant in tenants.names else "",
     }  # fmt: skip
     return await render(request, "ledger.html", values, active="ledger")
 

@@ -23,6 +23,7 @@ NAVIGATION = (
     NavigationEntry("quarantine", "Quarantine", "/quarantine"),
     NavigationEntry("configuration", "Configuration", "/configuration"),
     NavigationEntry("ledger", "Ledger", "/ledger"),
+    NavigationEntry("slo", "SLO", "/slo"),
     NavigationEntry("actions", "Actions", "/actions"),
     NavigationEntry("api", "API", "/api"),
 )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from router.core.due_times import GIVEN_UP_BEFORE
 from router.core.rows import (
     CLOSED,
     CLOSING,
@@ -40,8 +41,11 @@ def _change(state: State, change: ChangeRow) -> None:
 
 
 def _fate(state: State, fate: FateRow) -> None:
-    """A fate that is open has a conversation that is due."""
-    assert state.changes.get(fate.change_id) is not None, f"{fate}: has no change"
+    """A fate that is open has a conversation that is due, and knows when it is due."""
+    change = state.changes.get(fate.change_id)
+    assert change is not None, f"{fate}: has no change"
+    assert fate.tenant == change.tenant, f"{fate}: has another tenant than {change}"
+    _due_time(fate)
     if fate.fate not in OPEN_FATES:
         return
     member = None if fate.member_id is None else state.members.get(fate.member_id)
@@ -49,6 +53,14 @@ def _fate(state: State, fate: FateRow) -> None:
     row = state.conversations[member.conversation_id]
     assert row.state == OPEN, f"{fate}: is forgotten, {row} is over"
     assert row.due_at is not None or fate.fate == Fate.INHIBITED, f"{fate}: is forgotten, {row} is never due"
+
+
+def _due_time(fate: FateRow) -> None:
+    """An open fate that is to be sent has a due time, one that is inhibited has none. It is never before its change."""
+    has_time = fate.due_at is not None
+    if fate.fate in OPEN_FATES and fate.due_at != GIVEN_UP_BEFORE:
+        assert has_time == (fate.fate != Fate.INHIBITED), f"{fate}: has a wrong due time"
+    assert not fate.due_at or fate.due_at >= fate.at, f"{fate}: is due before it was accepted"
 
 
 def _conversation(state: State, row: ConversationRow) -> None:

@@ -423,7 +423,7 @@ def test_pruned_days_are_known_only_as_a_whole(harness: PruneHarness) -> None:
         ("UPDATE fates SET destination = 'pagerduty:one' WHERE change_id = :first", 2, (1,)),
         ("UPDATE changes SET destinations = destinations + iif(id = :first, 1, -1)", 2, (1, 2)),
         ("UPDATE changes SET destinations = 0", 6, (1, 2)),
-        ("INSERT INTO fate_sums VALUES (0, 'slack:C0CRITICAL', 'fired', 'delivered', 7)", 7, ()),
+        ("INSERT INTO fate_sums VALUES (0, 'slack:C0CRITICAL', 'fired', 'delivered', '', 7)", 7, ()),
     ],
 )
 def test_each_fault_in_the_ledger_is_found(
@@ -447,7 +447,7 @@ def test_a_later_check_reads_only_what_was_added(harness: PruneHarness) -> None:
     harness.change("DELETE FROM fates WHERE change_id = ?", first)
     assert harness.balance(last).off == 0
     harness.change(
-        "INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'obsolete', '', '', 0, 0, 0, NULL, NULL, NULL, NULL",
+        "INSERT INTO fates SELECT 1000, ?, 'x', NULL, 'obsolete', '', '', 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, ''",
         second,
     )
     assert harness.balance(last).changes == (second,)
