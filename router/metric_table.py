@@ -10,6 +10,8 @@ from router.histogram import Histogram
 _DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
 # In seconds: up to a time that no job and no batch should need.
 _JOB_BUCKETS = (0.0001, 0.0005, 0.002, 0.01, 0.03, 0.1, 0.5, 2.5)
+# In seconds: the longest attempt is cut off after 90 s.
+_CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -165,6 +167,20 @@ MISCOUNTED = Definition(
     "alert_router_miscounted_counters",
     "Counters of the store that differ from the sum of their rows. More than zero is a bug.",
 )
+STORE_ERRORS_TOTAL = Definition(
+    Counter,
+    "alert_router_store_errors",
+    "Reads, and batches of writes, that failed because the database could not be used.",
+    ("kind",),
+)
+DATABASE_BYTES = Definition(
+    Gauge, "alert_router_database_bytes", "The size of the database on disk, by file.", ("file",)
+)
+DISK_FREE_BYTES = Definition(
+    Gauge,
+    "alert_router_disk_free_bytes",
+    "Free bytes on the disk of the database's folder. NaN if unknown, as for PostgreSQL.",
+)
 CONNECTIONS = Definition(Gauge, "alert_router_connections", "Accepted connections that are open.")
 CONNECTIONS_CLOSED_TOTAL = Definition(
     Counter,
@@ -177,6 +193,9 @@ TLS_LOAD_SUCCESSFUL = Definition(
     "alert_router_tls_last_load_successful",
     "1 if the last load of the TLS files succeeded, or there are none. If not, the files before are in force.",
 )
+REQUESTS_IN_PROGRESS = Definition(
+    Gauge, "alert_router_http_requests_in_progress", "HTTP requests that are not answered yet, with this one."
+)
 HTTP_REQUESTS_TOTAL = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
 ACCEPT_TO_DELIVERED = Definition(
     Histogram,
@@ -184,6 +203,13 @@ ACCEPT_TO_DELIVERED = Definition(
     "The time from the acceptance of a change to its delivery. Changes that were held on purpose are left out.",
     _CHANNEL_AND_DESTINATION,
     _DELIVERY_BUCKETS,
+)
+PROVIDER_CALL = Definition(
+    Histogram,
+    "alert_router_provider_call_seconds",
+    "The time of an attempt at a provider: all its calls, without waiting for the rate.",
+    ("channel",),
+    _CALL_BUCKETS,
 )
 JOB_SECONDS = Definition(
     Histogram,

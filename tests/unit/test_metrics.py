@@ -40,6 +40,10 @@ def used(metrics: Metrics) -> Metrics:
     metrics.connection_closed("gave_way")
     metrics.tls_loaded(is_good=True)
     metrics.quarantine_dropped(2)
+    metrics.request_began()
+    metrics.provider_call("slack", 0.2)
+    metrics.store_error("write")
+    metrics.disk_usage({"main": 4096, "wal": 0}, 10**9)
     return metrics
 
 
@@ -128,6 +132,12 @@ def test_every_event_is_counted() -> None:
         f'alert_router_delivery_failures_total{{channel="slack",destination="{SLACK}",reason="ratelimited"}} 1.0',
         f'alert_router_accept_to_delivered_seconds_count{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_template_fallbacks_total{channel="slack"} 1.0',
+        'alert_router_provider_call_seconds_bucket{channel="slack",le="0.25"} 1.0',
+        'alert_router_store_errors_total{kind="read"} 0.0',
+        'alert_router_store_errors_total{kind="write"} 1.0',
+        'alert_router_database_bytes{file="main"} 4096.0',
+        "alert_router_disk_free_bytes 1e+09",
+        "alert_router_http_requests_in_progress 0.0",
         f'alert_router_possible_duplicates_total{{channel="slack",destination="{SLACK}"}} 1.0',
         'alert_router_reconcile_failures_total{source="prod"} 1.0',
         "alert_router_ledger_imbalance 3.0",
