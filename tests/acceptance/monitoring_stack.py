@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,11 +34,15 @@ def save_yaml(path: Path, data: Any) -> None:
 
 
 @asynccontextmanager
-async def program(folder: Path, name: str, ready: str, *arguments: str) -> AsyncIterator[None]:
+async def program(
+    folder: Path, name: str, ready: str, environ: Mapping[str, str], *arguments: str
+) -> AsyncIterator[None]:
     """Run a program until the end of the block. :param ready: the URL that answers 200 once it is ready"""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(name, *arguments, stdout=output, stderr=output)
+        process = await asyncio.create_subprocess_exec(
+            name, *arguments, stdout=output, stderr=output, env={**os.environ, **environ}
+        )
 
     async def is_ready() -> bool:
         if process.returncode is not None:
@@ -59,11 +64,21 @@ class MonitoringStack:
     :param router: the router's address, as ``host:port``
     :param tokens: the contents of the files in ``/run/secrets``, by name
     :param targets: what blackbox_exporter asks over HTTP
+    :param smarthost: where Alertmanager's last resort sends its mail
+    :param authority: a PEM file that blackbox_exporter trusts instead of the system's
     """
 
     def __init__(
-        self, folder: Path, router: str, tokens: Mapping[str, str], targets: list[dict[str, Any]]
+        self,
+        folder: Path,
+        router: str,
+        tokens: Mapping[str, str],
+        targets: list[dict[str, Any]],
+        smarthost: str,
+        authority: Path | None = None,
     ) -> None:
+        # https://pkg.go.dev/crypto/x509#SystemCertPool
+        self._environ = {} if authority is None else {"SSL_CERT_FILE": str(authority)}
         self._folder = folder / "monitoring"
         shutil.copytree(DEPLOY, self._folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         self._secrets = folder / "secrets"
@@ -72,6 +87,7 @@ class MonitoringStack:
             (self._secrets / name).write_text(token)
         names = ("prometheus:9090", "alertmanager:9093", "node-exporter:9100", "blackbox-exporter:9115")
         self._addresses = {name: f"127.0.0.1:{free_port()}" for name in names} | {"alert-router:9099": router}
+        self._addresses["smtp.example.com:587"] = smarthost
         self._addresses["localhost:9090"] = self._addresses["prometheus:9090"]
         self._configure_prometheus(targets)
         self._configure_alertmanager()
@@ -110,6 +126,7 @@ class MonitoringStack:
     def _configure_alertmanager(self) -> None:
         path = self._folder / "alertmanager" / "alertmanager.yml"
         config = json.loads(self._moved(json.dumps(load_yaml(path))))
+        config["global"]["smtp_require_tls"] = False
         for route in (config["route"], *config["route"]["routes"]):
             route |= {"group_wait": "0s", "group_interval": EVERY}
         save_yaml(path, config)
@@ -129,7 +146,9 @@ class MonitoringStack:
         async with AsyncExitStack() as stack:
             for name, address, path, arguments in programs:
                 ready, listen = f"http://{at[address]}{path}", f"--web.listen-address={at[address]}"
-                await stack.enter_async_context(program(self._folder, name, ready, listen, *arguments))
+                await stack.enter_async_context(
+                    program(folder, name, ready, self._environ, listen, *arguments)
+                )
             yield self
 
     async def query(self, expression: str) -> list[dict[str, Any]]:

@@ -16,11 +16,15 @@ SCRAPE, POST = "alert_router_of-prometheus", "of-alertmanager"
 
 def routes_for_monitoring(routes: str) -> str:
     """Return rules with a user for Prometheus and a source for Alertmanager."""
+    return f"users:\n{scraping_user()}sources:\n{SOURCE}{routes}"
+
+
+def scraping_user() -> str:
     hashed = hashlib.sha256(SCRAPE.encode()).hexdigest()
-    users = f"users:\n  - {{name: prometheus, role: view, tokens: ['sha256:{hashed}']}}\n"
-    return f"{users}sources:\n  - {{name: prod, bearer_token: {POST}}}\n{routes}"
+    return f"  - {{name: prometheus, role: view, tokens: ['sha256:{hashed}']}}\n"
 
 
+SOURCE = f"  - {{name: prod, bearer_token: {POST}}}\n"
 TOKENS = {"alert_router_scrape_token": SCRAPE, "alert_router_webhook_token": POST}
 
 
@@ -48,7 +52,7 @@ async def test_a_failing_endpoint_pages_and_its_return_resolves(providers: Provi
     await web.TCPSite(runner, "127.0.0.1", shop.port).start()
     router = Router(folder, routes_for_monitoring(providers.routes))
     targets = [{"targets": [shop.url], "labels": {"service": "shop", "cluster": "eu-1"}}]
-    stack = MonitoringStack(folder, f"127.0.0.1:{router.port}", TOKENS, targets)
+    stack = MonitoringStack(folder, f"127.0.0.1:{router.port}", TOKENS, targets, providers.mail.smarthost)
     pagerduty = providers.pagerduty
     try:
         async with running(router), stack.run():
@@ -63,3 +67,26 @@ async def test_a_failing_endpoint_pages_and_its_return_resolves(providers: Provi
             pagerduty.expect(Page("EndpointDown", open=False))
     finally:
         await runner.cleanup()
+
+
+async def test_a_router_that_is_down_is_reported_around_it(providers: Providers, folder: Path) -> None:
+    router = Router(folder, routes_for_monitoring(providers.routes))
+    stack = MonitoringStack(folder, f"127.0.0.1:{router.port}", TOKENS, [], providers.mail.smarthost)
+    down = "The alert router on 127.0.0.1"
+
+    def subjects(status: str) -> list[str]:
+        found = providers.subjects("oncall@example.com")
+        return [each for each in found if each.startswith(f"[{status}]") and down in each]
+
+    await router.start()
+    try:
+        async with stack.run():
+            await stack.until_found('up{job="alert-router"} == 1')
+            assert subjects("firing") == []
+            await router.stop()
+            await providers.mail.until(lambda: bool(subjects("firing")))
+            await router.start()
+            await providers.mail.until(lambda: bool(subjects("resolved")))
+    finally:
+        await router.stop()
+    assert providers.pagerduty.accepted == []
