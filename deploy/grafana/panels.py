@@ -251,7 +251,7 @@ def variable(name: str, label: str, values: str) -> Json:
 def _datasource_variable() -> Json:
     return {
         "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1,
-        "current": {}, "hide": 0, "includeAll": False, "multi": False, "options": [], "regex": "", "skipUrlSync": False,
+        "current": {"selected": False, "text": "Prometheus", "value": "prometheus"}, "hide": 0, "includeAll": False, "multi": False, "options": [], "regex": "", "skipUrlSync": False,
     }  # fmt: skip
 
 
