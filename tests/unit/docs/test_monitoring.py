@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
@@ -14,6 +15,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.generate import DASHBOARDS as GENERATED
 from deploy.grafana.generate import as_text
+from router.cli import main
 from tests.deployed import (
     DASHBOARDS,
     DEPLOY,
@@ -35,6 +37,8 @@ from tests.unit.docs.pages import headings
 RUNBOOKS = ROOT / "docs" / "runbooks"
 OF_OTHERS = re.compile(r"up|ALERTS|(process|probe|node|alertmanager|prometheus)_\w+")
 """Metrics of other programs, and of the client library."""
+NOT_YET_COMMANDS = frozenset({"backup", "send-test"})
+"""Commands that runbooks name already, and that are under way."""
 PARTS = ["What it means", "Impact", "How to see it", "What to do", "When to escalate"]
 
 
@@ -113,6 +117,17 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
 @pytest.mark.parametrize("name", sorted(alerts()))
 def test_a_runbook_has_all_its_parts(name: str) -> None:
     assert headings(f"docs/runbooks/{name}.md") == [name, *PARTS]
+
+
+def test_runbooks_name_only_commands_that_exist() -> None:
+    named = {
+        command
+        for path in RUNBOOKS.glob("*.md")
+        for command in re.findall(r"(?:`|^ *)alert-router ([a-z-]+)", path.read_text(), re.MULTILINE)
+    }
+    assert "deliveries" in named
+    assert isinstance(main, click.Group)
+    assert named - set(main.commands) - NOT_YET_COMMANDS == set()
 
 
 def test_the_list_of_runbooks_names_each_with_its_severity() -> None:
