@@ -70,7 +70,8 @@ _STORE = Row("Store", (
     Panel("Undecided alerts", "Alerts of large webhooks that are kept and not judged yet.", query(f"alert_router_undecided_alerts{{{_I}}}", "{{instance}}"), minimum=0),
     Panel("Time since the last good backup", "No value: there was none yet.", query(f"time() - (alert_router_backup_last_success_timestamp_seconds{{{_I}}} > 0)", "{{instance}}"), "stat", "s", 4),
     Panel("Last backup", "Whether it succeeded. Only meaningful if backups are on.", query(f"alert_router_backup_last_successful{{{_I}}}", "{{instance}}"), "stat", width=4, steps=GOOD_IF_ONE, words={"0": ("failed", "red"), "1": ("good", "green")}),
-    Panel("Interval of backups", "0: backups are off.", query(f"alert_router_backup_interval_seconds{{{_I}}}", "{{instance}}"), "stat", "s", 8),
+    Panel("Interval of backups", "0: backups are off.", query(f"alert_router_backup_interval_seconds{{{_I}}}", "{{instance}}"), "stat", "s", 4),
+    Panel("Backups", "Attempts in the last day, by outcome.", query(f"sum by (outcome) (increase(alert_router_backups_total{{{_I}}}[1d]))", "{{outcome}}"), "stat", width=4, decimals=0),
 ))  # fmt: skip
 
 _CHECKS = Row("Checks: anything but 0 is a bug", (
