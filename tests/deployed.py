@@ -18,7 +18,7 @@ PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 
-NOT_YET_COUNTED = frozenset({
+NOT_YET_COUNTED: frozenset[str] = frozenset({
     # Rules and dashboards name these already; the parts of the router that count them are under way.
     "alert_router_backups_total", "alert_router_backup_interval_seconds", "alert_router_backup_last_success_timestamp_seconds",
     "alert_router_backup_last_successful",

@@ -5,6 +5,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -55,9 +56,11 @@ def _filled_in(expression: str) -> str:
     return expression
 
 
-def with_everything(rules: str, folder: Path) -> str:
+def with_everything(rules: str, folder: Path, shop: str, authority: Authority) -> str:
     """Add to the rules what makes further metrics: an included file, a template that fails for some alerts, an
-    Alertmanager that does not answer.
+    Alertmanager that does not answer, and what is watched.
+
+    :param shop: an endpoint with a certificate of the authority, in place of a monitor outside
     """
     (folder / "teams").mkdir()
     (folder / "teams" / "nobody.yaml").write_text(FRAGMENT)
@@ -65,9 +68,35 @@ def with_everything(rules: str, folder: Path) -> str:
     mail = (ROOT / "templates" / "email.txt.j2").read_text()
     assert BODY in mail
     (folder / "templates" / "email.txt.j2").write_text(mail.replace(BODY, FAILS_FOR_ODD))
-    lab = f"  - {{name: lab, alertmanager_url: 'http://127.0.0.1:{free_port()}', ask_every: 1s}}\n"
-    head = f"include: teams/*.yaml\ntemplates: templates\nsources:\n{SOURCE}{lab}"
+    limit = ", silent_after: 1h" if "alert_router_source_silent" not in NOT_YET_COUNTED else ""
+    asks = f"alertmanager_url: 'http://127.0.0.1:{free_port()}', ask_every: 1s"
+    head = (
+        f"include: teams/*.yaml\ntemplates: templates\nsources:\n{SOURCE}  - {{name: lab, {asks}{limit}}}\n"
+    )
+    head += f"network: {{ca_file: {authority.file}}}\n{_what_is_watched(shop)}"
     return head + rules.replace("users:\n", f"users:\n{scraping_user()}", 1).replace("  routes:\n", MOUNT, 1)
+
+
+def _what_is_watched(monitor: str) -> str:
+    """Return sections of routes.yaml, each with a metric that exists because of it."""
+    # A drill begins with the next slot of its schedule after the start, which takes a minute on a busy machine.
+    soon = datetime.now(UTC) + timedelta(minutes=2, seconds=10)
+    sections = {
+        "alert_router_heartbeat_silent": "heartbeats: [{name: watchdog, matchers: ['alertname=Watchdog'], source: prod}]",
+        "alert_router_deadman_pings_total": f"deadman: {{url: '{monitor}', every: 10s}}",
+        "alert_router_drill_last_successful": f'drill: {{at: "{soon:%H:%M}", timezone: UTC, receivers: [oncall], timeout: 1s}}',
+        "alert_router_tenant_changes_total": "tenant_label: team\ntenants: [{name: db}]",
+    }
+    return "".join(f"{lines}\n" for metric, lines in sections.items() if metric not in NOT_YET_COUNTED)
+
+
+def environ(folder: Path) -> dict[str, str] | None:
+    """Return the variables of a router that makes backups."""
+    return (
+        None
+        if "alert_router_backups_total" in NOT_YET_COUNTED
+        else {"ALERT_ROUTER_BACKUP_TO": str(folder / "backups")}
+    )
 
 
 async def trouble(router: Router, providers: Providers, turn: int) -> None:
@@ -116,7 +145,9 @@ async def test_no_query_of_a_dashboard_is_empty(providers: Providers, folder: Pa
     left, turn, firing = asked(), 0, {"alertname", "severity"}
     async with (
         secure_shop(authority) as shop,
-        troubled_service(providers, folder, lambda rules: with_everything(rules, folder)) as there,
+        troubled_service(
+            providers, folder, lambda rules: with_everything(rules, folder, shop, authority), environ(folder)
+        ) as there,
     ):
         targets = [{"targets": [shop], "labels": {"service": "shop"}}]
         address, mail = f"127.0.0.1:{there.router.port}", providers.mail.smarthost
