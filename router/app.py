@@ -187,7 +187,7 @@ async def _build(
     metrics = Metrics(enabled=options.metrics)
     certificates = await _certificates(options.tls, clock, metrics, shutdown)
     default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
-    store = await Store.open(options.database or default, metrics.batch)
+    store = await Store.open(options.database or default, metrics.batch, count_error=metrics.store_error)
     closing.push_async_callback(shutdown.close_store, store)
     access = AccessOptions(options.listen[0], options.is_open)
     files = ConfigFiles(

@@ -1,7 +1,8 @@
-"""The regular work in the background: checks, pruning, and the limits of the quarantine.
+"""The regular work in the background: measures, checks, pruning, and the limits of the quarantine.
 
-Every minute, the state and the new part of the ledger are checked. Every hour, expired rows are pruned and the whole ledger
-is checked. Checking a long history takes minutes; meanwhile, the other checks wait.
+Every minute, the sizes of the database are measured, and the state and the new part of the ledger are checked. Every
+hour, expired rows are pruned and the whole ledger is checked. Checking a long history takes minutes; meanwhile, the other
+checks wait.
 """
 
 import asyncio
@@ -57,6 +58,7 @@ class Maintenance:
         never = asyncio.Event()
         while True:
             try:
+                await self._measure()
                 with suppress(StoreUnavailable):  # the store logs it
                     await self._store.close_large(self._policy(), self._clock.now())
                 await self._check()
@@ -86,6 +88,12 @@ class Maintenance:
             except Exception:  # the task must go on: it tries again
                 log.exception("the quarantine can't be kept within its limits")
             await self._clock.wait(limits.full, self._clock.now() + MINUTE)
+
+    async def _measure(self) -> None:
+        """Show what the database takes on disk. If the database can't be read, the last values stay."""
+        with suppress(StoreUnavailable):  # the check that follows logs it
+            usage = await self._store.disk_usage()
+            self._metrics.disk_usage(usage.files, usage.free)
 
     async def _check(self) -> None:
         """Check the part of the ledger that is new since the last check. Check all of it after a start, after pruning, and

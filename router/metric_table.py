@@ -10,6 +10,8 @@ from router.histogram import Histogram
 _DELIVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
 # In seconds: up to a time that no job and no batch should need.
 _JOB_BUCKETS = (0.0001, 0.0005, 0.002, 0.01, 0.03, 0.1, 0.5, 2.5)
+# In seconds: the longest attempt is cut off after 90 s.
+_CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -200,6 +202,20 @@ DEADMAN_SUCCESS_TIME = Definition(
     "alert_router_deadman_last_success_timestamp_seconds",
     "When the monitor outside last accepted a ping; 0: never since the start.",
 )
+STORE_ERRORS_TOTAL = Definition(
+    Counter,
+    "alert_router_store_errors",
+    "Reads, and batches of writes, that failed because the database could not be used.",
+    ("kind",),
+)
+DATABASE_BYTES = Definition(
+    Gauge, "alert_router_database_bytes", "The size of the database on disk, by file.", ("file",)
+)
+DISK_FREE_BYTES = Definition(
+    Gauge,
+    "alert_router_disk_free_bytes",
+    "Free bytes on the disk of the database's folder. NaN if unknown, as for PostgreSQL.",
+)
 CONNECTIONS = Definition(Gauge, "alert_router_connections", "Accepted connections that are open.")
 CONNECTIONS_CLOSED_TOTAL = Definition(
     Counter,
@@ -229,6 +245,9 @@ DRILL_SUCCESSFUL = Definition(
     "alert_router_drill_last_successful",
     "1 if the last drill of a receiver succeeded.",
     ("receiver",),
+)
+REQUESTS_IN_PROGRESS = Definition(
+    Gauge, "alert_router_http_requests_in_progress", "HTTP requests that are not answered yet, with this one."
 )
 HTTP_REQUESTS_TOTAL = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
 ACCEPT_TO_DELIVERED = Definition(
@@ -268,6 +287,13 @@ TENANT_FATES_TOTAL = Definition(
     "alert_router_tenant_fates",
     "How often changes of each tenant got a fate. A change has several fates one after the other.",
     ("tenant", "fate"),
+)
+PROVIDER_CALL = Definition(
+    Histogram,
+    "alert_router_provider_call_seconds",
+    "The time of an attempt at a provider: all its calls, without waiting for the rate.",
+    ("channel",),
+    _CALL_BUCKETS,
 )
 JOB_SECONDS = Definition(
     Histogram,

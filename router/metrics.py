@@ -3,6 +3,7 @@
 Counters start at zero with each process. The exact counts are those of the ledger, at ``/status``.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -79,6 +80,9 @@ class Metrics:
                 metric = each.type(each.name, each.help, each.labels, registry=self.registry)
                 self._made[each] = metric
                 self._families.append(Family(metric))
+        self.disk_usage({}, None)
+        for kind in ("read", "write"):  # from the first scrape on, so that the first error is an increase
+            self._count(table.STORE_ERRORS_TOTAL, kind, by=0)
         registry = self.registry if enabled else None
         self._process = ProcessCollector(registry=registry)
         build = Info("alert_router_build", "The version of this build.", registry=registry)
@@ -137,6 +141,10 @@ class Metrics:
 
     def delivered_after(self, channel: str, destination: str, seconds: float) -> None:
         self._observe(table.ACCEPT_TO_DELIVERED, seconds, channel, destination)
+
+    def provider_call(self, channel: str, seconds: float) -> None:
+        """Record how long an attempt at a provider took, whatever its outcome was."""
+        self._observe(table.PROVIDER_CALL, seconds, channel)
 
     def fallback(self, channel: str) -> None:
         self._count(table.FALLBACKS_TOTAL, channel)
@@ -262,6 +270,20 @@ class Metrics:
         for kind, taken in jobs:
             self._observe(table.JOB_SECONDS, taken, kind)
 
+    def store_error(self, kind: str) -> None:
+        """Count a read or a batch that failed because of the database. :param kind: read or write"""
+        self._count(table.STORE_ERRORS_TOTAL, kind)
+
+    def disk_usage(self, files: Mapping[str, int], free: int | None) -> None:
+        """Show what the database takes on disk.
+
+        :param files: bytes by file: main, and wal if there is one
+        :param free: free bytes on its disk; None: unknown
+        """
+        for file, size in files.items():
+            self._set(table.DATABASE_BYTES, size, file)
+        self._set(table.DISK_FREE_BYTES, math.nan if free is None else free)
+
     def reconcile_failed(self, source: str) -> None:
         self._count(table.RECONCILE_FAILURES_TOTAL, source)
 
@@ -273,8 +295,13 @@ class Metrics:
         self._set(table.EMPTY_CONVERSATIONS, empty)
         self._set(table.MISCOUNTED, miscounted)
 
+    def request_began(self) -> None:
+        """Count a request as in progress, until :meth:`request` is called for it."""
+        self._count(table.REQUESTS_IN_PROGRESS)
+
     def request(self, method: str, path: str, code: int, seconds: float) -> None:
         """Count an HTTP request. :param path: the route's template, never the path of the request"""
+        self._count(table.REQUESTS_IN_PROGRESS, by=-1)
         self._count(table.HTTP_REQUESTS_TOTAL, method, path, code)
         self._observe(table.HTTP_SECONDS, seconds, method, path)
 

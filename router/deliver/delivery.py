@@ -95,6 +95,7 @@ class Delivery:
             channel, self.destination, self.work, message_to_send, self._context.send_seconds
         )
         self._duration = self._clock.elapsed() - began
+        self._context.metrics.provider_call(self._channel, self._duration / SECOND)
         for call in outcome.unpaid:
             self._count_call(call)
         return outcome, await self._in_thread_if_large(

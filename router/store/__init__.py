@@ -37,7 +37,8 @@ from router.store import (
 from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
-from router.store.health import RETRY_AFTER_FAILED_WRITE, StoreBusy, StoreUnavailable
+from router.store.disk_usage import DiskUsage
+from router.store.health import RETRY_AFTER_FAILED_WRITE, CountError, StoreBusy, StoreUnavailable
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.ledger import KeptWebhook
@@ -103,15 +104,21 @@ class Store:
         self.quarantine_limits = QuarantineLimits(database)
 
     @classmethod
-    async def open(cls, url: str, observe: BatchObserver = lambda _seconds, _jobs: None) -> "Store":
+    async def open(
+        cls,
+        url: str,
+        observe: BatchObserver = lambda _seconds, _jobs: None,
+        count_error: CountError = lambda _kind: None,
+    ) -> "Store":
         """Open the database and migrate its tables.
 
         :param url: see :func:`router.store.backend.open_backend`
         :param observe: called with how long each batch of the writer took, and each of its jobs
+        :param count_error: called for each read, and each batch of the writer, that fails because of the database
         :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
             process serves from it
         """
-        database, opening = Database(url, observe), Threads("store-open", 1)
+        database, opening = Database(url, observe, count_error), Threads("store-open", 1)
         try:
             await opening.run(database.open)
         except BaseException:
@@ -304,6 +311,10 @@ class Store:
         """
         return await self.database.read(lambda c: find_faults(c, now, last))
 
+    async def disk_usage(self) -> DiskUsage:
+        """Measure what the database takes on disk, and what is left there."""
+        return await self.database.disk_usage()
+
     async def prune(self, keep: Retention, now: Millis) -> AsyncIterator[int]:
         """Delete what is finished and old, and add it to the sums. Yields how many rows each transaction deleted."""
         bounds = await self.database.read(lambda c: retention.bounds(c, keep, now))
@@ -355,6 +366,7 @@ __all__ = [
     "Claimed",
     "ClaimedDelivery",
     "DeliveryUnderWay",
+    "DiskUsage",
     "Found",
     "Idle",
     "Integrity",

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from router.store.disk_usage import DiskUsage
 from router.store.health import StoreUnavailable
 from router.store.sets import Dialect
 from router.store.sqlite import Sqlite
@@ -51,6 +52,12 @@ class Backend(Dialect, Protocol):
         """Check that the database is still where it was opened.
 
         :raises StoreUnavailable: it was moved away, so everything written from now on would be lost
+        """
+
+    def disk_usage(self, connection: sa.Connection) -> DiskUsage:
+        """Measure the database on disk. It may wait for the disk, so call it on a reader's thread.
+
+        :raises StoreUnavailable: the file system can't be asked
         """
 
     def write_count(self, driver: Any) -> int:

@@ -1,12 +1,17 @@
 """Knows whether the store can be written, and logs when that changes."""
 
 import time
+from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
 from router.model import SECOND, Millis
 
 log = structlog.get_logger(__name__)
+
+CountError = Callable[[Literal["read", "write"]], None]
+"""Called once for each read, and each batch of writes, that fails because of the database."""
 
 RESUMES = "then the router resumes by itself"
 RETRY_AFTER_FAILED_WRITE: Millis = 2 * SECOND
@@ -35,7 +40,8 @@ class Health:
     :param name: the name of the database, for people
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, count_error: CountError) -> None:
+        self.count_error = count_error
         self.error: StoreUnavailable | None = None
         """Why the store can't be written; None while it can."""
         self._name = name

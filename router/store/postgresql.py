@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
@@ -135,6 +136,11 @@ class Postgresql:
 
     def check_not_moved(self) -> None:
         """Do nothing: the server itself reports a lost database."""
+
+    @staticmethod
+    def disk_usage(connection: sa.Connection) -> DiskUsage:
+        size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
+        return DiskUsage({"main": int(size)}, None)
 
     @staticmethod
     def write_count(driver: Any) -> int:

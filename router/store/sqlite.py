@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from router.store.disk_usage import DiskUsage
 from router.store.file_modes import create_private, make_folder, restrict_files
 from router.store.health import RESUMES, StoreUnavailable
 
@@ -139,6 +140,14 @@ class Sqlite:
         if not same:
             raise StoreUnavailable(f"{self._path} was moved away in use; put it back, or restart the router")
 
+    def disk_usage(self, connection: sa.Connection) -> DiskUsage:  # noqa: ARG002  (PostgreSQL needs it)
+        try:
+            files = {"main": self._path.stat().st_size, "wal": _size(Path(f"{self._path}-wal"))}
+            disk = os.statvfs(self._path.parent)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path}: {error.strerror}") from None
+        return DiskUsage(files, disk.f_bavail * disk.f_frsize)
+
     @staticmethod
     def write_count(driver: Any) -> int:
         return int(driver.total_changes)
@@ -199,6 +208,14 @@ def _begin(connection: sa.Connection) -> None:
     # IMMEDIATE: a deferred BEGIN that writes later fails immediately with SQLITE_BUSY_SNAPSHOT.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 if there is none. The WAL is deleted when the last connection closes."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _code(error: BaseException) -> int:

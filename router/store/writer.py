@@ -16,7 +16,8 @@ import structlog
 from router.core.settled import BatchEvents
 from router.store.backend import open_backend
 from router.store.batch import Batch, Direct, JobResult
-from router.store.health import Health, StoreUnavailable
+from router.store.disk_usage import DiskUsage
+from router.store.health import CountError, Health, StoreUnavailable
 from router.store.jobs import Job
 from router.store.opening import check_database, migrate
 from router.store.sets import Sets
@@ -55,15 +56,16 @@ class Database:
 
     :param url: see :func:`router.store.backend.open_backend`
     :param observe: called with how long each batch took, and each of its jobs
+    :param count_error: called for each read and batch that fails because of the database
     :raises StoreUnavailable: the URL names no usable kind of database
     """
 
-    def __init__(self, url: str, observe: BatchObserver) -> None:
+    def __init__(self, url: str, observe: BatchObserver, count_error: CountError) -> None:
         self._timed = observe
         self.on_events: EventObserver = lambda _events: None
         self._backend = open_backend(url, _READERS)
         self.name = self._backend.name
-        self.health = Health(self.name)
+        self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
         self._connection: sa.Connection | None = None
         """The writer's connection; None: the next batch opens a new one."""
@@ -121,6 +123,7 @@ class Database:
         if loop is None or thread is None:
             raise StoreUnavailable("the store is closed")
         if self.health.damaged:
+            self.health.count_error("write")
             raise StoreUnavailable(str(self.health.error))
         waiting = _QueuedJob(JobResult(job), loop.create_future())
         try:
@@ -129,6 +132,7 @@ class Database:
             error = StoreUnavailable(
                 f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
+            self.health.count_error("write")
             self.health.write_failed(error)
             raise error from None
         return await waiting.future
@@ -154,9 +158,14 @@ class Database:
             return await self._readers.run(call)
         except sa.exc.DBAPIError as error:
             unread = self._backend.explain_error(error)
+            self.health.count_error("read")
             if unread.damaged:
                 self.health.write_failed(unread)
             raise unread from error
+
+    async def disk_usage(self) -> DiskUsage:
+        """Measure the database on disk, on a reader thread. :raises StoreUnavailable: it can't be measured"""
+        return await self.read(self._backend.disk_usage)
 
     async def look(self, job: Job[T]) -> T:
         """Return the result of a job on a reader's connection. Nothing is saved, and the writer is not held up."""
@@ -314,6 +323,8 @@ class Database:
                 self.on_events(events)
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
+        if faults:
+            self.health.count_error("write")
         for fault in faults:
             self.health.write_failed(fault)
         # A transaction that writes nothing succeeds even on a full disk.

@@ -24,7 +24,8 @@ _WEBHOOK_PATH = "/webhook"
 async def observe_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count a request, and log it if it is no webhook. It is the outermost middleware, so that it sees the answers of the others."""
     started = time.perf_counter()
-    code = 500
+    code, metrics = 500, request.app[APP_CONTEXT].metrics
+    metrics.request_began()
     try:
         response = await handler(request)
     except web.HTTPException as refusal:
@@ -37,7 +38,7 @@ async def observe_request(request: web.Request, handler: Handler) -> web.StreamR
         resource = request.match_info.route.resource
         path = "other" if resource is None else resource.canonical
         method = request.method if request.method in _METHODS else "other"
-        request.app[APP_CONTEXT].metrics.request(method, path, code, time.perf_counter() - started)
+        metrics.request(method, path, code, time.perf_counter() - started)
         if method != hdrs.METH_POST or not path.startswith(_WEBHOOK_PATH):
             log.info("request", fields=partial(_fields, request, code, started))
 

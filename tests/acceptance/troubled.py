@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -152,11 +152,19 @@ class Troubled:
 
 
 @contextlib.asynccontextmanager
-async def troubled_service(providers: Providers, folder: Path) -> AsyncIterator[Troubled]:
+async def troubled_service(
+    providers: Providers,
+    folder: Path,
+    change: Callable[[str], str] = lambda rules: rules,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Troubled]:
     """A service with alerts that fire, are held, inhibited and in a digest; with a failing, a broken and a paused
     destination; with dead letters, a quarantine and a failed reload.
+
+    :param change: adds to its rules
+    :param environ: its variables, see :class:`tests.acceptance.processes.Router`
     """
-    async with running(Router(folder, troubled_routes(providers))) as router:
+    async with running(Router(folder, change(troubled_routes(providers)), environ=environ)) as router:
         there = Troubled(router, providers)
         for body in (webhook(_ENDED), *_ALERTS):
             assert await router.post(body) == 200

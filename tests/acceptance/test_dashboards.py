@@ -1,0 +1,179 @@
+"""Every query of the dashboards finds something in a real Prometheus that scrapes a router in trouble."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from tests.acceptance.conftest import Providers
+from tests.acceptance.monitoring_stack import MonitoringStack, needs_monitoring
+from tests.acceptance.processes import ROOT, Router, free_port
+from tests.acceptance.test_blackbox import SOURCE, TOKENS, scraping_user
+from tests.acceptance.troubled import alert, troubled_service, webhook
+from tests.certificates import Authority
+from tests.deployed import DASHBOARDS, NOT_YET_COUNTED, load_dashboard, metrics_of, queries, rules
+from tests.waiting import guarded
+from tests.world.fake_server import LOST_ANSWER
+from tests.world.fake_slack import rate_limited
+
+pytestmark = needs_monitoring
+VARIABLES = {
+    "$__rate_interval": "5m",
+    "$instance": ".*",
+    "$tenant": ".*",
+    "$destination": ".*",
+    "$node": ".*",
+}
+BODY = "{% block body %}"
+FAILS_FOR_ODD = f"{BODY}{{% if 'Odd' in title %}}{{{{ nonsense }}}}{{% endif %}}"
+FRAGMENT = "receivers: {own: [{slack: {channel: C0WARNINGS}}]}\nroute: {receiver: own}\n"
+MOUNT = "  routes:\n    - {matchers: ['team=\"nobody\"'], mount: nobody}\n"
+
+
+def asked() -> dict[str, str]:
+    """Return the expression of each query, by its dashboard and panel. Those of metrics that are not counted yet are left out."""
+    made_of = {rule["record"]: metrics_of(str(rule["expr"])) for rule in rules() if "record" in rule}
+    unknown = set(NOT_YET_COUNTED)
+    while more := {name for name, parts in made_of.items() if parts & unknown} - unknown:
+        unknown |= more
+    found = {}
+    for path in DASHBOARDS:
+        for number, (title, expression) in enumerate(queries(load_dashboard(path))):
+            if not metrics_of(expression) & unknown:
+                found[f"{path.stem} / {title} ({number})"] = _filled_in(expression)
+    return found
+
+
+def _filled_in(expression: str) -> str:
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
+def with_everything(rules: str, folder: Path, shop: str, authority: Authority) -> str:
+    """Add to the rules what makes further metrics: an included file, a template that fails for some alerts, an
+    Alertmanager that does not answer, and what is watched.
+
+    :param shop: an endpoint with a certificate of the authority, in place of a monitor outside
+    """
+    (folder / "teams").mkdir()
+    (folder / "teams" / "nobody.yaml").write_text(FRAGMENT)
+    (folder / "templates").mkdir()
+    mail = (ROOT / "templates" / "email.txt.j2").read_text()
+    assert BODY in mail
+    (folder / "templates" / "email.txt.j2").write_text(mail.replace(BODY, FAILS_FOR_ODD))
+    limit = ", silent_after: 1h" if "alert_router_source_silent" not in NOT_YET_COUNTED else ""
+    asks = f"alertmanager_url: 'http://127.0.0.1:{free_port()}', ask_every: 1s"
+    head = (
+        f"include: teams/*.yaml\ntemplates: templates\nsources:\n{SOURCE}  - {{name: lab, {asks}{limit}}}\n"
+    )
+    head += f"network: {{ca_file: {authority.file}}}\n{_what_is_watched(shop)}"
+    return head + rules.replace("users:\n", f"users:\n{scraping_user()}", 1).replace("  routes:\n", MOUNT, 1)
+
+
+def _what_is_watched(monitor: str) -> str:
+    """Return sections of routes.yaml, each with a metric that exists because of it."""
+    # A drill begins with the next slot of its schedule after the start, which takes a minute on a busy machine.
+    soon = datetime.now(UTC) + timedelta(minutes=2, seconds=10)
+    sections = {
+        "alert_router_heartbeat_silent": "heartbeats: [{name: watchdog, matchers: ['alertname=Watchdog'], source: prod}]",
+        "alert_router_deadman_pings_total": f"deadman: {{url: '{monitor}', every: 10s}}",
+        "alert_router_drill_last_successful": f'drill: {{at: "{soon:%H:%M}", timezone: UTC, receivers: [oncall], timeout: 1s}}',
+        "alert_router_tenant_changes_total": "tenant_label: team\ntenants: [{name: db}]",
+    }
+    return "".join(f"{lines}\n" for metric, lines in sections.items() if metric not in NOT_YET_COUNTED)
+
+
+def environ(folder: Path) -> dict[str, str] | None:
+    """Return the variables of a router that makes backups."""
+    return (
+        None
+        if "alert_router_backups_total" in NOT_YET_COUNTED
+        else {"ALERT_ROUTER_BACKUP_TO": str(folder / "backups")}
+    )
+
+
+async def trouble(router: Router, providers: Providers, turn: int) -> None:
+    """Let further alerts fire, two calls of Slack fail at the beginning, and requests be refused."""
+    if turn == 1:
+        providers.slack.fail(rate_limited(1), LOST_ANSWER)
+    odd = alert(f"Odd{turn}", "critical", instance=f"db-{turn}")
+    unknown = alert(f"Unknown{turn}", "urgent")
+    for each in (odd, unknown):
+        assert await router.post(webhook(each)) == 200
+    assert await router.post(b"no webhook") == 202
+    async with aiohttp.ClientSession() as session, session.get(f"{router.url}/now") as refused:
+        assert refused.status == 401
+    _, writer = connection = await asyncio.open_connection("127.0.0.1", router.port)
+    writer.write(
+        b"GET /healthz HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 8_000) for n in range(20))
+    )
+    with contextlib.suppress(ConnectionResetError):  # it answers nothing more
+        await connection[0].read()
+    writer.close()
+
+
+@asynccontextmanager
+async def secure_shop(authority: Authority) -> AsyncIterator[str]:
+    """An endpoint with a certificate; its address."""
+    pair = authority.issue("shop")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    app, port = web.Application(), free_port()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
+    try:
+        yield f"https://127.0.0.1:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+async def test_no_query_of_a_dashboard_is_empty(providers: Providers, folder: Path) -> None:
+    authority = Authority(folder, "authority")
+    left, turn, firing = asked(), 0, {"alertname", "severity"}
+    async with (
+        secure_shop(authority) as shop,
+        troubled_service(
+            providers, folder, lambda rules: with_everything(rules, folder, shop, authority), environ(folder)
+        ) as there,
+    ):
+        targets = [{"targets": [shop], "labels": {"service": "shop"}}]
+        address, mail = f"127.0.0.1:{there.router.port}", providers.mail.smarthost
+        async with MonitoringStack(folder, address, TOKENS, targets, mail, authority.file).run() as stack:
+
+            async def none_is_empty() -> bool:
+                nonlocal turn
+                turn += 1
+                await trouble(there.router, providers, turn)
+                for panel, expression in list(left.items()):
+                    if await stack.query(expression):
+                        del left[panel]
+                return not left
+
+            async with guarded(
+                lambda: "\n".join(f"{panel}: {expression}" for panel, expression in left.items())
+            ):
+                while not await none_is_empty():  # noqa: ASYNC110  (there is no event to wait for)
+                    await asyncio.sleep(0.05)  # real time: Prometheus scrapes every second
+            found = await stack.query(_filled_in('ALERTS{alertstate="firing"}'))
+            names = {each["metric"]["alertname"] for each in found}
+            assert firing <= set(found[0]["metric"])
+            assert names >= {
+                "Watchdog",
+                "AlertRouterDestinationDown",
+                "AlertRouterDeadLetters",
+                "AlertRouterReloadFailed",
+            }
+            assert "AlertRouterDown" not in names
