@@ -22,13 +22,6 @@ NOT_YET_COUNTED: frozenset[str] = frozenset({
     # Rules and dashboards name these already; the parts of the router that count them are under way.
     "alert_router_backups_total", "alert_router_backup_interval_seconds", "alert_router_backup_last_success_timestamp_seconds",
     "alert_router_backup_last_successful",
-    "alert_router_deadman_last_success_timestamp_seconds", "alert_router_deadman_pings_total",
-    "alert_router_heartbeat_last_seen_timestamp_seconds", "alert_router_heartbeat_silent",
-    "alert_router_source_last_webhook_timestamp_seconds", "alert_router_source_silent",
-    "alert_router_drill_last_success_timestamp_seconds", "alert_router_drill_last_successful",
-    "alert_router_tests_total",
-    "alert_router_slo_events_total", "alert_router_slo_objective_ratio", "alert_router_due_to_delivered_seconds",
-    "alert_router_tenant_changes_total", "alert_router_tenant_fates_total",
 })  # fmt: skip
 """Metrics that ``router/metric_table.py`` does not have yet."""
 

@@ -37,7 +37,7 @@ from tests.unit.docs.pages import headings
 RUNBOOKS = ROOT / "docs" / "runbooks"
 OF_OTHERS = re.compile(r"up|ALERTS|(process|probe|node|alertmanager|prometheus)_\w+")
 """Metrics of other programs, and of the client library."""
-NOT_YET_COMMANDS = frozenset({"backup", "send-test"})
+NOT_YET_COMMANDS = frozenset({"backup"})
 """Commands that runbooks name already, and that are under way."""
 PARTS = ["What it means", "Impact", "How to see it", "What to do", "When to escalate"]
 
