@@ -65,7 +65,7 @@ from router.model.settings import (
     Role,
     Source,
 )
-from router.model.watching import DeadmanState, LastHeard, Watched, WatchKey, WatchState
+from router.model.silence import DeadmanState, LastHeard, Watched, WatchKey, WatchState
 
 __all__ = [
     "ANSWERED_WITHIN",

@@ -24,7 +24,7 @@ from tests.world.heartbeats import (
     with_heartbeat,
 )
 from tests.world.resting import at_rest
-from tests.world.test_destinations import page
+from tests.world.test_destinations import page, text
 from tests.world.test_faults import ask
 
 
@@ -340,6 +340,12 @@ async def test_the_trouble_names_what_is_silent(world: World) -> None:
         return bool(found == [{"words": words, "page": "/heartbeats"}])
 
     await until(told, "the trouble names the heartbeat")
+    html = text(await page(world, "/heartbeats"))
+    assert "heartbeat watchdog default silent reported Mon 23 Nov 2026 12:12:00" in html
+    assert "any webhook default not watched" in html
+    result = await run(world, "status")
+    assert "! Heartbeat watchdog of source default has been silent for 12 min" in result.output
+    assert result.exit_code == 1
 
 
 async def test_explain_says_that_it_is_a_heartbeat(world: World) -> None:
