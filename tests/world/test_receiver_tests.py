@@ -14,6 +14,7 @@ from tests.world.commands import run
 from tests.world.conftest import World
 from tests.world.fake_discord import URL, FakeDiscord
 from tests.world.fake_pagerduty import Page
+from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import http as slack_http
 from tests.world.fake_smtp import answer as smtp_answer
 from tests.world.fake_teams import FakeTeams, shown
@@ -117,6 +118,30 @@ async def test_a_refusal_is_shown_in_the_providers_words(world: World) -> None:
     world.pagerduty.expect(
         Page("TEST", open=False), *(Page("can't be notified", open=True) for _ in range(_own_reports(world)))
     )
+
+
+async def test_a_destination_that_gets_no_ends_passes(world: World) -> None:
+    await world.start(
+        lambda rules: rules.replace("channel: C0CRITICAL", "channel: C0CRITICAL, send_resolved: false")
+    )
+    report = await finish(world, await begin_test(world, "oncall"))
+    assert (report["outcome"], answers(report)[SLACK]) == ("delivered", ("delivered", "not sent"))
+    assert "send_resolved" in words(report, SLACK)[1]
+
+
+async def test_a_stand_in_is_shown_with_its_answer(world: World) -> None:
+    spare = "  spare: [{email: {to: [spare@example.com]}}]\n  oncall:\n"
+    await world.start(
+        lambda rules: rules.replace("routing_key:", "on_failure: spare, routing_key:", 1).replace(
+            "  oncall:\n", spare, 1
+        )
+    )
+    world.pagerduty.fail(*[pagerduty_http(400)] * 10)
+    report = await finish(world, await begin_test(world, "oncall"))
+    assert report["outcome"] == "failed"
+    assert answers(report)[_pager(report)] == ("failed", "not sent")
+    assert answers(report)["email:spare@example.com"] == GOOD
+    await world.ledger()
 
 
 async def test_a_test_that_gets_no_answer_is_reported_as_waiting(world: World) -> None:
