@@ -60,4 +60,4 @@ def _why(lane: Mapping[str, Any] | None, next_at: Millis | None, now: Millis) ->
     if next_at > now:
         return f"it is tried again in {duration(next_at - now)}"
     rate = f", at a rate of {lane['rate']}" if lane["rate"] else ""
-    return f"other messages go first{rate}"
+    return f"the next attempt is due; other messages may go first{rate}"

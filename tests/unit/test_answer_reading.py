@@ -104,7 +104,7 @@ def test_the_worst_destination_is_the_outcome_of_a_test() -> None:
         ({"paused_until": NOW + MINUTE, "pause_reason": "token_revoked"}, NOW, "the destination pauses (token_revoked); it is tried again in 1 min; sooner: alert-router deliveries resume slack:C1"),
         ({}, None, "an attempt is under way"),
         ({}, NOW + 5 * SECOND, "it is tried again in 5 s"),
-        ({}, NOW, "other messages go first, at a rate of 1/s burst 1"),
+        ({}, NOW, "the next attempt is due; other messages may go first, at a rate of 1/s burst 1"),
     ],
 )  # fmt: skip
 def test_a_waiting_answer_says_why(lane: dict[str, object], next_at: int | None, words: str) -> None:

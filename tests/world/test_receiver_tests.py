@@ -14,6 +14,7 @@ from tests.world.commands import run
 from tests.world.conftest import World
 from tests.world.fake_discord import URL, FakeDiscord
 from tests.world.fake_pagerduty import Page
+from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import http as slack_http
 from tests.world.fake_smtp import answer as smtp_answer
 from tests.world.fake_teams import FakeTeams, shown
@@ -119,14 +120,39 @@ async def test_a_refusal_is_shown_in_the_providers_words(world: World) -> None:
     )
 
 
+async def test_a_destination_that_gets_no_ends_passes(world: World) -> None:
+    await world.start(
+        lambda rules: rules.replace("channel: C0CRITICAL", "channel: C0CRITICAL, send_resolved: false")
+    )
+    report = await finish(world, await begin_test(world, "oncall"))
+    assert (report["outcome"], answers(report)[SLACK]) == ("delivered", ("delivered", "not sent"))
+    assert "send_resolved" in words(report, SLACK)[1]
+
+
+async def test_a_stand_in_is_shown_with_its_answer(world: World) -> None:
+    spare = "  spare: [{email: {to: [spare@example.com]}}]\n  oncall:\n"
+    await world.start(
+        lambda rules: rules.replace("routing_key:", "on_failure: spare, routing_key:", 1).replace(
+            "  oncall:\n", spare, 1
+        )
+    )
+    world.pagerduty.fail(*[pagerduty_http(400)] * 10)
+    report = await finish(world, await begin_test(world, "oncall"))
+    assert report["outcome"] == "failed"
+    assert answers(report)[_pager(report)] == ("failed", "not sent")
+    assert answers(report)["email:spare@example.com"] == GOOD
+    await world.ledger()
+
+
 async def test_a_test_that_gets_no_answer_is_reported_as_waiting(world: World) -> None:
     await world.start()
     world.slack.fail(*[slack_http(503)] * 100)
     report = await finish(world, await begin_test(world, "oncall", timeout=60))
     assert report["outcome"] == "waiting"
     assert answers(report)[SLACK] == ("waiting", "waiting"), "its answers were lost, so it needs the end"
-    assert "503" in words(report, SLACK)[0]
-    assert "tried again in" in words(report, SLACK)[0]
+    answer, _, why = words(report, SLACK)[0].partition("; ")
+    assert answer == "http 503"
+    assert "tried again in" in why or "the next attempt is due" in why
     assert report["ended_at"] - report["sent_at"] >= 60 * SECOND
     assert report["finished_at"] - report["ended_at"] >= 60 * SECOND
     world.slack.recover()
