@@ -24,18 +24,23 @@ def _quantile(share: float, by: str, histogram: str) -> str:
 
 _NOW = Row("Now", (
     Panel("Broken destinations", "Destinations that nothing reaches. The runbook is AlertRouterDestinationDown.",
-          query(f"sum(alert_router_destination_broken{{{_I}}})"), "stat", width=4, height=4, steps=BAD_IF_ANY),
+          query(f"sum(alert_router_destination_broken{{{_I}}})"),
+          "stat", width=4, height=4, steps=BAD_IF_ANY),
     Panel("Oldest pending", "How long the oldest message that is due has waited, at any destination.",
-          query(f"max(alert_router_oldest_pending_age_seconds{{{_I}}})"), "stat", "s", 4, 4, rising(60, 300)),
+          query(f"max(alert_router_oldest_pending_age_seconds{{{_I}}})"),
+          "stat", "s", 4, 4, rising(60, 300)),
     Panel("Backlog", "Messages that are due and not sent yet.",
-          query(f"sum(alert_router_backlog{{{_I}}})"), "stat", width=4, height=4, steps=rising(20, 200)),
+          query(f"sum(alert_router_backlog{{{_I}}})"),
+          "stat", width=4, height=4, steps=rising(20, 200)),
     Panel("Dead letters", "Messages that were given up and that nobody has settled yet.",
-          query(f"sum(alert_router_dead_letters{{{_I}}})"), "stat", width=4, height=4, steps=WARN_IF_ANY),
+          query(f"sum(alert_router_dead_letters{{{_I}}})"),
+          "stat", width=4, height=4, steps=WARN_IF_ANY),
     Panel("Delivered, last hour", "The share of attempts that succeeded in the last hour.",
           query(f'sum(rate(alert_router_deliveries_total{{{_I}, outcome=~"delivered|unfinished"}}[1h])) / sum(rate(alert_router_deliveries_total{{{_I}}}[1h]))'),
           "stat", "percentunit", 4, 4, falling(0.9, 0.99), decimals=1),
     Panel("Undecided alerts", "Alerts of large webhooks that are kept and not judged yet.",
-          query(f"sum(alert_router_undecided_alerts{{{_I}}})"), "stat", width=4, height=4, steps=WARN_IF_ANY),
+          query(f"sum(alert_router_undecided_alerts{{{_I}}})"),
+          "stat", width=4, height=4, steps=WARN_IF_ANY),
 ))  # fmt: skip
 
 _OBJECTIVES = Row("Objectives (30 days)", (
@@ -61,22 +66,29 @@ _OBJECTIVES = Row("Objectives (30 days)", (
 
 _IN = Row("What comes in", (
     Panel("Webhooks by outcome", "Everything but accepted needs a look: quarantined, unauthorized, too_large, unsupported, unavailable.",
-          query(f"sum by (outcome) (rate(alert_router_webhooks_total{{{_I}}}{_RATE}))", "{{outcome}}"), unit="reqps", stacked=True),
+          query(f"sum by (outcome) (rate(alert_router_webhooks_total{{{_I}}}{_RATE}))", "{{outcome}}"),
+          unit="reqps", stacked=True),
     Panel("Changes by kind and level", "Alerts that fired, were repeated, or resolved.",
-          query(f"sum by (kind, level) (rate(alert_router_changes_total{{{_I}}}{_RATE}))", "{{kind}} {{level}}"), unit="ops", stacked=True),
+          query(f"sum by (kind, level) (rate(alert_router_changes_total{{{_I}}}{_RATE}))", "{{kind}} {{level}}"),
+          unit="ops", stacked=True),
     Panel("Changes by tenant", "The same, by tenant.",
-          query(f"sum by (tenant) (rate(alert_router_tenant_changes_total{{{_I}, {_T}}}{_RATE}))", "{{tenant}}"), unit="ops", stacked=True),
+          query(f"sum by (tenant) (rate(alert_router_tenant_changes_total{{{_I}, {_T}}}{_RATE}))", "{{tenant}}"),
+          unit="ops", stacked=True),
     Panel("Decisions", "What the rules decided: send, hold, inhibited, digest, drop.",
-          query(f"sum by (decision) (rate(alert_router_decisions_total{{{_I}}}{_RATE}))", "{{decision}}"), unit="ops", stacked=True),
+          query(f"sum by (decision) (rate(alert_router_decisions_total{{{_I}}}{_RATE}))", "{{decision}}"),
+          unit="ops", stacked=True),
     Panel("Fates by tenant", "What became of the changes, for the chosen tenants.",
-          query(f"sum by (fate) (rate(alert_router_tenant_fates_total{{{_I}, {_T}}}{_RATE}))", "{{fate}}"), unit="ops", stacked=True),
+          query(f"sum by (fate) (rate(alert_router_tenant_fates_total{{{_I}, {_T}}}{_RATE}))", "{{fate}}"),
+          unit="ops", stacked=True),
     Panel("Alerts without a known severity", "They get the default level. Their rules should set the label.",
-          query(f"sum by (source) (rate(alert_router_unknown_severity_total{{{_I}}}{_RATE}))", "{{source}}"), unit="ops"),
+          query(f"sum by (source) (rate(alert_router_unknown_severity_total{{{_I}}}{_RATE}))", "{{source}}"),
+          unit="ops"),
 ))  # fmt: skip
 
 _OUT = Row("What goes out", (
     Panel("Deliveries by outcome", "Attempts at all destinations.",
-          query(f"sum by (outcome) (rate(alert_router_deliveries_total{{{_I}}}{_RATE}))", "{{outcome}}"), unit="ops", stacked=True),
+          query(f"sum by (outcome) (rate(alert_router_deliveries_total{{{_I}}}{_RATE}))", "{{outcome}}"),
+          unit="ops", stacked=True),
     Panel("From accepted to delivered", "Without changes that were held back on purpose.",
           (Query(_quantile(0.5, "", "alert_router_accept_to_delivered_seconds"), "median"),
            Query(_quantile(0.95, "", "alert_router_accept_to_delivered_seconds"), "95 %"),
@@ -86,11 +98,14 @@ _OUT = Row("What goes out", (
           query(_quantile(0.95, ", level", "alert_router_due_to_delivered_seconds"), "{{level}}"),
           unit="s", steps=rising(30, 300), shows_thresholds=True),
     Panel("Failures by reason", "The reasons come from a table; docs/channels.md says what each one means.",
-          query(f"sum by (channel, reason) (rate(alert_router_delivery_failures_total{{{_I}}}{_RATE}))", "{{channel}}: {{reason}}"), unit="ops"),
+          query(f"sum by (channel, reason) (rate(alert_router_delivery_failures_total{{{_I}}}{_RATE}))", "{{channel}}: {{reason}}"),
+          unit="ops"),
     Panel("Possible duplicates", "Sent again because the answer was lost, at a provider without deduplication.",
-          query(f"sum by (destination) (increase(alert_router_possible_duplicates_total{{{_I}}}[1h]))", "{{destination}}"), decimals=0),
+          query(f"sum by (destination) (increase(alert_router_possible_duplicates_total{{{_I}}}[1h]))", "{{destination}}"),
+          decimals=0),
     Panel("Fallback messages", "Sent in the fallback layout because a template failed.",
-          query(f"sum by (channel) (increase(alert_router_template_fallbacks_total{{{_I}}}[1h]))", "{{channel}}"), decimals=0),
+          query(f"sum by (channel) (increase(alert_router_template_fallbacks_total{{{_I}}}[1h]))", "{{channel}}"),
+          decimals=0),
 ))  # fmt: skip
 
 DELIVERY = dashboard(

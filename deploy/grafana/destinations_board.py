@@ -25,25 +25,34 @@ _HOW = Row("How each destination is", (
 ))  # fmt: skip
 
 _WAITING = Row("What waits", (
-    Panel("Backlog", "Messages that are due and not sent yet.", query(f"alert_router_backlog{{{_D}}}", "{{destination}}"), minimum=0),
+    Panel("Backlog", "Messages that are due and not sent yet.",
+          query(f"alert_router_backlog{{{_D}}}", "{{destination}}"),
+          minimum=0),
     Panel("Oldest pending", "How long the oldest message has been due.",
-          query(f"alert_router_oldest_pending_age_seconds{{{_D}}}", "{{destination}}"), unit="s", steps=rising(60, 300), shows_thresholds=True),
-    Panel("Dead letters", "What was given up, until somebody settles it.", query(f"alert_router_dead_letters{{{_D}}}", "{{destination}}"), minimum=0),
+          query(f"alert_router_oldest_pending_age_seconds{{{_D}}}", "{{destination}}"),
+          unit="s", steps=rising(60, 300), shows_thresholds=True),
+    Panel("Dead letters", "What was given up, until somebody settles it.",
+          query(f"alert_router_dead_letters{{{_D}}}", "{{destination}}"),
+          minimum=0),
 ))  # fmt: skip
 
 _DELIVERIES = Row("Deliveries", (
     Panel("Delivered", "Attempts that succeeded.",
-          query(f'sum by (destination) (rate(alert_router_deliveries_total{{{_D}, outcome="delivered"}}{_RATE}))', "{{destination}}"), unit="ops"),
+          query(f'sum by (destination) (rate(alert_router_deliveries_total{{{_D}, outcome="delivered"}}{_RATE}))', "{{destination}}"),
+          unit="ops"),
     Panel("Not delivered", "Attempts that failed. Most are repeated.",
-          query(f'sum by (destination, outcome) (rate(alert_router_deliveries_total{{{_D}, outcome!~"delivered|unfinished"}}{_RATE}))', "{{destination}} {{outcome}}"), unit="ops"),
+          query(f'sum by (destination, outcome) (rate(alert_router_deliveries_total{{{_D}, outcome!~"delivered|unfinished"}}{_RATE}))', "{{destination}} {{outcome}}"),
+          unit="ops"),
     Panel("From accepted to delivered, 95 %", "Without changes that were held back on purpose.",
           query(f"histogram_quantile(0.95, sum by (destination, le) (rate(alert_router_accept_to_delivered_seconds_bucket{{{_D}}}{_RATE})))", "{{destination}}"),
           unit="s", steps=rising(30, 300), shows_thresholds=True),
     Panel("Failures of the last day", "By reason, the most frequent first.",
-          query(f"sort_desc(sum by (destination, reason) (increase(alert_router_delivery_failures_total{{{_D}}}[1d])) > 0)"), "table", width=16, decimals=0,
+          query(f"sort_desc(sum by (destination, reason) (increase(alert_router_delivery_failures_total{{{_D}}}[1d])) > 0)"),
+          "table", width=16, decimals=0,
           columns={"destination": "Destination", "reason": "Reason", "Value": "Failures"}),
     Panel("Possible duplicates", "Sent again because the answer was lost.",
-          query(f"sum by (destination) (increase(alert_router_possible_duplicates_total{{{_D}}}[1h]))", "{{destination}}"), decimals=0),
+          query(f"sum by (destination) (increase(alert_router_possible_duplicates_total{{{_D}}}[1h]))", "{{destination}}"),
+          decimals=0),
 ))  # fmt: skip
 
 _PROVIDERS = Row("Providers", (
@@ -51,19 +60,23 @@ _PROVIDERS = Row("Providers", (
           query(f"histogram_quantile(0.95, sum by (channel, le) (rate(alert_router_provider_call_seconds_bucket{{{_I}}}{_RATE})))", "{{channel}}"),
           unit="s", steps=rising(2.5, 10), shows_thresholds=True),
     Panel("Attempts", "How many a second, by channel.",
-          query(f"sum by (channel) (rate(alert_router_provider_call_seconds_count{{{_I}}}{_RATE}))", "{{channel}}"), unit="ops"),
+          query(f"sum by (channel) (rate(alert_router_provider_call_seconds_count{{{_I}}}{_RATE}))", "{{channel}}"),
+          unit="ops"),
     Panel("Rate limits", "Attempts that the provider refused because of its rate limit.",
-          query(f'sum by (channel) (increase(alert_router_delivery_failures_total{{{_D}, reason=~"ratelimited|http 429.*"}}[15m]))', "{{channel}}"), decimals=0),
+          query(f'sum by (channel) (increase(alert_router_delivery_failures_total{{{_D}, reason=~"ratelimited|http 429.*"}}[15m]))', "{{channel}}"),
+          decimals=0),
 ))  # fmt: skip
 
 _DRILLS = Row("Drills", (
     Panel("Last drill", "Whether the last test reached every destination of the receiver.",
-          query(f"alert_router_drill_last_successful{{{_I}}}", "{{receiver}}"), "state-timeline", width=12,
-          words={"0": ("failed", "red"), "1": ("reached everybody", "green")}),
+          query(f"alert_router_drill_last_successful{{{_I}}}", "{{receiver}}"),
+          "state-timeline", width=12, words={"0": ("failed", "red"), "1": ("reached everybody", "green")}),
     Panel("Time since the last good drill", "By receiver.",
-          query(f"time() - alert_router_drill_last_success_timestamp_seconds{{{_I}}}", "{{receiver}}"), "stat", "s", 4),
+          query(f"time() - alert_router_drill_last_success_timestamp_seconds{{{_I}}}", "{{receiver}}"),
+          "stat", "s", 4),
     Panel("Tests by outcome", "Drills and tests by hand, in the last day.",
-          query(f"sum by (receiver, outcome) (increase(alert_router_tests_total{{{_D}}}[1d]))", "{{receiver}} {{outcome}}"), width=8, decimals=0),
+          query(f"sum by (receiver, outcome) (increase(alert_router_tests_total{{{_D}}}[1d]))", "{{receiver}} {{outcome}}"),
+          width=8, decimals=0),
 ))  # fmt: skip
 
 DESTINATIONS = dashboard(
