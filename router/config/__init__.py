@@ -13,9 +13,10 @@ from router.config.fragments import Fragment, included_files
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.shown_files import ShownFile, mask_files
+from router.config.telemetry_build import TelemetryBuilder
 from router.config.traps import find_traps
 from router.decide import Policy
-from router.model import AccessSettings, Configuration, Millis, Retention, Source
+from router.model import AccessSettings, Configuration, Millis, Retention, Source, TelemetrySettings
 from router.network import DIRECT, Network
 from router.render import Templates
 
@@ -36,6 +37,8 @@ class Config:
     network: Network = DIRECT
     access: AccessSettings = field(default_factory=AccessSettings)
     """The users, and how the pages are reached."""
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    """Where errors and traces are sent."""
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -130,6 +133,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     policy, sources, file = builder.policy(), builder.sources(), builder.file
     network = builder.network()
     access = builder.access.build(sources)
+    telemetry = TelemetryBuilder(document, file, environ).build()
     templates = None
     if file is not None and file.templates is not None:
         templates = folder / file.templates
@@ -168,6 +172,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         texts=texts,
         network=network,
         access=access,
+        telemetry=telemetry,
         retention=Retention(**file.retention.model_dump()),
         secret_files=dict(sorted(secret_files.items())),
         text=text,

@@ -26,6 +26,7 @@ from router.config.fields import (
     Zone,
     minute_of_day,
 )
+from router.config.telemetry_models import SentryModel, TracingModel
 from router.model import DAY, MINUTE, SECOND, Retention
 from router.network import ProxyException, check_proxy_url, parse_exception
 
@@ -102,6 +103,11 @@ class IntervalModel(Section):
     location: Zone | None = None
 
 
+# `sentry:` without a value switches it on, with the settings of the environment.
+OptionalSentry = Annotated[SentryModel | None, BeforeValidator(lambda value: {} if value is None else value)]
+OptionalTracing = Annotated[
+    TracingModel | None, BeforeValidator(lambda value: {} if value is None else value)
+]
 # As in Alertmanager, an empty entry has no conditions: it always matches.
 Entry = Annotated[IntervalModel, BeforeValidator(lambda value: {} if value is None else value)]
 
@@ -218,6 +224,8 @@ class FileModel(Section):
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
     retention: RetentionModel = RetentionModel()
     network: NetworkModel = NetworkModel()
+    sentry: OptionalSentry = None
+    tracing: OptionalTracing = None
     templates: str | None = None
     """A folder, relative to the folder of this file. Its templates replace the shipped ones of the same name."""
 

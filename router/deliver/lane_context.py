@@ -12,6 +12,7 @@ from router.metrics import Metrics
 from router.model import Millis, SharedLimits
 from router.render import Templates
 from router.store import Store
+from router.telemetry import Telemetry
 from router.threads import Threads
 
 
@@ -48,3 +49,5 @@ class LaneContext:
     wake: Callable[[Iterable[str]], None]
     """Looks at the lanes of these destinations, because something may be due there."""
     stopping: asyncio.Event
+    telemetry: Telemetry
+    """Observes deliveries, for Sentry and for traces."""

@@ -26,6 +26,10 @@ _TRAFFIC_ACTIONS = frozenset({"webhook accepted", "delivery", "request"})
 _QUIET_LEVELS = frozenset({"debug", "info"})
 _MAX_ACTION_CHARS = 300
 
+_ERRORS = frozenset({"error", "critical"})
+ErrorObserver = Callable[[str, str, BaseException], None]
+"""Takes what failed (a fixed text), the name of the logger, and the error."""
+
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -43,6 +47,7 @@ class LinePipeline:
     def __init__(self, form: Form, stream: TextIO) -> None:
         self._form = form
         self._sampler = LineSampler()
+        self.error_observers: list[ErrorObserver] = []
         # Reentrant: an object that is collected while the lock is held may log.
         self._lock = threading.RLock()
         self.writer = LineWriter(stream, self._further_lines)
@@ -53,6 +58,7 @@ class LinePipeline:
         left_out = self._admitted(logger.name, action, level)
         if left_out is None:
             raise structlog.DropEvent
+        self._observe_error(action, level, logger.name, event.get("exc_info"))
         return self._line(action, level, logger.name, event, left_out)
 
     def library_line(self, record: logging.LogRecord) -> None:
@@ -63,7 +69,16 @@ class LinePipeline:
         left_out = self._admitted(record.name, "", level)
         if left_out is not None:
             fields: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+            # A library's text can contain anything, so it is not passed on.
+            self._observe_error("a library reported an error", level, record.name, record.exc_info)
             self.writer.put(self._line(record.getMessage(), level, record.name, fields, left_out))
+
+    def _observe_error(self, action: str, level: str, logger: str, given: object) -> None:
+        """Pass on an error with an exception, if its line is written: so a flood of errors is bounded as its lines are."""
+        error = _exc_info(given) if given and level in _ERRORS else None
+        if error is not None:
+            for observe in list(self.error_observers):
+                observe(action, logger, error[1])
 
     def _admitted(self, logger: str, action: str, level: str) -> int | None:
         """Return how many such lines were left out before; None: this one is left out, too."""

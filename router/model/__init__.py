@@ -39,6 +39,7 @@ from router.model.outcome import (
     Retry,
 )
 from router.model.settings import Alertmanager, Configuration, Retention, Role, Source
+from router.model.telemetry_settings import SAMPLE_RATE, SentrySettings, TelemetrySettings, TracingSettings
 
 __all__ = [
     "DAY",
@@ -49,6 +50,7 @@ __all__ = [
     "MAX_INHIBITED_COUNTED",
     "MINUTE",
     "OWN_SOURCE",
+    "SAMPLE_RATE",
     "SECOND",
     "AccessSettings",
     "Alert",
@@ -76,6 +78,7 @@ __all__ = [
     "Retention",
     "Retry",
     "Role",
+    "SentrySettings",
     "SharedLimits",
     "ShownAlert",
     "Source",
@@ -83,6 +86,8 @@ __all__ = [
     "StormLine",
     "StormNews",
     "StormView",
+    "TelemetrySettings",
+    "TracingSettings",
     "TrustedProxy",
     "User",
     "Webhook",

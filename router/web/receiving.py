@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
+from router.telemetry import ReceiveObserver
 from router.undecided import MAX_PIECE_ALERTS, undecidable_reason
 from router.web.access import needs
 from router.web.access.identification import AccessRefused
@@ -52,7 +53,20 @@ async def _close_intake(app: web.Application) -> None:
 
 
 @needs(None)
-async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
+async def receive(request: web.Request) -> web.Response:
+    """Handle a webhook, and observe it."""
+    observer, status = request.app[APP_CONTEXT].telemetry.receive(request.headers), 0
+    try:
+        response = await _receive(request, observer)
+        status = response.status
+        return response
+    finally:
+        observer.answered(status)
+
+
+async def _receive(  # noqa: PLR0911, C901  (an answer for each kind of input)
+    request: web.Request, observer: ReceiveObserver
+) -> web.Response:
     """Handle a webhook: authenticate, read, parse, decide and commit, wake the lanes, answer 200. No provider is
     contacted here.
     """
@@ -68,7 +82,9 @@ async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901 
         await intake.read(request, body)
         try:
             webhook = await intake.parse(body, context.clock.now(), request.remote or "")
-            number = await _in_time(context, intake, body, _accept(context, webhook, source, body.plain))
+            observer.deciding()
+            accepting = _accept(context, webhook, source, body.plain, observer)
+            number = await _in_time(context, intake, body, accepting)
         except (ParseError, Undecidable) as error:
             return await _quarantined(context, intake, source, body, str(error))
         if webhook.oddities:
@@ -113,7 +129,9 @@ class Undecidable(Exception):  # noqa: N818  (names the condition)
     """A webhook can't be decided. It would fail again each time it is sent."""
 
 
-async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> int:
+async def _accept(
+    context: AppContext, webhook: Webhook, source: str, body: bytes, observer: ReceiveObserver
+) -> int:
     """Decide and store a webhook. Return its id.
 
     :raises Undecidable: nothing of it was stored
@@ -122,7 +140,9 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
     policy, now = context.policy(), context.clock.now()
     try:
         if len(webhook.alerts) > MAX_PIECE_ALERTS:
-            return await context.store_large_webhook(webhook, source, body)
+            number = await context.store_large_webhook(webhook, source, body)
+            observer.kept(webhook, source, number)
+            return number
         receipt = await context.store.accept(webhook, source, body, policy, now)
     except (StoreUnavailable, MemoryError):
         raise
@@ -130,6 +150,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         log.exception("a webhook can't be decided", tenant=source)
         raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
+    observer.decided(webhook, source, receipt, policy)
     context.wake_lanes(receipt.wake)
     return receipt.webhook
 
