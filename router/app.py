@@ -20,7 +20,7 @@ from router.deliver import Lanes
 from router.digest_drafts import DigestDrafts
 from router.file_check import FileCheck
 from router.load_status import LoadStatus
-from router.logs import on_error
+from router.logs.error_observers import on_error
 from router.maintenance import Maintenance
 from router.metrics import Metrics, package_version
 from router.model import SECOND, Millis

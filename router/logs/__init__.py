@@ -6,13 +6,12 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
 
 from router.logs.line_form import human_form, json_object
-from router.logs.pipeline import ErrorObserver, LibraryHandler, LinePipeline, RouterLogger
+from router.logs.pipeline import LibraryHandler, LinePipeline, RouterLogger
 
 # How long the end of the process waits for a slow reader of the log.
 _FLUSH_SECONDS = 2.0
@@ -43,23 +42,6 @@ def configure(form: str, level: str, *, colors: bool = False) -> None:
     # Their INFO lines repeat lines of the router, or have addresses that may contain secrets.
     for chatty in ("aiohttp.access", "slack_sdk", "pdpyras", "urllib3", "alembic", "aiosmtplib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def on_error(observe: ErrorObserver) -> Callable[[], None]:
-    """Call an observer for each error with an exception that is logged, in the thread that logs it. It may not raise, and may
-    not take long.
-
-    :returns: ends that. If logging is not configured, nothing is observed.
-    """
-    observed = [each.error_observers for each in _pipelines]
-    for each in observed:
-        each.append(observe)
-
-    def end() -> None:
-        for each in observed:
-            each.remove(observe)
-
-    return end
 
 
 def close() -> None:

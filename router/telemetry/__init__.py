@@ -4,8 +4,10 @@ Only this package uses their SDKs, which are the extras ``alert-router[sentry]``
 imported when a section is in force.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import structlog
 
@@ -22,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 # How long the reports of a section that changed may still be sent (seconds).
 _CHANGE_SECONDS = 5.0
+# How much longer the end waits for the thread that sends (seconds).
+_EXTRA_SECONDS = 0.2
 _OFF = Recorder()
 
 
@@ -76,7 +80,9 @@ class Telemetry:
         """Send what waits, for at most this time (seconds), and end."""
         before, self._recorder = self._recorder, _OFF
         if isinstance(before, LiveRecorder):
-            await self._threads.run(before.close, min(within, _CHANGE_SECONDS))
+            within = min(within, _CHANGE_SECONDS)
+            with suppress(TimeoutError):  # a section that changed just before is still being sent
+                await asyncio.wait_for(self._threads.run(before.close, within), within + _EXTRA_SECONDS)
         self._threads.shutdown()
 
     def _made(self, settings: TelemetrySettings, network: Network) -> Recorder:

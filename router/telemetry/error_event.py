@@ -20,7 +20,7 @@ _OWN_PACKAGE = "router"
 # https://develop.sentry.dev/sdk/data-model/event-payloads/
 _KEYS = frozenset(
     {"event_id", "timestamp", "platform", "level", "logger", "release", "environment", "server_name", "exception",
-     "breadcrumbs", "tags", "contexts"}
+     "tags", "contexts"}
 )  # fmt: skip
 _CONTEXTS = frozenset({"router"})
 
@@ -29,14 +29,12 @@ def error_event(
     action: str,
     logger: str,
     error: BaseException,
-    breadcrumbs: Iterable[Mapping[str, Any]],
     counts: Mapping[str, int],
     now: Millis,
 ) -> dict[str, Any]:
     """Return an event about an error.
 
     :param action: what failed: a fixed text of the router's source code
-    :param breadcrumbs: see :func:`breadcrumb`; the oldest first
     :param counts: what the process did since its start
     :param now: epoch milliseconds
     """
@@ -45,7 +43,6 @@ def error_event(
         "level": "error",
         "logger": logger[:_MAX_NAME_CHARS],
         "exception": {"values": [_exception(each) for each in _causes(error)]},
-        "breadcrumbs": {"values": list(breadcrumbs)},
         "tags": {"action": action[:_MAX_NAME_CHARS]},
         "contexts": {"router": {"type": "router", **counts}},
     }
@@ -56,11 +53,14 @@ def breadcrumb(category: str, facts: Mapping[str, Any], now: Millis) -> dict[str
     return {"timestamp": _rfc3339(now), "category": category, "level": "info", "data": dict(facts)}
 
 
-def allowed(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event without everything that the SDK added beside the allowed keys."""
+def allowed(event: Mapping[str, Any], breadcrumbs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return an event as it is sent: without everything that the SDK added beside the allowed keys.
+
+    :param breadcrumbs: see :func:`breadcrumb`; the oldest first
+    """
     kept = {key: value for key, value in event.items() if key in _KEYS and value not in ("", None)}
     kept["contexts"] = {key: each for key, each in kept.get("contexts", {}).items() if key in _CONTEXTS}
-    return kept
+    return {**kept, "breadcrumbs": {"values": list(breadcrumbs)}}
 
 
 def _causes(error: BaseException) -> list[BaseException]:

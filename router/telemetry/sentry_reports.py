@@ -21,6 +21,7 @@ from router.telemetry.facts import Fact
 
 MAX_BREADCRUMBS = 100
 _MAX_QUEUED_EVENTS = 100
+_BREADCRUMBS = "breadcrumbs"
 
 
 class SentryReports:
@@ -48,7 +49,9 @@ class SentryReports:
         with self._lock:
             self._counts["error"] += 1
             crumbs, counts = list(self._breadcrumbs), dict(self._counts)
-        self._client.capture_event(error_event(action, logger, error, crumbs, counts, self._now()))  # type: ignore[arg-type]
+        event = error_event(action, logger, error, counts, self._now())
+        # The SDK shortens what it finds in an event, so they are added after that.
+        self._client.capture_event(event, {_BREADCRUMBS: crumbs})  # type: ignore[arg-type]
 
     def close(self, within: float) -> None:
         """Send what waits, for at most this time (seconds), and end. It blocks: call it in a thread."""
@@ -61,6 +64,10 @@ def _client(settings: SentrySettings, network: Network, dropped: Callable[[str],
 
         def on_dropped_event(self, reason: str) -> None:
             dropped("full" if reason == "full_queue" else "failed")
+
+        def kill(self) -> None:
+            super().kill()
+            self._pool.clear()
 
         def _get_pool_options(self) -> dict[str, Any]:
             options = super()._get_pool_options()
@@ -77,7 +84,7 @@ def _client(settings: SentrySettings, network: Network, dropped: Callable[[str],
         transport=Transport,
         transport_queue_size=_MAX_QUEUED_EVENTS,
         shutdown_timeout=0,
-        before_send=lambda event, _hint: allowed(event),  # type: ignore[arg-type,return-value]
+        before_send=lambda event, hint: allowed(event, hint.get(_BREADCRUMBS, ())),  # type: ignore[arg-type,return-value]
         # An empty text: the SDK does not look for a proxy in the environment itself.
         http_proxy=proxy or "",
         https_proxy=proxy or "",
@@ -88,9 +95,9 @@ def _client(settings: SentrySettings, network: Network, dropped: Callable[[str],
         include_local_variables=False,
         include_source_context=False,
         attach_stacktrace=False,
-        send_default_pii=False,
         max_request_body_size="never",
         auto_session_tracking=False,
+        send_client_reports=False,
         enable_backpressure_handling=False,
         propagate_traces=False,
         debug=False,

@@ -31,8 +31,9 @@ class SpanExport:
         self, settings: TracingSettings, network: Network, dropped: Callable[[str, int], None]
     ) -> None:
         """:param dropped: is called with the reason, ``full`` or ``failed``, and how many spans were lost"""
+        self._session = _session(settings.url, network)
         exporter = OTLPSpanExporter(
-            settings.url, headers=dict(settings.headers), timeout=_TIMEOUT_SECONDS, session=_session(settings.url, network)
+            settings.url, headers=dict(settings.headers), timeout=_TIMEOUT_SECONDS, session=self._session
         )  # fmt: skip
         self._counted = _CountedSpans(exporter, dropped)
         self.provider = TracerProvider(
@@ -49,6 +50,7 @@ class SpanExport:
         ending.start()
         ending.join(within)
         self._counted.give_up()
+        self._session.close()
 
 
 class _CountedSpans(SpanProcessor):
