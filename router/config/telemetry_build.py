@@ -48,11 +48,10 @@ class TelemetryBuilder:
 
     def _sentry_of(self, model: SentryModel) -> SentrySettings | None:
         self._need("sentry", "sentry")
-        if model.dsn is not None:
-            dsn = model.dsn.get_secret_value()
-        else:
+        dsn = None if model.dsn is None else model.dsn.get_secret_value()
+        if dsn is None:
             dsn = self._variable("sentry", check_dsn, "SENTRY_DSN", is_secret=True)
-        if not dsn:
+        if dsn is None and not self._is_given("sentry", "dsn"):
             what, todo = (
                 "sentry has no DSN",
                 "add `dsn:` with the project's DSN, or set SENTRY_DSN in the environment",
@@ -70,22 +69,23 @@ class TelemetryBuilder:
 
     def _tracing_of(self, model: TracingModel) -> TracingSettings | None:
         self._need("tracing", "otel")
-        url = "" if model.endpoint is None else _traces_url(model.endpoint)
-        url = url or self._variable("tracing", check_collector_url, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-        if not url:
-            base = self._variable("tracing", check_collector_url, "OTEL_EXPORTER_OTLP_ENDPOINT")
-            url = _traces_url(base) if base else ""
-        if not url:
+        url = None if model.endpoint is None else _traces_url(model.endpoint)
+        if url is None:
+            url = self._variable("tracing", check_collector_url, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        if url is None:
+            url = self._variable("tracing", check_collector_url, "OTEL_EXPORTER_OTLP_ENDPOINT")
+            url = _traces_url(url) if url else url
+        if url is None and not self._is_given("tracing", "endpoint"):
             what = "tracing has no address of a collector"
             todo = "add `endpoint:`, like http://127.0.0.1:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT in the environment"
             self._document.add_missing_credential(("tracing",), what, todo)
         given = None if model.otlp_headers is None else model.otlp_headers.get_secret_value()
         if given is None:
             names = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
-            given = self._variable("tracing", _checked_pairs, *names, is_secret=True)
+            given = self._variable("tracing", _checked_pairs, *names, is_secret=True) or ""
         if not url or is_placeholder(given):
             return None
-        described = key_values(self._variable("tracing", _checked_pairs, "OTEL_RESOURCE_ATTRIBUTES"))
+        described = key_values(self._variable("tracing", _checked_pairs, "OTEL_RESOURCE_ATTRIBUTES") or "")
         return TracingSettings(url, key_values(given), model.sample_rate, self._resource(model, described))
 
     def _resource(self, model: TracingModel, described: Mapping[str, str]) -> dict[str, str]:
@@ -109,13 +109,19 @@ class TelemetryBuilder:
             )
             self._document.add_error((section,), what, todo, at_key=True)
 
+    def _is_given(self, section: str, key: str) -> bool:
+        """Return whether the file has the key, also with a wrong value, which is an error of its own."""
+        data = self._document.data
+        found = data.get(section) if isinstance(data, Mapping) else None
+        return isinstance(found, Mapping) and key in found
+
     def _variable(
         self, section: str, check: Callable[[str], str], *names: str, is_secret: bool = False
-    ) -> str:
-        """Return the first of these variables that is set; empty: none is, or it is wrong, which is an error."""
+    ) -> str | None:
+        """Return the first of these variables that is set; None: none is. Empty: it is wrong, and the error is added."""
         name = next((each for each in names if self._environ.get(each, "").strip()), None)
         if name is None:
-            return ""
+            return None
         text = self._environ[name].strip()
         if is_secret:
             self._document.secrets.add(text)

@@ -24,9 +24,7 @@ def check_dsn(dsn: str) -> str:
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise ValueError(
-            "is no DSN; copy it from the project's settings, it is like https://key@o1.ingest.sentry.io/2"
-        )
+        raise ValueError("is no DSN; copy it from the settings of the project in Sentry")
     return dsn
 
 

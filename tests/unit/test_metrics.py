@@ -40,6 +40,7 @@ def used(metrics: Metrics) -> Metrics:
     metrics.connection_closed("gave_way")
     metrics.tls_loaded(is_good=True)
     metrics.quarantine_dropped(2)
+    metrics.telemetry_dropped("span", "full", 3)
     return metrics
 
 

@@ -59,7 +59,9 @@ async def test_a_trace_leads_from_the_webhook_to_three_deliveries(
     ] == [(f"oncall[{number}]", "send", 1) for number in range(3)]
     sent = deliveries(collector)
     assert len(sent) == 3
-    assert {(each.trace, each.parent, each.kind) for each in sent} == {(receive.trace, receive.id, "PRODUCER")}
+    assert {(each.trace, each.parent, each.kind) for each in sent} == {
+        (receive.trace, receive.id, "PRODUCER")
+    }
     for each in sent:
         assert each.attributes["alert_router.decision"] == "send"
         assert each.attributes["alert_router.outcome"] == "delivered"
@@ -112,9 +114,7 @@ async def test_no_planted_text_leaves_with_the_spans(
         world.pagerduty.fail(pagerduty_http(503, PROVIDER_WORDS))
     await world.start(with_tracing(collector))
     await post_planted(world)
-    await (
-        until_delivered(world, 3) if outcome == "delivered" else until_failed(world, "slack:C0CRITICAL")
-    )
+    await (until_delivered(world, 3) if outcome == "delivered" else until_failed(world, "slack:C0CRITICAL"))
     await world.end()
     assert deliveries(collector)
     assert found_in(b"".join(collector.raw)) == []
@@ -206,7 +206,9 @@ async def test_the_sender_decides_about_its_trace_and_the_rate_about_others(
 
 async def test_a_refused_webhook_has_its_status(world: World, collector: FakeCollector) -> None:
     await world.start(
-        lambda rules: with_tracing(collector)(f"{rules}sources: [{{name: prod, bearer_token: token-of-nobody}}]\n")
+        lambda rules: with_tracing(collector)(
+            f"{rules}sources: [{{name: prod, bearer_token: token-of-nobody}}]\n"
+        )
     )
     assert await post_planted(world) == 401
     await world.stop()
