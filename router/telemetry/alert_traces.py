@@ -22,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from router.core.claimed_delivery import ClaimedDelivery
 from router.model import TracingSettings, Webhook
 from router.network import Network
-from router.telemetry.facts import DecisionCount, Facts
+from router.telemetry.reported_facts import DecisionCount, Facts
 from router.telemetry.span_export import SpanExport
 from router.telemetry.trace_origins import TraceOrigins
 from router.trace_headers import TRACE_HEADERS

@@ -11,7 +11,8 @@ from router.core.accept import Receipt
 from router.core.claimed_delivery import ClaimedDelivery
 from router.decide import Policy
 from router.model import Destination, Outcome, Webhook
-from router.telemetry.facts import (
+from router.telemetry.recorder import DeliveryObserver, ReceiveObserver, Recorder
+from router.telemetry.reported_facts import (
     DestinationNames,
     Facts,
     decision_counts,
@@ -21,7 +22,6 @@ from router.telemetry.facts import (
     outcome_facts,
     webhook_facts,
 )
-from router.telemetry.recorder import DeliveryObserver, ReceiveObserver, Recorder
 
 if TYPE_CHECKING:  # their packages are only imported when they are configured
     from router.telemetry.alert_traces import AlertTraces, DeliverySpan, WebhookSpan

@@ -16,8 +16,8 @@ from urllib3.util import make_headers
 
 from router.model import Millis, SentrySettings
 from router.network import Network
-from router.telemetry.error_event import allowed, breadcrumb, error_event
-from router.telemetry.facts import Fact
+from router.telemetry.error_events import allowed, breadcrumb, error_event
+from router.telemetry.reported_facts import Fact
 
 MAX_BREADCRUMBS = 100
 _MAX_QUEUED_EVENTS = 100

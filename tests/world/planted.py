@@ -44,7 +44,7 @@ def fail_with_secrets(*_: Any, **__: Any) -> Any:
     """Fail as a careless library does: with secrets in the text of the exception, in its cause and in a local variable."""
     password = "local-variable-of-nobody"
     try:
-        {}[password]
+        dict[str, str]()[password]
     except KeyError as error:
         raise RuntimeError(EXCEPTION_WORDS, {"annotations": ANNOTATION}) from error
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from router.config.telemetry_models import SentryModel, TracingModel
 from router.model import DecisionKind
-from router.telemetry import facts
+from router.telemetry import reported_facts as facts
 from tests.unit.docs.pages import first_names, model_keys, section, text
 
 PAGE = "docs/telemetry.md"

@@ -1,6 +1,6 @@
 """An error as Sentry gets it: which code failed, and what the router did before.
 
-The event is an allowlist twice: it is built of nothing but names of code and :mod:`router.telemetry.facts`, and what
+The event is an allowlist twice: it is built of nothing but names of code and :mod:`router.telemetry.reported_facts`, and what
 the SDK adds is reduced to the same keys before it is sent. The text of an exception is left out, because it can quote
 anything: a row, an address, a provider's answer.
 """

@@ -3,8 +3,8 @@
 import pytest
 
 from router.model import Broken, Delivered, Outcome, Rejected, Retry, Status
-from router.telemetry import facts
-from router.telemetry.facts import (
+from router.telemetry import reported_facts as facts
+from router.telemetry.reported_facts import (
     DestinationNames,
     decision_counts,
     decision_sums,
