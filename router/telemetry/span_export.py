@@ -111,8 +111,9 @@ class _CountedExport(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
-        with suppress(Exception):  # its text can contain credentials, and the SDK would log it
-            result = self._exporter.export(spans)
+        if not self._is_ended:
+            with suppress(Exception):  # its text can contain credentials, and the SDK would log it
+                result = self._exporter.export(spans)
         self._exported(len(spans), is_success=result is SpanExportResult.SUCCESS)
         return result
 
