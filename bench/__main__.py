@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import bounds, cost, disk, end_to_end, group, ingest, pages, passed, profile, report
+from bench import bounds, cost, disk, end_to_end, group, ingest, observed, pages, passed, profile, report
 from bench.machine import LOAD_CORE, ROOT
 from bench.run import QUICK, Bench, Scale, say
 
@@ -24,6 +24,7 @@ ROWS = {
     "steady": end_to_end.steady,
     "ingest": ingest.ingest,
     "hundreds": ingest.ingest_hundreds,
+    "observed": observed.observed,
     "size": cost.size,
     "routes": cost.routes,
     "ledger": cost.long_ledger,

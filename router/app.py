@@ -24,8 +24,9 @@ from router.deliver.receiver_tests import ReceiverTests
 from router.digest_drafts import DigestDrafts
 from router.file_check import FileCheck
 from router.load_status import LoadStatus
+from router.logs.error_observers import on_error
 from router.maintenance import Maintenance
-from router.metrics import Metrics
+from router.metrics import Metrics, package_version
 from router.model import SECOND, Millis
 from router.objective_counts import ObjectiveCounts
 from router.preview import Preview, start_on_friday_night, throwaway_database
@@ -35,6 +36,7 @@ from router.reload import SIGNAL, Reloader
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
 from router.store import Store
+from router.telemetry import Telemetry
 from router.threads import Threads
 from router.undecided import Undecided
 from router.web import (
@@ -179,12 +181,15 @@ class Service:
         await self.shutdown.run()
 
 
-async def _build(
+async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     options: ServeOptions, environ: Mapping[str, str], clock: Clock, shutdown: Shutdown
 ) -> Service:
     closing = shutdown.stack
     asyncio.get_running_loop().set_default_executor(Threads("names", _NAME_THREADS))
     metrics = Metrics(enabled=options.metrics)
+    telemetry = Telemetry(clock, package_version(), metrics.telemetry_dropped)
+    closing.push_async_callback(shutdown.close_telemetry, telemetry)
+    closing.callback(on_error(telemetry.error))
     certificates = await _certificates(options.tls, clock, metrics, shutdown)
     default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
     store = await Store.open(options.database or default, metrics.batch, count_error=metrics.store_error)
@@ -198,13 +203,14 @@ async def _build(
     if options.sample and isinstance(clock, SystemClock):
         start_on_friday_night(clock, loaded.config.timezone)
     outbox = Outbox() if options.preview else None
+    await telemetry.apply(loaded.config.telemetry, loaded.config.network)
     active, status = ActiveConfig(loaded, outbox), LoadStatus(options.config, metrics)
     warn_if_open(loaded.config.access, access)
 
     clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
-        counting_since=clock_watch.look,
+        counting_since=clock_watch.look, telemetry=telemetry,
     )  # fmt: skip
     posting = OwnAlerts(store=store, clock=clock, metrics=metrics, policy=active.policy, wake=lanes.wake)
     tests = ReceiverTests(
@@ -238,7 +244,7 @@ async def _build(
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
         judging=Rejudging(store, clock, status, active.policy, lanes.wake),
-        ask_alertmanagers=None if options.preview else reconciler.look,
+        ask_alertmanagers=None if options.preview else reconciler.look, telemetry=telemetry,
     )  # fmt: skip
     closing.push_async_callback(reloader.close)
     reloader.after_loads(silence_watch.look_soon)
@@ -260,7 +266,7 @@ async def _build(
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
-        answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
+        answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance, telemetry=telemetry,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
     ))  # fmt: skip
     if outbox is not None:

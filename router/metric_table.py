@@ -42,6 +42,12 @@ QUARANTINE_DROPPED_TOTAL = Definition(
     "alert_router_quarantine_dropped",
     "Quarantined bodies that were deleted early, because the quarantine reached its limit of rows or bytes.",
 )
+TELEMETRY_DROPPED_TOTAL = Definition(
+    Counter,
+    "alert_router_telemetry_dropped",
+    "Reports to Sentry and spans for the collector that were lost.",
+    ("kind", "reason"),
+)
 REQUESTS_REFUSED_TOTAL = Definition(
     Counter, "alert_router_requests_refused", "Requests that may not reach a page or an action.", ("reason",)
 )

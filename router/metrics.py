@@ -320,6 +320,14 @@ class Metrics:
     def quarantine_dropped(self, count: int) -> None:
         self._count(table.QUARANTINE_DROPPED_TOTAL, by=count)
 
+    def telemetry_dropped(self, kind: str, reason: str, count: int) -> None:
+        """Count what Sentry or the collector did not get. It can be called from any thread.
+
+        :param kind: ``error`` or ``span``
+        :param reason: ``full``: too much waited; ``failed``: it could not be sent
+        """
+        self._count(table.TELEMETRY_DROPPED_TOTAL, kind, reason, by=count)
+
     # What Prometheus scrapes.
 
     def expose(self, lanes: Iterable[Mapping[str, Any]] | None, now: Millis) -> bytes:

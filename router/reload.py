@@ -21,6 +21,7 @@ from router.model import SECOND, Destination, Millis
 from router.rejudging import Rejudging
 from router.render import TemplateError
 from router.store import Adoption, Store, StoreUnavailable
+from router.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ class Reloader:
     It loads one configuration at a time: a reload waits until the reload before it, or the start, has ended.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is a part of its own)
         self,
         *,
         files: ConfigFiles,
@@ -56,8 +57,10 @@ class Reloader:
         lanes: Lanes,
         judging: Rejudging,
         ask_alertmanagers: Callable[[], Coroutine[Any, Any, object]] | None,
+        telemetry: Telemetry,
     ) -> None:
         """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask"""
+        self._telemetry = telemetry
         self._files = files
         self._active = active
         self._status = status
@@ -229,6 +232,7 @@ class Reloader:
         self._status.set_phase(left)
         for notify in self._after_loads:
             notify()
+        await self._telemetry.apply(config.telemetry, config.network)
         await self._record(actor, config)
 
     async def _open_lanes(self, answers_seconds: float | None) -> None:

@@ -11,10 +11,11 @@ import structlog
 
 from router.model import SECOND, Millis
 from router.store import Store
+from router.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
-# The least time that the store has to close.
+# The least time that the store has to close, and then the reports to be sent.
 _MIN_CLOSE_SECONDS = 0.5
 
 
@@ -35,8 +36,16 @@ class Shutdown:
 
     async def close_store(self, store: Store) -> None:
         """Close the store within the time that is left."""
+        await store.close(self._left())
+
+    async def close_telemetry(self, telemetry: Telemetry) -> None:
+        """Send the reports that wait, within the time that is left."""
+        await telemetry.close(self._left())
+
+    def _left(self) -> float:
+        """Return the time that is left (seconds)."""
         left = math.inf if self._deadline is None else self._deadline - time.monotonic()
-        await store.close(max(_MIN_CLOSE_SECONDS, left))
+        return max(_MIN_CLOSE_SECONDS, left)
 
     async def run(self) -> None:
         """Close everything."""

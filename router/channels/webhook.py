@@ -42,6 +42,7 @@ from router.model import (
 from router.network import DIRECT, Network
 from router.render import Templates
 from router.render.words import moment, web_address
+from router.trace_headers import TRACE_HEADERS
 
 # https://www.rfc-editor.org/rfc/rfc9110#section-15; 422: section-15.5.21
 STATUSES = StatusTable(
@@ -217,6 +218,7 @@ def _headers(options: WebhookOptions, conversation: Conversation, raw: bytes) ->
         # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
         "Idempotency-Key": f"{conversation.token}-{conversation.episode}-{conversation.revision}",
         "X-Alert-Router-Timestamp": str(timestamp),
+        **TRACE_HEADERS.get(),
     }
     if options.secret is not None:
         key = options.secret.get_secret_value().encode()

@@ -14,10 +14,20 @@ from router.config.fragments import Fragment, included_files
 from router.config.problems import ConfigError, Problem, Trap, show_problem
 from router.config.reader import Reader
 from router.config.shown_files import ShownFile, mask_files
+from router.config.telemetry_build import TelemetryBuilder
 from router.config.traps import find_traps
 from router.config.watch_build import build_deadman
 from router.decide import Policy
-from router.model import AccessSettings, Configuration, DeadmanSettings, Millis, Retention, Source, Targets
+from router.model import (
+    AccessSettings,
+    Configuration,
+    DeadmanSettings,
+    Millis,
+    Retention,
+    Source,
+    Targets,
+    TelemetrySettings,
+)
 from router.network import DIRECT, Network
 from router.render import Templates
 
@@ -44,6 +54,8 @@ class Config:
     """The monitor outside that is pinged; None: none is."""
     drill: Drill | None = None
     """The tests of receivers by a schedule; None: there are none."""
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    """Where errors and traces are sent."""
     fragments: tuple[Fragment, ...] = ()
     """The included files."""
     files: tuple[Path, ...] = ()
@@ -138,6 +150,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
     policy, sources, file = builder.policy(), builder.sources(), builder.file
     network = builder.network()
     access = builder.access.build(sources)
+    telemetry = TelemetryBuilder(document, file, environ).build()
     templates = None
     if file is not None and file.templates is not None:
         templates = folder / file.templates
@@ -179,6 +192,7 @@ def loads(  # noqa: PLR0913  (each is an option of its own)
         network=network,
         access=access,
         deadman=build_deadman(file),
+        telemetry=telemetry,
         retention=Retention(**file.retention.model_dump()),
         targets=Targets(
             file.slo.window, file.slo.percents, {each.name: each.slo.percents for each in file.tenants}

@@ -31,7 +31,7 @@ _RESERVED_SOURCE_NAMES = {
     "unknown": "what metrics call a webhook that comes from no source",
 }
 # Sections that decide nothing about alerts: after a change of them alone, no alert has to be judged again.
-_NOT_RULES = ("deadman", "drill", "users", "web", "slo", "tenant_label", "tenants")
+_NOT_RULES = ("deadman", "drill", "users", "web", "slo", "tenant_label", "tenants", "sentry", "tracing")
 
 
 class Builder:

@@ -28,6 +28,7 @@ from router.config.fields import (
     minute_of_day,
 )
 from router.config.objective_models import MAX_TENANTS, TargetsModel, TenantModel
+from router.config.telemetry_models import SentryModel, TracingModel
 from router.config.watch_models import DeadmanModel, HeartbeatModel, SilentAfter
 from router.model import DAY, HOUR, MINUTE, SECOND, Millis, Retention
 from router.network import ProxyException, check_proxy_url, parse_exception
@@ -109,6 +110,11 @@ class IntervalModel(Section):
     location: Zone | None = None
 
 
+# `sentry:` without a value switches it on, with the settings of the environment.
+OptionalSentry = Annotated[SentryModel | None, BeforeValidator(lambda value: {} if value is None else value)]
+OptionalTracing = Annotated[
+    TracingModel | None, BeforeValidator(lambda value: {} if value is None else value)
+]
 # As in Alertmanager, an empty entry has no conditions: it always matches.
 Entry = Annotated[IntervalModel, BeforeValidator(lambda value: {} if value is None else value)]
 
@@ -251,6 +257,8 @@ class FileModel(Section):
     """The label whose value names the tenant of an alert."""
     tenants: Annotated[tuple[TenantModel, ...], Field(max_length=MAX_TENANTS)] = ()
     """The values of the label that count under their own names. All others count together."""
+    sentry: OptionalSentry = None
+    tracing: OptionalTracing = None
     templates: str | None = None
     """A folder, relative to the folder of this file. Its templates replace the shipped ones of the same name."""
 

@@ -19,7 +19,7 @@ from router.config.secrets import secret_keys
 
 M = TypeVar("M", bound=BaseModel)
 # In these sections, a secret may be written as {file: path}.
-SECRET_SECTIONS = ("channels", "receivers", "sources", "users", "network", "deadman")
+SECRET_SECTIONS = ("channels", "receivers", "sources", "users", "network", "deadman", "sentry", "tracing")
 # Keys whose values are shown in logs, metrics and pages.
 _PUBLIC_KEYS = frozenset({"name", "channel"})
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")

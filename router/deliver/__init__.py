@@ -21,6 +21,7 @@ from router.deliver.self_alerts import SelfAlerts
 from router.metrics import Metrics
 from router.model import Delivered, Destination, Millis
 from router.store import OperatorPause, Store
+from router.telemetry import Telemetry
 from router.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -50,12 +51,14 @@ class Lanes:
         current: Callable[[], RuntimeConfig],
         send_seconds: float = MAX_SECONDS,
         counting_since: Callable[[], Awaitable[Millis]] = _always,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """:param channels: by name
         :param current: the configuration in force
         :param send_seconds: the time limit of one attempt
         :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
             :class:`router.clock_watch.ClockWatch`
+        :param telemetry: observes the deliveries; None: nothing does
         """
         self._store = store
         self._clock = clock
@@ -73,7 +76,7 @@ class Lanes:
         self._after_outcomes: list[Callable[[str], None]] = []
         context = LaneContext(
             store, clock, metrics, current, self._self_alerts, send_seconds, counting_since, self._render_threads,
-            self._table.wake, self._outcome_recorded, self._stopping,
+            self._table.wake, self._outcome_recorded, self._stopping, telemetry or Telemetry(),
         )  # fmt: skip
         self._outages = OutageWatch(
             clock, self._self_alerts, lambda channel: current().alert_after.get(channel, 0), counting_since

@@ -47,6 +47,7 @@ class Delivery:
         """How long sending took (ms); None: nothing was sent."""
         self._log_fields = {"destination": lane.destination.key, "delivery": work.delivery}
         self._trial = lane.delivery_began(self)
+        self._observer = context.telemetry.deliver(work, lane.destination, context.current().policy)
 
     async def run(self) -> None:
         """Send the message and record the outcome. Raises nothing."""
@@ -66,6 +67,7 @@ class Delivery:
             has_trouble = self._context.self_alerts.trouble(self.destination.key) is not None
             self._lane.delivery_ended(self, claim_again=has_trouble)
             conclude(self._trial, outcome)
+            self._observer.ended(outcome)
 
     # Sending.
 
@@ -91,9 +93,10 @@ class Delivery:
             self._lane.first_call_counted()
         message_to_send = replace(message, paid=await self._wait_for_rate(calls))
         self.has_begun, began = True, self._clock.elapsed()
-        outcome = await send_once(
-            channel, self.destination, self.work, message_to_send, self._context.send_seconds
-        )
+        with self._observer.sending():
+            outcome = await send_once(
+                channel, self.destination, self.work, message_to_send, self._context.send_seconds
+            )
         self._duration = self._clock.elapsed() - began
         self._context.metrics.provider_call(self._channel, self._duration / SECOND)
         for call in outcome.unpaid:

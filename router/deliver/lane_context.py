@@ -12,6 +12,7 @@ from router.metrics import Metrics
 from router.model import Millis, SharedLimits
 from router.render import Templates
 from router.store import Store
+from router.telemetry import Telemetry
 from router.threads import Threads
 
 
@@ -50,3 +51,5 @@ class LaneContext:
     recorded: Callable[[str], None]
     """Is called with the key of a destination after an outcome there is stored."""
     stopping: asyncio.Event
+    telemetry: Telemetry
+    """Observes deliveries, for Sentry and for traces."""

@@ -1,17 +1,16 @@
 """The way of a log line: sampled, completed, bounded, formatted, and handed to the writer's thread."""
 
 import logging
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 
+from router.logs.error_observers import ExcInfo, exc_info_of, observe_error
 from router.logs.line_form import Form, ordered
 from router.logs.line_sampler import LineSampler, SampleLimit
 from router.logs.line_writer import LineWriter
@@ -25,8 +24,6 @@ _TROUBLE = SampleLimit(normal=20, overloaded=1)
 _TRAFFIC_ACTIONS = frozenset({"webhook accepted", "delivery", "request"})
 _QUIET_LEVELS = frozenset({"debug", "info"})
 _MAX_ACTION_CHARS = 300
-
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 class RouterLogger:
@@ -53,6 +50,8 @@ class LinePipeline:
         left_out = self._admitted(logger.name, action, level)
         if left_out is None:
             raise structlog.DropEvent
+        # A line that is left out is not observed: so a flood of errors is bounded as its lines are.
+        observe_error(action, level, logger.name, event.get("exc_info"))
         return self._line(action, level, logger.name, event, left_out)
 
     def library_line(self, record: logging.LogRecord) -> None:
@@ -63,6 +62,8 @@ class LinePipeline:
         left_out = self._admitted(record.name, "", level)
         if left_out is not None:
             fields: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+            # A library's text can contain anything, so it is not passed on.
+            observe_error("a library reported an error", level, record.name, record.exc_info)
             self.writer.put(self._line(record.getMessage(), level, record.name, fields, left_out))
 
     def _admitted(self, logger: str, action: str, level: str) -> int | None:
@@ -119,7 +120,7 @@ def _complete(fields: Mapping[str, Any], logger: str, left_out: int) -> dict[str
     more = complete.pop(FIELDS, None)
     if more is not None:
         complete |= more()
-    error = _exc_info(complete.pop("exc_info", None))
+    error = exc_info_of(complete.pop("exc_info", None))
     if error is not None:
         complete["exception"] = _traceback(error)
     if left_out:
@@ -128,19 +129,7 @@ def _complete(fields: Mapping[str, Any], logger: str, left_out: int) -> dict[str
     return complete
 
 
-def _exc_info(given: object) -> _ExcInfo | None:
-    """Return the exception that a line is about; None: it is about none."""
-    if isinstance(given, BaseException):
-        return type(given), given, given.__traceback__
-    if isinstance(given, tuple):
-        return given if given[1] is not None else None
-    if given:
-        kind, error, where = sys.exc_info()
-        return None if kind is None or error is None else (kind, error, where)
-    return None
-
-
-def _traceback(error: _ExcInfo) -> str:
+def _traceback(error: ExcInfo) -> str:
     # Without local variables, which may be secrets.
     return "".join(traceback.format_exception(*error)).rstrip()
 

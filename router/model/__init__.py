@@ -66,6 +66,7 @@ from router.model.settings import (
     Source,
 )
 from router.model.silence import DeadmanState, LastHeard, Watched, WatchKey, WatchState
+from router.model.telemetry_settings import SAMPLE_RATE, SentrySettings, TelemetrySettings, TracingSettings
 
 __all__ = [
     "ANSWERED_WITHIN",
@@ -81,6 +82,7 @@ __all__ = [
     "OF_CHANGES",
     "OF_WEBHOOKS",
     "OWN_SOURCE",
+    "SAMPLE_RATE",
     "SECOND",
     "URGENT_WITHIN",
     "AccessSettings",
@@ -116,6 +118,7 @@ __all__ = [
     "Retention",
     "Retry",
     "Role",
+    "SentrySettings",
     "SharedLimits",
     "ShownAlert",
     "Source",
@@ -124,10 +127,12 @@ __all__ = [
     "StormNews",
     "StormView",
     "Targets",
+    "TelemetrySettings",
     "TestOutcome",
     "TestRefused",
     "TestRequest",
     "TestedDestination",
+    "TracingSettings",
     "TrustedProxy",
     "User",
     "WatchKey",

@@ -25,6 +25,7 @@ from router.model import (
 )
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
+from router.telemetry import Telemetry
 from router.threads import Threads
 from router.web.access.identification import Identification
 
@@ -124,6 +125,8 @@ class AppContext:
     """Returns the result of the last check of the ledger; None: none has run yet."""
     files_on_disk: Callable[[], Awaitable[tuple[FileOnDisk, ...]]] = _no_files
     """Compares the files of the rules on the disk with those in force."""
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    """Observes webhooks, for Sentry and for traces."""
     preview: bool = False
     """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20

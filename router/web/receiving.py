@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
+from router.telemetry import ReceiveObserver
 from router.undecided import MAX_PIECE_ALERTS, undecidable_reason
 from router.web.access import needs
 from router.web.access.identification import AccessRefused
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _MAX_REASON_CHARS = 1_000
+_UNEXPECTED = 500
+"""The status of the answer to a webhook that raised an error nobody expected."""
 # For other senders: Alertmanager ignores it, because it has its own schedule of retries.
 _RETRY_AFTER = {"Retry-After": "10"}
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
@@ -53,14 +56,25 @@ async def _close_intake(app: web.Application) -> None:
 
 @needs(None)
 async def receive(request: web.Request) -> web.Response:
-    """Handle a webhook, and count its answer."""
-    started = time.perf_counter()
-    answer = await _receive(request)
-    request.app[APP_CONTEXT].answered(answer.status, time.perf_counter() - started)
-    return answer
+    """Handle a webhook, observe it, and count its answer."""
+    context, started = request.app[APP_CONTEXT], time.perf_counter()
+    observer, status = context.telemetry.receive(request.headers), 0
+    try:
+        response = await _receive(request, observer)
+        status = response.status
+    except Exception:
+        context.answered(_UNEXPECTED, time.perf_counter() - started)
+        raise
+    else:
+        context.answered(status, time.perf_counter() - started)
+        return response
+    finally:
+        observer.answered(status)
 
 
-async def _receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901  (an answer for each kind of input)
+async def _receive(  # noqa: PLR0911, C901  (an answer for each kind of input)
+    request: web.Request, observer: ReceiveObserver
+) -> web.Response:
     """Handle a webhook: authenticate, read, parse, decide and commit, wake the lanes, answer 200. No provider is
     contacted here.
     """
@@ -76,7 +90,9 @@ async def _receive(request: web.Request) -> web.Response:  # noqa: PLR0911, C901
         await intake.read(request, body)
         try:
             webhook = await intake.parse(body, context.clock.now(), request.remote or "")
-            number = await _in_time(context, intake, body, _accept(context, webhook, source, body.plain))
+            observer.deciding()
+            accepting = _accept(context, webhook, source, body.plain, observer)
+            number = await _in_time(context, intake, body, accepting)
         except (ParseError, Undecidable) as error:
             return await _quarantined(context, intake, source, body, str(error))
         if webhook.oddities:
@@ -121,7 +137,9 @@ class Undecidable(Exception):  # noqa: N818  (names the condition)
     """A webhook can't be decided. It would fail again each time it is sent."""
 
 
-async def _accept(context: AppContext, webhook: Webhook, source: str, body: bytes) -> int:
+async def _accept(
+    context: AppContext, webhook: Webhook, source: str, body: bytes, observer: ReceiveObserver
+) -> int:
     """Decide and store a webhook. Return its id.
 
     :raises Undecidable: nothing of it was stored
@@ -132,6 +150,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         if len(webhook.alerts) > MAX_PIECE_ALERTS:
             number = await context.store_large_webhook(webhook, source, body)
             context.heard(source, ())
+            observer.kept(webhook, source, number)
             return number
         receipt = await context.store.accept(webhook, source, body, policy, now)
     except (StoreUnavailable, MemoryError):
@@ -141,6 +160,7 @@ async def _accept(context: AppContext, webhook: Webhook, source: str, body: byte
         raise Undecidable(undecidable_reason(error)) from error
     context.metrics.decided(source, receipt.changes, receipt.decisions)
     context.heard(source, receipt.heartbeats)
+    observer.decided(webhook, source, receipt, policy)
     context.wake_lanes(receipt.wake)
     return receipt.webhook
 

@@ -15,6 +15,7 @@ import structlog
 
 from router import logs
 from router.logs import line_writer
+from router.logs.error_observers import on_error
 from router.logs.line_form import MAX_FIELD_CHARS, bounded
 from router.logs.line_writer import LineWriter
 
@@ -299,3 +300,45 @@ def test_a_closed_pipe_stops_nobody(pipe: tuple[int, TextIOWrapper]) -> None:
     writer = LineWriter(stream, lost_lines)
     writer.put("line\n")
     writer.close(60)
+
+
+@pytest.fixture
+def observed() -> Iterator[list[tuple[str, str, str]]]:
+    """The errors that an observer got: what failed, the logger, the type of the exception."""
+    found: list[tuple[str, str, str]] = []
+    end = on_error(lambda action, logger, error: found.append((action, logger, type(error).__name__)))
+    yield found
+    end()
+
+
+def test_an_observer_gets_errors_with_an_exception(
+    written: Callable[[], list[str]], observed: list[tuple[str, str, str]]
+) -> None:
+    logs.configure("json", "info")
+    logger = structlog.get_logger("router.observed")
+    try:
+        fail()
+    except ValueError as error:
+        logger.exception("it failed", destination="slack:C1")
+        logger.warning("it may fail", exc_info=error)
+        logging.getLogger("a.library").exception("a text with a %s", "secret of nobody")
+        logging.getLogger("a.library").warning("a warning", exc_info=True)
+    logger.error("it failed elsewhere", exc_info=KeyError())
+    logger.error("it has no exception")
+    logger.info("it goes on")
+    written()
+    assert observed == [
+        ("it failed", "router.observed", "ValueError"),
+        ("a library reported an error", "a.library", "ValueError"),
+        ("it failed elsewhere", "router.observed", "KeyError"),
+    ]
+
+
+def test_an_observer_gets_no_more_errors_than_the_log(
+    records: Callable[[], list[dict[str, Any]]], observed: list[tuple[str, str, str]]
+) -> None:
+    logs.configure("json", "info")
+    for _ in range(500):
+        structlog.get_logger("router.flooded").error("it failed", exc_info=ValueError())
+    lines = [each for each in records() if each["action"] == "it failed"]
+    assert len(observed) == len(lines) < 500

@@ -55,6 +55,7 @@ def used(metrics: Metrics) -> Metrics:
     metrics.provider_call("slack", 0.2)
     metrics.store_error("write")
     metrics.disk_usage({"main": 4096, "wal": 0}, 10**9)
+    metrics.telemetry_dropped("span", "full", 3)
     return metrics
 
 
