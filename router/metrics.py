@@ -4,8 +4,6 @@ Counters start at zero with each process. The exact counts are those of the ledg
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector, disable_created_metrics
@@ -17,6 +15,7 @@ from router.family import Family, head
 from router.histogram import Histogram
 from router.metric_table import Definition
 from router.model import SECOND, Millis
+from router.package import package_version
 
 T = TypeVar("T")
 
@@ -28,15 +27,6 @@ _LANE_METRICS = (
     table.LANE_BACKLOG, table.LANE_OLDEST_PENDING, table.LANE_BACKLOG_SECONDS, table.LANE_DEAD_LETTERS, table.LANE_BROKEN,
     table.LANE_PAUSED,
 )  # fmt: skip
-
-
-@cache
-def package_version() -> str:
-    """Return the installed version. It is read from a file, so the result is kept."""
-    try:
-        return version("alert-router")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def _tally(items: Iterable[T]) -> dict[T, int]:

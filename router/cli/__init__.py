@@ -9,9 +9,11 @@ import click
 
 from router.cli import (
     alert_commands,
+    backup_commands,
     credentials,
     delivery_commands,
     digest_command,
+    docs_command,
     explain_command,
     offline,
     reading,
@@ -37,7 +39,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading, credentials,
+    reading, credentials, backup_commands, docs_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

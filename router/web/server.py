@@ -9,8 +9,8 @@ from aiohttp import web, web_response
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from router.metrics import package_version
 from router.model import Millis, Role
+from router.package import package_version
 from router.store import Integrity, StoreUnavailable
 from router.web.access import PRINCIPAL, needs
 from router.web.access.middleware import add_headers, control_access

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
-from router.metrics import package_version
 from router.model import MINUTE, Millis
+from router.package import package_version
 from router.render.words import clip, counted, duration, line
 from router.store import StoreUnavailable
 from router.store.stored_trouble import NO_TROUBLE, StoredTrouble
