@@ -11,6 +11,7 @@ from aiohttp import web
 
 from router.active_config import ActiveConfig
 from router.alertmanager_client import AlertmanagerClient
+from router.backup_schedule import BackupOptions, BackupSchedule
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
 from router.clock import Clock, SystemClock
@@ -85,6 +86,8 @@ class ServeOptions:
     """None: the service speaks plain HTTP."""
     is_open: bool = False
     """Without users in routes.yaml: let everybody who reaches the router read and do everything."""
+    backups: BackupOptions | None = None
+    """None: the service makes no backups. A preview never does."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class Service:
     reconciler: Reconciler
     undecided: Undecided
     maintenance: Maintenance
+    backups: BackupSchedule | None
+    """None: the service makes no backups."""
     reloader: Reloader
     outbox: Outbox | None
     """The messages of a preview."""
@@ -139,6 +144,8 @@ class Service:
             run("maintenance", self.maintenance.run())
             run("quarantine", self.maintenance.watch_quarantine())
             run("watch secrets", self.reloader.watch_secrets())
+            if self.backups is not None:
+                run("backups", self.backups.run())
             if self.certificates is not None:
                 run("watch TLS files", self.certificates.watch())
             if watch:
@@ -171,8 +178,16 @@ async def _build(
     metrics = Metrics(enabled=options.metrics)
     certificates = await _certificates(options.tls, clock, metrics, shutdown)
     default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
-    store = await Store.open(options.database or default, metrics.batch)
+    database = options.database or default
+    backups = None
+    if options.backups is not None and not options.preview:
+        backups = BackupSchedule(options.backups, database, clock, metrics)
+        closing.callback(backups.close)
+    before_migration = _nothing if backups is None else backups.make_before_migration
+    store = await Store.open(database, metrics.batch, before_migration)
     closing.push_async_callback(shutdown.close_store, store)
+    if store.is_new and not options.preview:
+        _warn_of_new_database(store.location, None if backups is None else await backups.newest_file())
     access = AccessOptions(options.listen[0], options.is_open)
     files = ConfigFiles(
         options.config, environ, clock, preview=options.preview, check=partial(check_exposure, options=access)
@@ -219,6 +234,7 @@ async def _build(
         resume=lanes.resume, pause=lanes.pause, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance,
+        backups=lambda: None if backups is None else backups.describe(),
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
@@ -227,8 +243,22 @@ async def _build(
     )
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
-        runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, reloader, outbox,
+        runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, maintenance, backups, reloader, outbox,
         certificates, shutdown,
+    )  # fmt: skip
+
+
+def _nothing() -> None:
+    """Do nothing before a migration."""
+
+
+def _warn_of_new_database(location: str, newest_backup: Path | None) -> None:
+    """Log that there was no database. At a first start that is right; later it means that a volume is missing."""
+    found = {} if newest_backup is None else {"newestBackup": str(newest_backup)}
+    log.warning(
+        "the database is new and empty, which is right for a first start; otherwise the one before is missing: its volume is "
+        "not mounted, or --database names another file",
+        database=location, **found,
     )  # fmt: skip
 
 

@@ -192,6 +192,27 @@ class Metrics:
     def quarantine_dropped(self, count: int) -> None:
         self._count(table.QUARANTINE_DROPPED_TOTAL, by=count)
 
+    # Backups.
+
+    def backup_interval(self, every: Millis) -> None:
+        """Record how often the service makes a backup, before it has tried. :param every: ms; 0: it makes none"""
+        self._set(table.BACKUP_INTERVAL, every / SECOND)
+        self._set(table.BACKUP_SUCCESSFUL, 1)
+
+    def backup_found(self, at: Millis) -> None:
+        """Record the last backup, which an earlier process has made. :param at: epoch ms"""
+        self._set(table.BACKUP_TIME, at / SECOND)
+
+    def backup_made(self, at: Millis) -> None:
+        """Count a backup. :param at: epoch ms"""
+        self._count(table.BACKUPS_TOTAL, "made")
+        self._set(table.BACKUP_TIME, at / SECOND)
+        self._set(table.BACKUP_SUCCESSFUL, 1)
+
+    def backup_failed(self) -> None:
+        self._count(table.BACKUPS_TOTAL, "failed")
+        self._set(table.BACKUP_SUCCESSFUL, 0)
+
     # What Prometheus scrapes.
 
     def expose(self, lanes: Iterable[Mapping[str, Any]] | None, now: Millis) -> bytes:

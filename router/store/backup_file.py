@@ -74,7 +74,7 @@ def open_sqlite(url: str, command: Callable[[str], str]) -> Sqlite:
     with suppress(sa.exc.ArgumentError, ValueError):
         parsed = sa.make_url(url)
         if parsed.get_backend_name().startswith("postgres"):
-            shown = parsed.set(drivername="postgresql", password=None)
+            shown = parsed._replace(drivername="postgresql", password=None)
             address = shown.difference_update_query(("password", "sslpassword")).render_as_string()
             raise StoreUnavailable(
                 f"PostgreSQL has its own tool for this: {command(shlex.quote(address))} (give the password in PGPASSWORD or "

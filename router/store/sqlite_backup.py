@@ -19,6 +19,7 @@ _MAX_PAUSE_SECONDS = 0.5
 _BUSY_SECONDS = 5
 # How many steps of SQLite's virtual machine lie between two questions whether to stop.
 _STEPS_PER_QUESTION = 100_000
+_HEADER = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html#magic_header_string
 FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 SqliteError = sqlite3.Error
 Tick = Callable[[int, int], None]
@@ -80,12 +81,18 @@ def set_meta_of_copy(path: Path, key: str, value: str) -> None:
 
 
 def empty_wal(path: Path) -> bool:
-    """Move the WAL of a database that nobody uses into its file. Return False if that is not possible: it is damaged."""
+    """Move the WAL of a database that nobody uses into its file. Return False if that is not possible: it is damaged.
+
+    SQLite deletes the WAL beside a file that is no database, so it does not get such a file to open.
+    """
     try:
+        with path.open("rb") as file:
+            if file.read(len(_HEADER)) != _HEADER:
+                return False
         with closing(_connect(path, "rw")) as database:
             (is_busy, _pages, _moved) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not is_busy
-    except sqlite3.Error:
+    except (OSError, sqlite3.Error):
         return False
 
 

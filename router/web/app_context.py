@@ -94,6 +94,8 @@ class AppContext:
     """Returns the result of the last check of the ledger; None: none has run yet."""
     files_on_disk: Callable[[], Awaitable[tuple[FileOnDisk, ...]]] = _no_files
     """Compares the files of the rules on the disk with those in force."""
+    backups: Callable[[], dict[str, Any] | None] = lambda: None
+    """Returns the state of the backups, for ``/status``; None: the service makes none."""
     preview: bool = False
     """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20

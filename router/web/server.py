@@ -111,6 +111,7 @@ async def service_status(context: AppContext, started: float) -> dict[str, Any]:
         "preview": context.preview,
         "stopping": context.stopping(),
         "config": context.rules_status(),
+        "backups": context.backups(),
     }
     try:
         ledger, due = await context.store.pages.status_and_lanes(now)
