@@ -144,7 +144,7 @@ async def test_a_router_leaves_the_backups_of_another_one_alone(world: World) ->
     await until_noted(world, "last_success", world.clock.now())
     other = replace(world, folder=world.folder / "other")
     other.folder.mkdir()
-    options = BackupOptions(world.folder / "backups")
+    options = BackupOptions(world.folder / "backups", every=MINUTE)
     serve = ServeOptions(
         other.write(), ("127.0.0.1", 0), f"sqlite:///{other.folder}/router.db", backups=options
     )
