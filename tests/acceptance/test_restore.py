@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from router.cli import main
 from router.store import read_ledger
-from tests.acceptance.processes import Router
+from tests.acceptance.processes import Router, until
 from tests.world.fake_pagerduty import KEY, FakePagerDuty
 from tests.world.fake_webhook import FakeWebhook
 
@@ -78,8 +78,11 @@ async def test_a_restored_backup_ends_what_it_knows_and_repeats_nothing(tmp_path
             assert await router.post(body(name)) == 200
         await hook.until(lambda: all(told(hook)[name, "firing"] for name in before))
         await pagerduty.until(lambda: len(pagerduty.incidents[KEY]) == _BEFORE)
-        while (await router.fates()) != {"delivered": 2 * _BEFORE}:
-            await asyncio.sleep(0)
+
+        async def are_recorded() -> bool:
+            return (await router.fates()) == {"delivered": 2 * _BEFORE}
+
+        await until(are_recorded, "all deliveries are recorded")
         opened = {each.summary: each.dedup_key for each in pagerduty.incidents[KEY]}
         posting = asyncio.create_task(post_until_gone(router))
         await hook.until(lambda: any(name.startswith("Meanwhile") for name, _ in told(hook)))

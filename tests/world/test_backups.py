@@ -195,7 +195,7 @@ async def test_without_the_backup_before_an_upgrade_the_tables_stay(world: World
     of_that_version(world.folder / "router.db").close()
     (world.folder / "backups").write_text("a file where the folder should be")
     with pytest.raises(
-        StoreUnavailable, match="backup before their upgrade failed: .* start once without --backup-to"
+        StoreUnavailable, match=r"backup before their upgrade failed: .* start once without --backup-to"
     ):
         await start(world)
     assert rows(world.folder / "router.db", "SELECT version_num FROM alembic_version") == [("0005",)]

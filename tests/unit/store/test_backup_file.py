@@ -38,6 +38,10 @@ def bodies(path: Path) -> int:
     return int(count)
 
 
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
 def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
@@ -45,7 +49,7 @@ def left(folder: Path) -> list[str]:
 async def test_a_backup_is_one_private_file_from_its_first_byte_on(
     store: Store, path: Path, tmp_path: Path, small_pieces: None
 ) -> None:
-    modes = set()
+    modes: set[int] = set()
 
     def look(_copied: int, _size: int) -> None:
         modes.update(stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob(".*.part*"))
@@ -53,7 +57,7 @@ async def test_a_backup_is_one_private_file_from_its_first_byte_on(
     found = write_backup(f"sqlite:///{path}", tmp_path / "b.db", progress=CopyProgress(look))
     assert modes == {0o600}
     assert left(tmp_path) == ["b.db"]
-    assert stat.S_IMODE((tmp_path / "b.db").stat().st_mode) == 0o600
+    assert mode_of(tmp_path / "b.db") == 0o600
     assert (found.size, found.imbalance) == ((tmp_path / "b.db").stat().st_size, 0)
     assert bodies(tmp_path / "b.db") == 50
 
@@ -78,7 +82,7 @@ async def test_what_is_written_meanwhile_neither_restarts_nor_enters_it(
 async def test_a_file_that_exists_is_replaced_only_by_force(store: Store, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "b.db"
     file.write_text("mine")
-    with pytest.raises(StoreUnavailable, match="b.db exists; give another file, or --force"):
+    with pytest.raises(StoreUnavailable, match=r"b.db exists; give another file, or --force"):
         write_backup(f"sqlite:///{path}", file)
     assert file.read_text() == "mine"
     write_backup(f"sqlite:///{path}", file, force=True)
@@ -121,7 +125,7 @@ async def test_a_disk_that_fills_up_leaves_no_part_of_a_backup(
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(StoreUnavailable, match="is the disk full\\? Make room, and try again"):
+        with pytest.raises(StoreUnavailable, match=r"is the disk full\? Make room, and try again"):
             write_backup(f"sqlite:///{path}", tmp_path / "b.db", progress=CopyProgress(fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -139,14 +143,19 @@ async def test_a_caller_stops_the_copying_and_nothing_is_left(
     assert left(tmp_path) == []
 
 
+def damage(path: Path) -> None:
+    """Overwrite some pages in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 9_000] = b"\xff" * 9_000
+    path.write_bytes(data)
+
+
 async def test_a_damaged_database_gives_no_backup(path: Path, tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{path}")
     for number in range(200):
         await store.quarantine(b"x" * 4_000, "default", f"reason {number}", 1)
     await store.close()
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 9_000] = b"\xff" * 9_000
-    path.write_bytes(data)
+    damage(path)
     with pytest.raises(StoreUnavailable, match="damaged"):
         write_backup(f"sqlite:///{path}", tmp_path / "b.db")
     assert left(tmp_path) == []

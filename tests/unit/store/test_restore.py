@@ -1,6 +1,5 @@
 """A restore checks the backup, keeps the database before, and gives the restored one another id."""
 
-import stat
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from router.store import Store, StoreUnavailable
 from router.store.backup_file import write_backup
 from router.store.restore import RestoredDatabase, restore_backup
 from tests.database import change, rows
-from tests.unit.store.test_backup_file import bodies, left
+from tests.unit.store.test_backup_file import bodies, damage, left, mode_of
 from tests.world.conftest import MONDAY_NOON
 
 NAME = "router.db.before-restore-20261123T120000Z"
@@ -60,7 +59,7 @@ async def test_the_backup_is_in_place_and_the_database_before_beside_it(path: Pa
     assert (done.path, done.before) == (path, path.with_name(NAME))
     assert left(path.parent) == ["router.db", NAME, "router.db.lock"]
     assert (bodies(path), bodies(path.with_name(NAME))) == (3, 5)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert mode_of(path) == 0o600
     assert done.found.imbalance == 0
     restored(path, backup)
     assert f"{NAME}-2" in left(path.parent)
@@ -79,7 +78,7 @@ def test_a_restore_into_an_empty_folder_creates_the_database(tmp_path: Path, bac
     path = tmp_path / "new" / "folder" / "router.db"
     assert restored(path, backup).before is None
     assert bodies(path) == 3
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert mode_of(path.parent) == 0o700
 
 
 async def test_a_database_that_a_router_serves_from_is_refused(path: Path, backup: Path) -> None:
@@ -131,9 +130,7 @@ def test_a_backup_that_this_version_can_not_use_is_refused(
 
 
 def test_a_damaged_backup_is_refused(path: Path, backup: Path) -> None:
-    data = bytearray(backup.read_bytes())
-    data[100_000:180_000] = b"\xff" * 80_000
-    backup.write_bytes(data)
+    damage(backup)
     assert "damaged" in refusal(path, backup)
     backup.write_bytes(b"")
     assert "is empty: it has no tables of alert-router" in refusal(path, backup)
@@ -144,5 +141,7 @@ def test_a_damaged_backup_is_refused(path: Path, backup: Path) -> None:
 
 
 def test_postgresql_is_referred_to_pg_restore(backup: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="pg_restore --clean --if-exists --dbname='?postgresql://db/a"):
+    with pytest.raises(
+        StoreUnavailable, match=r"pg_restore --clean --if-exists --dbname='?postgresql://db/a"
+    ):
         restore_backup("postgresql://db/a", backup, 0)
