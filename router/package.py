@@ -37,6 +37,14 @@ def docs_address() -> str | None:
     return named.get("Documentation")
 
 
+def docs_folder() -> Path | None:
+    """Return the folder with the pages of the documentation; None: they are not installed."""
+    return _DOCS
+
+
 def docs_pages() -> dict[str, Path]:
-    """Return the pages of the documentation by name."""
-    return {} if _DOCS is None else {path.stem: path for path in sorted(_DOCS.glob("*.md"))}
+    """Return the pages of the documentation by name, such as ``configuration``; those in folders after the others."""
+    if _DOCS is None:
+        return {}
+    names = {path.relative_to(_DOCS).with_suffix("").as_posix(): path for path in _DOCS.rglob("*.md")}
+    return dict(sorted(names.items(), key=lambda named: (named[0].count("/"), named[0])))

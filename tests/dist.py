@@ -101,7 +101,7 @@ def _try_preview(command: str, folder: Path, environ: Mapping[str, str]) -> None
     try:
         for path, words in (
             ("/", b"Messages"), ("/now", b"<html"), ("/api/v1/openapi.json", b"openapi"), ("/metrics", b"alert_router_build_info"),
-            ("/static/style.css", b"{"), ("/api/v1/overview", b"version"),
+            ("/pages/style.css", b"{"), ("/api/v1/overview", b"version"),
         ):  # fmt: skip
             found = _get(f"http://127.0.0.1:{port}{path}", process, folder)
             assert words in found, f"{path}: {found[:200]!r}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from router.cli.shared import Failure, json_option, print_json
-from router.package import docs_address, docs_pages
+from router.package import docs_address, docs_folder, docs_pages
 
 
 @click.command()
@@ -23,8 +23,8 @@ def docs(*, page: str | None, as_json: bool) -> None:
         raise Failure(f"the pages are not installed; read them at {docs_address()}")
     if page is None:
         _list(pages, as_json=as_json)
-    elif (path := pages.get(page.removesuffix(".md"))) is not None:
-        _print(path, as_json=as_json)
+    elif (path := pages.get(name := page.removesuffix(".md"))) is not None:
+        _print(name, path, as_json=as_json)
     else:
         raise Failure(f"there is no page {page!r}; pages are: {', '.join(pages)}")
 
@@ -41,15 +41,15 @@ def _list(pages: Mapping[str, Path], *, as_json: bool) -> None:
     widest = max(map(len, titles))
     for name, title in titles.items():
         click.echo(f"{name:{widest}}  {title}")
-    click.echo(f"\nThe folder: {next(iter(pages.values())).parent}")
+    click.echo(f"\nThe folder: {docs_folder()}")
     if address := docs_address():
         click.echo(f"On the web: {address}")
 
 
-def _print(path: Path, *, as_json: bool) -> None:
+def _print(name: str, path: Path, *, as_json: bool) -> None:
     text = path.read_text("utf-8")
     if as_json:
-        print_json({"page": path.stem, "file": str(path), "text": text})
+        print_json({"page": name, "file": str(path), "text": text})
     elif sys.stdout.isatty():
         click.echo_via_pager(text)
     else:

@@ -22,7 +22,9 @@ def shipped() -> dict[str, bytes]:
     """Return every file that the wheel has to have, by its name there."""
     files = {f"router/{path.relative_to(ROOT / 'router')}": path for path in (ROOT / "router").rglob("*")}
     files |= {f"router/templates/{path.name}": path for path in (ROOT / "templates").iterdir()}
-    files |= {f"router/docs/{path.name}": path for path in (ROOT / "docs").glob("*.md")}
+    files |= {
+        f"router/docs/{path.relative_to(ROOT / 'docs')}": path for path in (ROOT / "docs").rglob("*.md")
+    }
     files |= {"router/routes.yaml": ROOT / "routes.yaml"}
     return {
         name: path.read_bytes()

@@ -40,6 +40,10 @@ def used(metrics: Metrics) -> Metrics:
     metrics.connection_closed("gave_way")
     metrics.tls_loaded(is_good=True)
     metrics.quarantine_dropped(2)
+    metrics.backup_interval(86_400_000)
+    metrics.backup_found(NOW)
+    metrics.backup_made(NOW + 1_000)
+    metrics.backup_failed()
     return metrics
 
 
@@ -134,6 +138,11 @@ def test_every_event_is_counted() -> None:
         "alert_router_config_last_reload_successful 0.0",
         "alert_router_config_last_reload_success_timestamp_seconds 1.795216673535e+09",
         "alert_router_config_hash 42.0",
+        'alert_router_backups_total{outcome="made"} 1.0',
+        'alert_router_backups_total{outcome="failed"} 1.0',
+        "alert_router_backup_last_success_timestamp_seconds 1.795216674535e+09",
+        "alert_router_backup_last_successful 0.0",
+        "alert_router_backup_interval_seconds 86400.0",
         'http_requests_total{code="200",method="POST",path="/webhook"} 1.0',
         'http_request_duration_seconds_count{method="POST",path="/webhook"} 1.0',
     ):

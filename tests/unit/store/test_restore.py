@@ -67,7 +67,7 @@ async def test_the_backup_is_in_place_and_the_database_before_beside_it(path: Pa
     await store.close()
 
 
-def test_the_restored_database_has_another_id_and_the_backup_keeps_its_own(path: Path, backup: Path) -> None:
+def test_the_restored_database_has_another_id_than_the_backup(path: Path, backup: Path) -> None:
     before = id_of(backup)
     restored(path, backup)
     assert len({before, id_of(path), id_of(path.with_name(NAME))}) == 3
@@ -88,7 +88,7 @@ async def test_a_database_that_a_router_serves_from_is_refused(path: Path, backu
     assert bodies(path) == 5
 
 
-async def test_what_a_killed_router_left_in_its_wal_stays_with_the_database_before(
+async def test_the_wal_of_a_killed_router_stays_with_the_database_before(
     path: Path, backup: Path, tmp_path: Path
 ) -> None:
     store = await Store.open(f"sqlite:///{path}")
