@@ -15,6 +15,7 @@ from router.cli import (
     digest_command,
     docs_command,
     explain_command,
+    incident_command,
     init_command,
     offline,
     reading,
@@ -40,7 +41,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading, credentials, backup_commands, docs_command, init_command,
+    incident_command, reading, credentials, backup_commands, docs_command, init_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:
