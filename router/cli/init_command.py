@@ -15,7 +15,7 @@ from router.cli.shared import Failure, json_option, now, print_json
 from router.package import docs_page
 
 if TYPE_CHECKING:
-    from router.rules.first_rules import FirstAnswers, NeededSecret
+    from router.rules.rules_from_answers import FirstAnswers, NeededSecret
 
 _CHANNELS = ("slack", "pagerduty", "email", "teams", "telegram", "discord", "webhook")
 _NONE = "none"
@@ -62,7 +62,7 @@ def init(  # noqa: PLR0913  (click passes each option as an argument)
 
     Exit code 1 if the file exists, or an answer can't be used.
     """
-    from router.rules.first_rules import FirstAnswers, SecretPlace, first_rules, needed_secrets
+    from router.rules.rules_from_answers import FirstAnswers, SecretPlace, first_rules, needed_secrets
 
     if file.exists() and not force:
         raise Failure(f"{file} exists; give another FILE, or --force to replace it")
@@ -99,7 +99,7 @@ def init(  # noqa: PLR0913  (click passes each option as an argument)
 
 def _outside(answers: "FirstAnswers") -> "list[NeededSecret]":
     """Return the secrets that the file does not contain."""
-    from router.rules.first_rules import SecretPlace, needed_secrets
+    from router.rules.rules_from_answers import SecretPlace, needed_secrets
 
     return [] if answers.secrets == SecretPlace.INLINE else needed_secrets(answers)
 
@@ -216,7 +216,7 @@ def _write(file: Path, text: str, *, is_private: bool, force: bool) -> None:
 
 
 def _what_next(file: Path, answers: "FirstAnswers") -> Iterator[str]:
-    from router.rules.first_rules import SecretPlace
+    from router.rules.rules_from_answers import SecretPlace
 
     option = "" if file == Path("routes.yaml") else f" --config {shlex.quote(str(file))}"
     yield f"{file} is written. Critical alerts go to {', '.join(answers.channels)}. Next:"

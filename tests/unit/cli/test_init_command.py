@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.channels import REGISTRY
 from router.cli import init_command, main
-from router.rules import first_rules
+from router.rules import rules_from_answers
 from router.rules.check import check_file
 from tests.unit.cli.commands import run
 
@@ -69,8 +69,8 @@ def test_every_combination_of_options_passes_the_check(tmp_path: Path, given: li
 
 
 def test_every_channel_of_the_registry_can_be_chosen() -> None:
-    assert set(init_command._CHANNELS) == set(first_rules.CHANNELS)
-    assert set(first_rules.CHANNELS) == {spec.name for spec in REGISTRY.values()} - {
+    assert set(init_command._CHANNELS) == set(rules_from_answers.CHANNELS)
+    assert set(rules_from_answers.CHANNELS) == {spec.name for spec in REGISTRY.values()} - {
         "digest",
         "slack_webhook",
     }
