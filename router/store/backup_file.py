@@ -137,7 +137,7 @@ def private_copy(source: Sqlite, folder: Path, name: str, progress: CopyProgress
     :raises StoreUnavailable: the one can't be read, or the other can't be written
     """
     if not source.path.is_file():
-        raise StoreUnavailable(f"{source.path}: there is no such database")
+        raise StoreUnavailable(f"{source.path}: there is no such database; give another --database")
     path = folder / f".{name}.{secrets.token_hex(4)}{PART_SUFFIX}"
     try:
         _check_space(source.path, folder)

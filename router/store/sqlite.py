@@ -186,7 +186,7 @@ class Sqlite:
         name = self.path.name
         return StoreUnavailable(
             f"{self.name}: {what}; stop the router, move the file away together with {name}-wal and {name}-shm "
-            "or put a backup in their place, and start again: Alertmanager sends again what still fires",
+            "or put a backup in its place with `alert-router restore`, and start again: Alertmanager sends again what still fires",
             damaged=True,
         )
 
