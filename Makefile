@@ -7,7 +7,7 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then echo "$$python"; exit 0; fi; done; exit 1
 
-.PHONY: help run test hunt check bench examples gallery lock clean
+.PHONY: help run test hunt check bench examples gallery dist lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -39,6 +39,10 @@ examples: $(VENV)/.test  ## Make docs/examples
 
 gallery: $(VENV)/.test  ## Make docs/gallery (needs Chromium and amtool)
 	@$(BIN)/python -m tests.gallery
+
+# Without build isolation: the build needs nothing but what requirements/test.txt locks. The wheel is built from the sdist.
+dist: $(VENV)/.test  ## Build the sdist and the wheel into dist/
+	@$(BIN)/python -m tests.dist
 
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
   pyproject.toml --group build

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from router.active_config import ActiveConfig
 from router.alertmanager_client import AlertmanagerClient
+from router.backup_schedule import BackupOptions, BackupSchedule
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
 from router.clock import Clock, SystemClock
@@ -26,9 +27,10 @@ from router.file_check import FileCheck
 from router.load_status import LoadStatus
 from router.logs.error_observers import on_error
 from router.maintenance import Maintenance
-from router.metrics import Metrics, package_version
+from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.objective_counts import ObjectiveCounts
+from router.package import package_version
 from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
@@ -93,6 +95,8 @@ class ServeOptions:
     """None: the service speaks plain HTTP."""
     is_open: bool = False
     """Without users in routes.yaml: let everybody who reaches the router read and do everything."""
+    backups: BackupOptions | None = None
+    """None: the service makes no backups. A preview never does."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class Service:
     silence_watch: SilenceWatch
     deadman: Deadman
     maintenance: Maintenance
+    backups: BackupSchedule | None
+    """None: the service makes no backups."""
     reloader: Reloader
     tests: ReceiverTests
     drills: Drills
@@ -157,6 +163,8 @@ class Service:
                 run("silence watch", self.silence_watch.serve())
                 run("dead man's switch", self.deadman.serve())
             run("watch secrets", self.reloader.watch_secrets())
+            if self.backups is not None:
+                run("backups", self.backups.run())
             if self.certificates is not None:
                 run("watch TLS files", self.certificates.watch())
             if watch:
@@ -192,8 +200,16 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     closing.callback(on_error(telemetry.error))
     certificates = await _certificates(options.tls, clock, metrics, shutdown)
     default = closing.enter_context(throwaway_database()) if options.preview else "sqlite:///state/router.db"
-    store = await Store.open(options.database or default, metrics.batch, count_error=metrics.store_error)
+    database = options.database or default
+    backups = None
+    if options.backups is not None and not options.preview:
+        backups = BackupSchedule(options.backups, database, clock, metrics)
+        closing.callback(backups.close)
+    before_migration = _nothing if backups is None else backups.make_before_migration
+    store = await Store.open(database, metrics.batch, before_migration, metrics.store_error)
     closing.push_async_callback(shutdown.close_store, store)
+    if store.is_new and not options.preview:
+        _warn_of_new_database(store.location, None if backups is None else await backups.newest_file())
     access = AccessOptions(options.listen[0], options.is_open)
     files = ConfigFiles(
         options.config, environ, clock, preview=options.preview, check=partial(check_exposure, options=access)
@@ -268,6 +284,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance, telemetry=telemetry,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
+        backups=lambda: None if backups is None else backups.describe(),
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
@@ -277,7 +294,21 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        reloader, tests, drills, outbox, certificates, objectives, shutdown,
+        backups, reloader, tests, drills, outbox, certificates, objectives, shutdown,
+    )  # fmt: skip
+
+
+def _nothing() -> None:
+    """Do nothing before a migration."""
+
+
+def _warn_of_new_database(location: str, newest_backup: Path | None) -> None:
+    """Log that there was no database. At a first start that is right; later it means that a volume is missing."""
+    found = {} if newest_backup is None else {"newestBackup": str(newest_backup)}
+    log.warning(
+        "the database is new and empty, which is right for a first start; otherwise the one before is missing: its volume is "
+        "not mounted, or --database names another file",
+        database=location, **found,
     )  # fmt: skip
 
 

@@ -255,6 +255,22 @@ DRILL_SUCCESSFUL = Definition(
 REQUESTS_IN_PROGRESS = Definition(
     Gauge, "alert_router_http_requests_in_progress", "HTTP requests that are not answered yet, with this one."
 )
+BACKUPS_TOTAL = Definition(
+    Counter, "alert_router_backups", "Attempts of the service to make a backup, by outcome.", ("outcome",)
+)
+BACKUP_TIME = Definition(
+    Gauge,
+    "alert_router_backup_last_success_timestamp_seconds",
+    "The time of the last backup that the service has made. 0: there is none.",
+)
+BACKUP_SUCCESSFUL = Definition(
+    Gauge,
+    "alert_router_backup_last_successful",
+    "1 if the last attempt of the service to make a backup succeeded, or there was none.",
+)
+BACKUP_INTERVAL = Definition(
+    Gauge, "alert_router_backup_interval_seconds", "How often the service makes a backup. 0: it makes none."
+)
 HTTP_REQUESTS_TOTAL = Definition(Counter, "http_requests", "HTTP requests.", ("method", "path", "code"))
 ACCEPT_TO_DELIVERED = Definition(
     Histogram,

@@ -5,8 +5,6 @@ Counters start at zero with each process. The exact counts are those of the ledg
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector, disable_created_metrics
@@ -18,6 +16,7 @@ from router.family import Family, head
 from router.histogram import Histogram
 from router.metric_table import Definition
 from router.model import SECOND, Millis
+from router.package import package_version
 
 T = TypeVar("T")
 
@@ -31,15 +30,6 @@ _LANE_METRICS = (
 )  # fmt: skip
 
 _WATCH_METRICS = (table.HEARTBEAT_SEEN, table.HEARTBEAT_SILENT, table.SOURCE_SEEN, table.SOURCE_SILENT)
-
-
-@cache
-def package_version() -> str:
-    """Return the installed version. It is read from a file, so the result is kept."""
-    try:
-        return version("alert-router")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def _tally(items: Iterable[T]) -> dict[T, int]:
@@ -327,6 +317,27 @@ class Metrics:
         :param reason: ``full``: too much waited; ``failed``: it could not be sent
         """
         self._count(table.TELEMETRY_DROPPED_TOTAL, kind, reason, by=count)
+
+    # Backups.
+
+    def backup_interval(self, every: Millis) -> None:
+        """Record how often the service makes a backup, before it has tried. :param every: ms; 0: it makes none"""
+        self._set(table.BACKUP_INTERVAL, every / SECOND)
+        self._set(table.BACKUP_SUCCESSFUL, 1)
+
+    def backup_found(self, at: Millis) -> None:
+        """Record the last backup, which an earlier process has made. :param at: epoch ms"""
+        self._set(table.BACKUP_TIME, at / SECOND)
+
+    def backup_made(self, at: Millis) -> None:
+        """Count a backup. :param at: epoch ms"""
+        self._count(table.BACKUPS_TOTAL, "made")
+        self._set(table.BACKUP_TIME, at / SECOND)
+        self._set(table.BACKUP_SUCCESSFUL, 1)
+
+    def backup_failed(self) -> None:
+        self._count(table.BACKUPS_TOTAL, "failed")
+        self._set(table.BACKUP_SUCCESSFUL, 0)
 
     # What Prometheus scrapes.
 

@@ -7,6 +7,7 @@ from email.utils import getaddresses
 from typing import Any
 
 from router.channels.importing import ChannelImport, ImportContext, Node
+from router.package import docs_page
 
 # Each is `smtp_KEY` in `global:`, and KEY where an email_config sets its own.
 _SMTP_KEYS = (
@@ -65,7 +66,9 @@ class EmailImport(ChannelImport):
             if (value := node.text(name)) is None:
                 continue
             if "{{" in value:
-                todo = "write a fixed value into routes.yaml, or change the template: docs/templates.md"
+                todo = (
+                    f"write a fixed value into routes.yaml, or change the template: {docs_page('templates')}"
+                )
                 node.note(f"{name} is a Go template; it is not copied", todo, key=name)
                 continue
             is_reply = name.casefold() == "reply-to"

@@ -9,12 +9,15 @@ import click
 
 from router.cli import (
     alert_commands,
+    backup_commands,
     credentials,
     delivery_commands,
     digest_command,
+    docs_command,
     drills_command,
     explain_command,
     incident_command,
+    init_command,
     objective_command,
     offline,
     reading,
@@ -41,7 +44,8 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    send_test_command, drills_command, incident_command, reading, objective_command, credentials,
+    send_test_command, drills_command, incident_command, reading, objective_command, credentials, backup_commands,
+    docs_command, init_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

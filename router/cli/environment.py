@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import click
 
+from router.package import docs_page
+
 PREFIX = "ALERT_ROUTER"
 # Kubernetes sets these in each container of a namespace that has a service named alert-router.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -20,7 +22,9 @@ def unknown_variables(command: click.Command, environ: Mapping[str, str]) -> Ite
     for name in sorted(environ):
         if name.startswith(f"{PREFIX}_") and name not in known and not _KUBERNETES.fullmatch(name):
             close = difflib.get_close_matches(name, known, n=1)
-            todo = f"did you mean {close[0]}?" if close else "see docs/command-line.md for those it reads"
+            todo = (
+                f"did you mean {close[0]}?" if close else f"{docs_page('command-line')} lists those it reads"
+            )
             yield f"warning: no option reads the environment variable {name}; {todo}"
 
 

@@ -9,6 +9,7 @@ import click
 
 from router.cli.shared import config_option, has_colors
 
+_MIN_INTERVAL_MS = 60_000
 _LOOPBACK, _ALL_INTERFACES = "127.0.0.1", "0.0.0.0"  # noqa: S104  (used only if the option asks for it)
 
 
@@ -28,6 +29,25 @@ class Listen(click.ParamType[tuple[str, int]]):
             todo = "write it like 127.0.0.1:9099, 9099 (loopback) or :9099 (all interfaces)"
             self.fail(f"{value!r} is not an address; {todo}", param, ctx)
         return host.strip("[]") or (_ALL_INTERFACES if colon else _LOOPBACK), int(port)
+
+
+class BackupInterval(click.ParamType[int]):
+    """A duration as Prometheus writes it, of a minute or more; as milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from router.model.durations import parse_duration
+
+        if isinstance(value, int):
+            return value
+        try:
+            found = parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        if found < _MIN_INTERVAL_MS:
+            self.fail(f"{value!r} is shorter than a minute", param, ctx)
+        return found
 
 
 @click.command()
@@ -123,6 +143,28 @@ class Listen(click.ParamType[tuple[str, int]]):
     help="Reload when routes.yaml changes, or a file that it names. SIGHUP and POST /-/reload do so at any time.",
 )
 @click.option(
+    "--backup-to",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="ALERT_ROUTER_BACKUP_TO",
+    help="Write backups of the database to this folder, also before an upgrade changes its tables. SQLite only.",
+)
+@click.option(
+    "--backup-every",
+    type=BackupInterval(),
+    default="1d",
+    show_default=True,
+    envvar="ALERT_ROUTER_BACKUP_EVERY",
+    help="How often to write a backup, like 1d or 6h.",
+)
+@click.option(
+    "--backup-keep",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    envvar="ALERT_ROUTER_BACKUP_KEEP",
+    help="How many backups to keep. Older ones are deleted; other files in the folder stay.",
+)
+@click.option(
     "--open",
     "is_open",
     is_flag=True,
@@ -149,7 +191,8 @@ class Listen(click.ParamType[tuple[str, int]]):
 def serve(  # noqa: PLR0913  (click passes each option as an argument)
     *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
     max_body: int, max_connections: int, max_connections_per_address: int, tls_cert: Path | None, tls_key: Path | None,
-    tls_client_ca: Path | None, drain: float, watch: bool, is_open: bool, log_form: str, log_level: str,
+    tls_client_ca: Path | None, drain: float, watch: bool, backup_to: Path | None,
+    backup_every: int, backup_keep: int, is_open: bool, log_form: str, log_level: str,
 ) -> None:  # fmt: skip
     """Take webhooks and notify the destinations that the rules name.
 
@@ -162,6 +205,7 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
     _check_tls(tls_cert, tls_key, tls_client_ca, sample=sample)
     from router import logs
     from router.app import ServeOptions
+    from router.backup_schedule import BackupOptions
     from router.cli.serving import serve_until_stopped
     from router.web import TlsFiles
 
@@ -173,6 +217,7 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
         max_connections_per_address=max_connections_per_address,
         tls=TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert is not None and tls_key is not None else None,
         is_open=is_open,
+        backups=None if backup_to is None else BackupOptions(backup_to, backup_every, backup_keep),
     )  # fmt: skip
     try:
         serve_until_stopped(options)

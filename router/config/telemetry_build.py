@@ -16,8 +16,8 @@ from router.config.telemetry_models import (
     check_dsn,
     key_values,
 )
-from router.metrics import package_version
 from router.model import SentrySettings, TelemetrySettings, TracingSettings
+from router.package import package_version
 
 # By extra, the deepest module of each package that the extra needs.
 _MODULES = {

@@ -6,13 +6,14 @@ from router.channels import REGISTRY
 from router.channels.importing import Node, Note
 from router.config import ConfigError, Problem
 from router.config.document import Location, read_document
+from router.package import docs_page
 
 _CONNECTION_KEYS = frozenset({
     "http_config", "tls_config", "smtp_tls_config", "oauth2", "follow_redirects", "enable_http2", "http_headers",
 })  # fmt: skip
 _PROXY_KEYS = frozenset({"proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header"})
 _TODOS = {
-    "templates": "these are Go templates; write them again in Jinja: docs/templates.md",
+    "templates": f"these are Go templates; write them again in Jinja: {docs_page('templates')}",
     "resolve_timeout": "keep it in alertmanager.yml: Alertmanager still resolves the alerts",
     "timeout": "one timeout for all webhooks can be set at `channels.webhook.timeout`; other channels have their own timeouts",
     "tracing": "leave it out; /metrics and the log say what the router does",
@@ -70,7 +71,7 @@ def _section(node: Node) -> str:
 
 def _todo(key: str) -> str:
     if any(key in spec.importer.message_keys for spec in REGISTRY.values() if spec.importer is not None):
-        return "the router writes its own messages; to change them: docs/templates.md"
+        return f"the router writes its own messages; to change them: {docs_page('templates')}"
     if key in _CONNECTION_KEYS:
         return "the router connects with its own settings, see `network:`; check that it reaches the provider"
     if key in _PROXY_KEYS:

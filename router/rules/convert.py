@@ -15,6 +15,7 @@ from router.config.intervals import ever_opens, hours, named_intervals
 from router.config.models import InhibitModel, RouteModel, TimeIntervalModel
 from router.config.reader import Reader
 from router.model import Millis
+from router.package import docs_page
 from router.rules.alertmanager_file import AlertmanagerFile, note_unread
 from router.rules.convert_receivers import Receivers, findings, problems
 from router.rules.yaml_writer import write
@@ -56,7 +57,7 @@ def convert_text(text: str, name: str = "alertmanager.yml", *, now: Millis | Non
 
 
 def _header(name: str, variables: list[str], left_out: list[str]) -> Iterator[str]:
-    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; docs/importing.md has the next steps."
+    yield f"# Made from {_printable(Path(name).name)} by `alert-router import`; {docs_page('importing')} has the next steps."
     if variables:
         yield "# Set these variables:"
         yield from (f"#   {variable}" for variable in variables)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from router.core.accept import Receipt
@@ -108,19 +108,21 @@ class Store:
         cls,
         url: str,
         observe: BatchObserver = lambda _seconds, _jobs: None,
+        before_migration: Callable[[], None] = lambda: None,
         count_error: CountError = lambda _kind: None,
     ) -> "Store":
         """Open the database and migrate its tables.
 
         :param url: see :func:`router.store.backend.open_backend`
         :param observe: called with how long each batch of the writer took, and each of its jobs
+        :param before_migration: called in a thread before tables of an older version are changed
         :param count_error: called for each read, and each batch of the writer, that fails because of the database
         :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
             process serves from it
         """
         database, opening = Database(url, observe, count_error), Threads("store-open", 1)
         try:
-            await opening.run(database.open)
+            await opening.run(database.open, before_migration)
         except BaseException:
             await database.close()
             raise
@@ -346,6 +348,11 @@ class Store:
     def commits(self) -> int:
         """How many batches this process has committed. While it stays the same, pages have nothing new to read."""
         return self.database.commits
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this process has created the tables: the database was empty."""
+        return self.database.is_new
 
     @property
     def location(self) -> str:

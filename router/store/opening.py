@@ -1,20 +1,26 @@
 """Checks and migrates a database before it is used. Nothing is written to one that is damaged, or that belongs to another program."""
 
+from collections.abc import Collection
+from contextlib import suppress
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from router.package import package_version
 from router.store.backend import Backend
 from router.store.health import StoreUnavailable
-from router.store.schema import metadata
+from router.store.schema import meta, metadata
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSIONS = "alembic_version"
+WRITTEN_BY = "written_by"
+"""A key of the meta table: the version of the router that last started on the database."""
 
 
 @cache
@@ -25,7 +31,16 @@ def _scripts() -> "ScriptDirectory":
     return ScriptDirectory(str(_MIGRATIONS))
 
 
-def check_database(backend: Backend) -> None:
+class StoredTables(StrEnum):
+    """What a database has before it is opened."""
+
+    NOTHING = "nothing"
+    OLDER = "older"
+    """Tables of an older version, which a migration changes."""
+    CURRENT = "current"
+
+
+def check_database(backend: Backend) -> StoredTables:
     """Check that the database can be used.
 
     :raises StoreUnavailable: it is damaged, locked, or was written by a newer router or by another program
@@ -33,17 +48,49 @@ def check_database(backend: Backend) -> None:
     with backend.open_read_only() as connection:
         tables = set(sa.inspect(connection).get_table_names())
         backend.check_usable(connection)
-        if tables and _VERSIONS not in tables:
-            raise StoreUnavailable(f"{backend.name} belongs to another program; give another --database")
-        query = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608  (a constant)
-        revisions = connection.exec_driver_sql(query).scalars().all() if tables else ()
-        known = {script.revision for script in _scripts().walk_revisions()}
-        for revision in revisions:
-            if revision not in known:
-                raise StoreUnavailable(
-                    f"{backend.name} was written by a newer alert-router (its tables are at {revision!r}, unknown "
-                    "here); start that version, or give another --database"
-                )
+        revision = revision_of(connection, tables, backend.name)
+    if revision is None:
+        return StoredTables.NOTHING
+    return StoredTables.CURRENT if revision == newest_revision() else StoredTables.OLDER
+
+
+def revision_of(connection: sa.Connection, tables: Collection[str], name: str) -> str | None:
+    """Return the revision of the tables of a database; None: it has no tables.
+
+    :param tables: the names of its tables
+    :param name: of the database, for the error
+    :raises StoreUnavailable: it was written by a newer router or by another program
+    """
+    if not tables:
+        return None
+    if _VERSIONS not in tables:
+        raise StoreUnavailable(f"{name} belongs to another program; give another --database")
+    query = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608  (a constant)
+    revisions = connection.exec_driver_sql(query).scalars().all()
+    known = {script.revision for script in _scripts().walk_revisions()}
+    for revision in revisions:
+        if revision not in known:
+            raise StoreUnavailable(
+                f"{name} was written by {_writer_of(connection, tables)}, which is newer than this version, "
+                f"{package_version()} (its tables are at {revision!r}, unknown here). Start that version or a later one; "
+                "or stop it and put the backup from before the upgrade in place with `alert-router restore`; or give "
+                "another --database"
+            )
+    return revisions[0] if revisions else None
+
+
+def newest_revision() -> str | None:
+    """Return the revision of the tables of this version."""
+    return _scripts().get_current_head()
+
+
+def _writer_of(connection: sa.Connection, tables: Collection[str]) -> str:
+    """Return the version that last served from a database, in words."""
+    found = None
+    if meta.name in tables:
+        with suppress(sa.exc.DBAPIError):  # a newer version may keep other columns
+            found = connection.execute(sa.select(meta.c.value).where(meta.c.key == WRITTEN_BY)).scalar()
+    return "another version of alert-router" if found is None else f"alert-router {found}"
 
 
 def migrate(engine: sa.Engine, revision: str = "head") -> None:

@@ -62,8 +62,9 @@ class Sqlite:
     def __init__(self, url: sa.URL, readers: int) -> None:
         if not url.database or url.database == ":memory:":
             raise StoreUnavailable(f"{url.render_as_string()}: give a file, like {self.example}")
-        self._path = Path(url.database).resolve()  # two names of one file are one database
-        self.name = str(self._path)
+        self.path = Path(url.database).resolve()
+        """Two names of one file are one database."""
+        self.name = str(self.path)
         self._lock: int | None = None
         self._file: os.stat_result | None = None
         self.engine = sa.create_engine(
@@ -83,22 +84,34 @@ class Sqlite:
         """Create the file and its folder, and lock them. A second router is refused, because both would notify of
         everything.
         """
+        self.take_lock()
         try:
-            make_folder(self._path.parent)
-            lock = create_private(Path(f"{self._path}.lock"))
-            os.close(create_private(self._path))  # SQLite copies its permissions to the WAL
+            os.close(create_private(self.path))  # SQLite copies its permissions to the WAL
+            self._file = self.path.stat()
         except OSError as error:
-            raise StoreUnavailable(
-                f"{self._path.parent}: {error.strerror}; give a folder that can be written"
-            ) from None
+            raise self._unwritable(error) from None
+
+    def take_lock(self) -> None:
+        """Keep every router out of the database until :meth:`close`. Its folder is created, the file is not.
+
+        :raises StoreUnavailable: a router serves from it, or its folder can't be written
+        """
+        try:
+            make_folder(self.path.parent)
+            lock = create_private(Path(f"{self.path}.lock"))
+        except OSError as error:
+            raise self._unwritable(error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
             raise StoreUnavailable(
-                f"{self._path} is in use by another alert-router; stop that one, or give another --database"
+                f"{self.path} is in use by another alert-router; stop that one, or give another --database"
             ) from None
-        self._lock, self._file = lock, self._path.stat()
+        self._lock = lock
+
+    def _unwritable(self, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable(f"{self.path.parent}: {error.strerror}; give a folder that can be written")
 
     def check_usable(self, connection: sa.Connection) -> None:
         found = _quick_check(connection.connection.driver_connection)
@@ -119,7 +132,7 @@ class Sqlite:
             engine.dispose()
 
     def open_writer(self) -> sa.Connection:
-        restrict_files(self._path)  # only now it is known that the file is no other program's
+        restrict_files(self.path)  # only now it is known that the file is no other program's
         connection = self.engine.connect().execution_options(writes=True)
         _set_cache(connection.connection.driver_connection, _WRITER_CACHE_KIB)
         return connection
@@ -134,18 +147,18 @@ class Sqlite:
     def check_not_moved(self) -> None:
         """Check that the file is still there. SQLite goes on with a deleted file, and all that it writes is lost at the end."""
         try:
-            same = self._file is not None and os.path.samestat(self._path.stat(), self._file)
+            same = self._file is not None and os.path.samestat(self.path.stat(), self._file)
         except OSError:
             same = False
         if not same:
-            raise StoreUnavailable(f"{self._path} was moved away in use; put it back, or restart the router")
+            raise StoreUnavailable(f"{self.path} was moved away in use; put it back, or restart the router")
 
     def disk_usage(self, connection: sa.Connection) -> DiskUsage:  # noqa: ARG002  (PostgreSQL needs it)
         try:
-            files = {"main": self._path.stat().st_size, "wal": _size(Path(f"{self._path}-wal"))}
-            disk = os.statvfs(self._path.parent)
+            files = {"main": self.path.stat().st_size, "wal": _size(Path(f"{self.path}-wal"))}
+            disk = os.statvfs(self.path.parent)
         except OSError as error:
-            raise StoreUnavailable(f"{self._path}: {error.strerror}") from None
+            raise StoreUnavailable(f"{self.path}: {error.strerror}") from None
         return DiskUsage(files, disk.f_bavail * disk.f_frsize)
 
     @staticmethod
@@ -179,10 +192,10 @@ class Sqlite:
         """Return the error for a damaged file. The router does not change the file, so that people can decide what to
         recover.
         """
-        name = self._path.name
+        name = self.path.name
         return StoreUnavailable(
             f"{self.name}: {what}; stop the router, move the file away together with {name}-wal and {name}-shm "
-            "or put a backup in their place, and start again: Alertmanager sends again what still fires",
+            "or put a backup in its place with `alert-router restore`, and start again: Alertmanager sends again what still fires",
             damaged=True,
         )
 

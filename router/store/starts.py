@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from router.core.conversations import DATABASE_ID
 from router.core.rows import OF_STORM
 from router.model import Millis
+from router.package import package_version
 from router.store import counters, delivery_hours
+from router.store.opening import WRITTEN_BY
 from router.store.paced import next_ids
 from router.store.schema import IS_OPEN, conversations, deliveries, meta
 
@@ -35,8 +37,10 @@ def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
     """Mark the deliveries that the last process left under way as interrupted, and make them due again.
 
     It also replaces the random id of the database: a start after a restore looks like any other start, and a restored
-    database must not reuse keys that were used after its backup. Open conversations keep their keys.
+    database must not reuse keys that were used after its backup. Open conversations keep their keys. And it stores which
+    version started, for the error message of an older one.
     """
+    set_meta(connection, WRITTEN_BY, package_version())
     set_meta(connection, DATABASE_ID, secrets.token_hex(16))
     under_way = counters.read_under_way(connection)
     counters.count_interrupted(connection, under_way)

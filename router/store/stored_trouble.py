@@ -26,14 +26,22 @@ class StoredTrouble:
     """The difference between changes x destinations and their fates; anything but zero is a bug."""
     firing: int
     """How many alerts fire."""
+    webhooks: int
+    """How many webhooks have come since the database exists, the quarantined ones included."""
 
 
-NO_TROUBLE = StoredTrouble(0, Total(0), 0, 0)
+NO_TROUBLE = StoredTrouble(0, Total(0), 0, 0, 0)
 
 
 def read_stored_trouble(connection: sa.Connection) -> StoredTrouble:
     """Return what is wrong. It reads the counters, and counts the quarantine on its index."""
-    kinds = (CounterKind.DEAD_LETTER, CounterKind.OWED, CounterKind.FATE, CounterKind.ALERT)
+    kinds = (
+        CounterKind.DEAD_LETTER,
+        CounterKind.OWED,
+        CounterKind.FATE,
+        CounterKind.ALERT,
+        CounterKind.WEBHOOK,
+    )
     rows = connection.execute(
         sa.select(counters.c.what, sa.func.sum(counters.c.count))
         .where(counters.c.what.in_(kinds))
@@ -43,7 +51,7 @@ def read_stored_trouble(connection: sa.Connection) -> StoredTrouble:
     return StoredTrouble(
         sums.get(CounterKind.DEAD_LETTER, 0), count_quarantined(connection, None),
         sums.get(CounterKind.OWED, 0) - sums.get(CounterKind.FATE, 0),
-        sums.get(CounterKind.ALERT, 0),
+        sums.get(CounterKind.ALERT, 0), sums.get(CounterKind.WEBHOOK, 0),
     )  # fmt: skip
 
 

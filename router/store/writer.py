@@ -19,7 +19,7 @@ from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
 from router.store.health import CountError, Health, StoreUnavailable
 from router.store.jobs import Job
-from router.store.opening import check_database, migrate
+from router.store.opening import StoredTables, check_database, migrate
 from router.store.sets import Sets
 from router.threads import Threads
 
@@ -79,18 +79,24 @@ class Database:
         self._closed = False
         self.commits = 0
         """How many batches this process has committed."""
+        self.is_new = False
+        """This process has created the tables."""
 
-    def open(self) -> None:
+    def open(self, before_migration: Callable[[], None] = lambda: None) -> None:
         """Check the database, and bring its tables up to date.
 
+        :param before_migration: called before tables of an older version are changed; what it raises ends the opening
         :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
             process serves from it
         """
         try:
             self._backend.prepare()
-            check_database(self._backend)
+            stored = check_database(self._backend)
             self._connection = self._backend.open_writer()
+            if stored == StoredTables.OLDER:
+                before_migration()
             migrate(self._backend.engine)
+            self.is_new = stored == StoredTables.NOTHING
         except sa.exc.DBAPIError as error:
             raise self._backend.explain_error(error) from error
 

@@ -127,6 +127,8 @@ class AppContext:
     """Compares the files of the rules on the disk with those in force."""
     telemetry: Telemetry = field(default_factory=Telemetry)
     """Observes webhooks, for Sentry and for traces."""
+    backups: Callable[[], dict[str, Any] | None] = lambda: None
+    """Returns the state of the backups, for ``/status``; None: the service makes none."""
     preview: bool = False
     """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20

@@ -9,8 +9,8 @@ from aiohttp import web, web_response
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from router.metrics import package_version
 from router.model import Millis, Role
+from router.package import package_version
 from router.store import Integrity, StoreUnavailable
 from router.web.access import PRINCIPAL, needs
 from router.web.access.middleware import add_headers, control_access
@@ -111,6 +111,7 @@ async def service_status(context: AppContext, started: float) -> dict[str, Any]:
         "preview": context.preview,
         "stopping": context.stopping(),
         "config": context.rules_status(),
+        "backups": context.backups(),
     }
     try:
         ledger, due = await context.store.pages.status_and_lanes(now)

@@ -17,7 +17,7 @@ from tests.acceptance.processes import ROOT, Router, free_port
 from tests.acceptance.test_blackbox import SOURCE, TOKENS, scraping_user
 from tests.acceptance.troubled import alert, troubled_service, webhook
 from tests.certificates import Authority
-from tests.deployed import DASHBOARDS, NOT_YET_COUNTED, load_dashboard, metrics_of, queries, rules
+from tests.deployed import DASHBOARDS, load_dashboard, queries
 from tests.waiting import guarded
 from tests.world.fake_server import LOST_ANSWER
 from tests.world.fake_slack import rate_limited
@@ -38,17 +38,12 @@ MOUNT = "  routes:\n    - {matchers: ['team=\"nobody\"'], mount: nobody}\n"
 
 
 def asked() -> dict[str, str]:
-    """Return the expression of each query, by its dashboard and panel. Those of metrics that are not counted yet are left out."""
-    made_of = {rule["record"]: metrics_of(str(rule["expr"])) for rule in rules() if "record" in rule}
-    unknown = set(NOT_YET_COUNTED)
-    while more := {name for name, parts in made_of.items() if parts & unknown} - unknown:
-        unknown |= more
-    found = {}
-    for path in DASHBOARDS:
-        for number, (title, expression) in enumerate(queries(load_dashboard(path))):
-            if not metrics_of(expression) & unknown:
-                found[f"{path.stem} / {title} ({number})"] = _filled_in(expression)
-    return found
+    """Return the expression of each query, by its dashboard and panel."""
+    return {
+        f"{path.stem} / {title} ({number})": _filled_in(expression)
+        for path in DASHBOARDS
+        for number, (title, expression) in enumerate(queries(load_dashboard(path)))
+    }
 
 
 def _filled_in(expression: str) -> str:
@@ -69,11 +64,8 @@ def with_everything(rules: str, folder: Path, shop: str, authority: Authority) -
     mail = (ROOT / "templates" / "email.txt.j2").read_text()
     assert BODY in mail
     (folder / "templates" / "email.txt.j2").write_text(mail.replace(BODY, FAILS_FOR_ODD))
-    limit = ", silent_after: 1h" if "alert_router_source_silent" not in NOT_YET_COUNTED else ""
     asks = f"alertmanager_url: 'http://127.0.0.1:{free_port()}', ask_every: 1s"
-    head = (
-        f"include: teams/*.yaml\ntemplates: templates\nsources:\n{SOURCE}  - {{name: lab, {asks}{limit}}}\n"
-    )
+    head = f"include: teams/*.yaml\ntemplates: templates\nsources:\n{SOURCE}  - {{name: lab, {asks}, silent_after: 1h}}\n"
     head += f"network: {{ca_file: {authority.file}}}\n{_what_is_watched(shop)}"
     return head + rules.replace("users:\n", f"users:\n{scraping_user()}", 1).replace("  routes:\n", MOUNT, 1)
 
@@ -82,22 +74,17 @@ def _what_is_watched(monitor: str) -> str:
     """Return sections of routes.yaml, each with a metric that exists because of it."""
     # A drill begins with the next slot of its schedule after the start, which takes a minute on a busy machine.
     soon = datetime.now(UTC) + timedelta(minutes=2, seconds=10)
-    sections = {
-        "alert_router_heartbeat_silent": "heartbeats: [{name: watchdog, matchers: ['alertname=Watchdog'], source: prod}]",
-        "alert_router_deadman_pings_total": f"deadman: {{url: '{monitor}', every: 10s}}",
-        "alert_router_drill_last_successful": f'drill: {{at: "{soon:%H:%M}", timezone: UTC, receivers: [oncall], timeout: 1s}}',
-        "alert_router_tenant_changes_total": "tenant_label: team\ntenants: [{name: db}]",
-    }
-    return "".join(f"{lines}\n" for metric, lines in sections.items() if metric not in NOT_YET_COUNTED)
+    return f"""heartbeats: [{{name: watchdog, matchers: ['alertname=Watchdog'], source: prod}}]
+deadman: {{url: '{monitor}', every: 10s}}
+drill: {{at: "{soon:%H:%M}", timezone: UTC, receivers: [oncall], timeout: 1s}}
+tenant_label: team
+tenants: [{{name: db}}]
+"""
 
 
-def environ(folder: Path) -> dict[str, str] | None:
+def environ(folder: Path) -> dict[str, str]:
     """Return the variables of a router that makes backups."""
-    return (
-        None
-        if "alert_router_backups_total" in NOT_YET_COUNTED
-        else {"ALERT_ROUTER_BACKUP_TO": str(folder / "backups")}
-    )
+    return {"ALERT_ROUTER_BACKUP_TO": str(folder / "backups")}
 
 
 async def trouble(router: Router, providers: Providers, turn: int) -> None:

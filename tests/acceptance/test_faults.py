@@ -90,7 +90,7 @@ def _folder(path: Path) -> None:
     ("spoil", "words"),
     [
         (_no_database, "move the file away"),
-        (_newer, "was written by a newer alert-router"),
+        (_newer, "was written by another version of alert-router, which is newer"),
         (_folder, "Is a directory"),
     ],
 )

@@ -6,8 +6,9 @@ import aiohttp
 import pytest
 
 from router.channels.slack import SlackChannel
-from router.metrics import Metrics, package_version
+from router.metrics import Metrics
 from router.model import MINUTE
+from router.package import package_version
 from router.store import Store
 from tests.waiting import until
 from tests.world.asking import until_delivered, until_failed

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from router.channels.slack import SlackChannel
-from router.metrics import package_version
 from router.model import HOUR, MINUTE
+from router.package import package_version
 from tests.waiting import until
 from tests.world.asking import until_delivered, until_failed
 from tests.world.conftest import World

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 
 from router.model import AccessSettings, Role, Source, TrustedProxy, User
+from router.package import docs_page
 from router.web.access.authorization import BasicCredentials, BearerToken, Credentials, parse_authorization
 from router.web.access.password_checks import PasswordChecks, TooManyChecks
 from router.web.access.peers import AccessOptions, address_of, is_from_this_machine, network_of
@@ -25,11 +26,11 @@ _THIS_MACHINE = Principal("this machine", Role.ADMIN, "loopback")
 _ANYBODY = Principal("anybody", Role.ADMIN, "open")
 _NOT_LOCAL = (
     "Without `users:` in routes.yaml, pages and actions are only for this machine, and not through a proxy. "
-    "Add users, or `web: trusted_proxy:`; see docs/configuration.md."
+    f"Add users, or `web: trusted_proxy:`; see {docs_page('configuration')}."
 )
 _NOT_ALONE = (
     "The router listens for other machines, and there are no `users:` in routes.yaml. Add users, or `web: trusted_proxy:`; "
-    "see docs/configuration.md."
+    f"see {docs_page('configuration')}."
 )
 _MISSING = "Sign in: this address needs the credentials of a user in routes.yaml."
 _WRONG = "The user name or the password or the token is wrong, or there is no such user."

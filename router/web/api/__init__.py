@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from router.metrics import package_version
+from router.package import package_version
 from router.web.api import (
     action_log,
     alert_story,

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from router.metrics import package_version
 from router.model import Millis
+from router.package import package_version
 from router.render.incident_file import (
     IncidentReport,
     file_name,

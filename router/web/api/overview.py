@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
-from router.metrics import package_version
 from router.model import MINUTE, Millis
+from router.package import package_version
 from router.render.words import clip, counted, duration, line
 from router.store import StoreUnavailable
 from router.store.stored_trouble import NO_TROUBLE, StoredTrouble
@@ -87,7 +87,9 @@ async def find_trouble(context: AppContext) -> CurrentTrouble:
     found += _of_senders(context)
     found += _of_alerts(context, stored)
     found += _of_rules(context.rules_status())
+    found += _of_backups(context)
     found += _less_urgent(context, lanes, stored)
+    found += _of_new_database(context, stored)
     return CurrentTrouble(tuple(found))
 
 
@@ -159,6 +161,24 @@ def _of_rules(rules: dict[str, Any]) -> Iterator[Line]:
         several = len(broken) > 1
         what = f"{len(broken)} included files are" if several else "An included file is"
         yield f"{what} broken: {counted(broken, _MAX_NAMES)}", "/configuration"
+
+
+def _of_backups(context: AppContext) -> Iterator[Line]:
+    backups = context.backups()
+    if backups is not None and backups["error"] is not None:
+        last = backups["last_success"]
+        ago = (
+            "there is none yet"
+            if last is None
+            else f"the last one is {duration(context.clock.now() - last)} old"
+        )
+        yield f"The backup failed, {ago}: {_short(backups['error'])}", "/configuration"
+
+
+def _of_new_database(context: AppContext, stored: StoredTrouble) -> Iterator[Line]:
+    if context.store.is_new and not stored.webhooks and not context.preview:
+        words = "The database is new and empty, which is right for a first start; otherwise the one before is missing"
+        yield f"{words}: {context.store.location}", "/configuration"
 
 
 def _less_urgent(context: AppContext, lanes: list[dict[str, Any]], stored: StoredTrouble) -> Iterator[Line]:

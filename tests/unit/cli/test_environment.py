@@ -29,7 +29,7 @@ DOCS = (ROOT / "docs" / "command-line.md").read_text()
         ("ALERT_ROUTER_LISTN", "did you mean ALERT_ROUTER_LISTEN?"),
         ("ALERT_ROUTER_CHECK_STRIKT", "did you mean ALERT_ROUTER_CHECK_STRICT?"),
         ("ALERT_ROUTER_DELIVERIES_RETRY_ALLL_", "did you mean ALERT_ROUTER_DELIVERIES_RETRY_ALL_?"),
-        ("ALERT_ROUTER_QQQQQQQQQQQQQQQQQQQQQ", "see docs/command-line.md for those it reads"),
+        ("ALERT_ROUTER_QQQQQQQQQQQQQQQQQQQQQ", "`alert-router docs command-line` lists those it reads"),
     ],
 )
 @pytest.mark.parametrize("command", [["check"], ["schedule"], ["explain", "a=b"]])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from router.config import Config, ConfigError, Trap, loads, telemetry_build
-from router.metrics import package_version
 from router.model import SAMPLE_RATE, SentrySettings, TelemetrySettings, TracingSettings
+from router.package import package_version
 
 RULES = """
 channels: {webhook: {}}

@@ -19,7 +19,6 @@ from router.cli import main
 from tests.deployed import (
     DASHBOARDS,
     DEPLOY,
-    NOT_YET_COUNTED,
     PROMETHEUS,
     ROOT,
     RULE_FILES,
@@ -37,7 +36,6 @@ from tests.unit.docs.pages import headings
 RUNBOOKS = ROOT / "docs" / "runbooks"
 OF_OTHERS = re.compile(r"up|ALERTS|(process|probe|node|alertmanager|prometheus)_\w+")
 """Metrics of other programs, and of the client library."""
-NOT_YET_COMMANDS = frozenset({"backup"})
 """Commands that runbooks name already, and that are under way."""
 PARTS = ["What it means", "Impact", "How to see it", "What to do", "When to escalate"]
 
@@ -99,12 +97,8 @@ def test_each_metric_of_the_rules_is_known() -> None:
 
 
 def unknown(names: set[str]) -> set[str]:
-    known = counted() | NOT_YET_COUNTED | recorded()
+    known = counted() | recorded()
     return {name for name in names if name not in known and not OF_OTHERS.fullmatch(name)}
-
-
-def test_what_is_counted_by_now_is_no_longer_listed_as_missing() -> None:
-    assert NOT_YET_COUNTED & counted() == set()
 
 
 # Runbooks.
@@ -127,7 +121,7 @@ def test_runbooks_name_only_commands_that_exist() -> None:
     }
     assert "deliveries" in named
     assert isinstance(main, click.Group)
-    assert named - set(main.commands) - NOT_YET_COMMANDS == set()
+    assert named - set(main.commands) == set()
 
 
 def test_the_list_of_runbooks_names_each_with_its_severity() -> None:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from router.package import package_version
 from router.store import Store, StoreUnavailable
 from tests.database import change, empty_disk, fill_disk, locked, on_writer, rows
 from tests.quarantine import quarantined
@@ -221,13 +222,23 @@ def _copied(path: Path, to: Path) -> Path:
     return to / path.name
 
 
-async def test_a_database_of_a_newer_router_is_refused(path: Path) -> None:
-    await made(path)
-    change(path, "UPDATE alembic_version SET version_num = 'f00f'")
-    assert await refusal(path) == (
-        f"{path} was written by a newer alert-router (its tables are at 'f00f', unknown here); start that version, "
-        "or give another --database"
+async def test_a_database_of_a_newer_router_is_refused_with_its_version(path: Path) -> None:
+    store = await Store.open(f"sqlite:///{path}")
+    await store.start(1)
+    await store.close()
+    assert rows(path, "SELECT value FROM meta WHERE key = 'written_by'") == [(package_version(),)]
+    change(
+        path,
+        "UPDATE alembic_version SET version_num = 'f00f'",
+        "UPDATE meta SET value = '99.1.0' WHERE key = 'written_by'",
     )
+    assert await refusal(path) == (
+        f"{path} was written by alert-router 99.1.0, which is newer than this version, {package_version()} (its tables are at "
+        "'f00f', unknown here). Start that version or a later one; or stop it and put the backup from before the upgrade in "
+        "place with `alert-router restore`; or give another --database"
+    )
+    change(path, "DROP TABLE meta")
+    assert f"{path} was written by another version of alert-router, which is newer" in await refusal(path)
 
 
 async def test_a_database_of_another_program_is_refused_and_gets_no_tables(path: Path) -> None:
