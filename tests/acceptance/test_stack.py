@@ -1,0 +1,86 @@
+"""The stack of deploy/compose without containers: an alert goes from Prometheus to a mail, and the script checks it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.hand_made_stack import hand_made_stack, needs_programs, prepared, run
+from tests.acceptance.processes import ROOT
+
+
+@needs_programs
+async def test_validate_follows_a_test_alert_through_the_stack(folder: Path) -> None:
+    async with hand_made_stack(folder) as stack:
+        code, printed, errors = await stack.validate()
+        assert (code, errors) == (0, ""), printed
+        steps = [line.partition(". ")[2].rpartition(" (")[0] for line in printed.splitlines()[:-1]]
+        assert steps == [
+            "the router can keep webhooks",
+            "the router accepts the token",
+            "Alertmanager is ready",
+            "Prometheus is ready",
+            "Prometheus scrapes the router",
+            "blackbox exporter is ready",
+            "the mail catcher is ready",
+            steps[7],
+            "Alertmanager posts it to the router",
+            "its message is in the mail catcher",
+            "Alertmanager takes the end of the alert",
+            "the router knows that it ended",
+            "the message about its end is in the mail catcher",
+        ]
+        assert steps[7].startswith("Alertmanager takes a test alert (v")
+        assert printed.endswith("The stack works.\n")
+
+        # The second alert joins no group of the first: the API of deliveries says that it was delivered.
+        code, printed, errors = await stack.validate(MAILPIT="", PROMETHEUS="", BLACKBOX="")
+        assert (code, errors) == (0, ""), printed
+        assert "its message is delivered" in printed
+
+        code, printed, errors = await stack.validate(ALERTMANAGER="http://127.0.0.1:1", SECONDS_PER_STEP="0")
+        assert code == 1
+        assert errors.startswith("FAILED  3. Alertmanager is ready (waited 0 s)\n        curl: (7) ")
+        assert errors.endswith("        Look at: docker compose logs alertmanager\n")
+
+        (stack.compose / "secrets" / "alert_router_scrape_token").write_text("another")
+        code, printed, errors = await stack.validate(SECONDS_PER_STEP="0")
+        assert code == 1
+        assert "FAILED  2. the router accepts the token" in errors
+        assert "401" in errors
+
+
+async def test_prepare_makes_secrets_once_and_keeps_them(tmp_path: Path) -> None:
+    compose = await prepared(tmp_path)
+    made = {path.name: path.read_text() for path in (compose / "secrets").iterdir()}
+    assert set(made) == {
+        "admin_password", "admin_password_hash", "alert_router_scrape_token", "alert_router_scrape_token_hash",
+        "alert_router_webhook_token", "grafana_admin_password", "postgres_password", "postgres_service",
+    }  # fmt: skip
+    assert all(made.values())
+    assert len(set(made.values())) == len(made)
+    assert (compose / "secrets").stat().st_mode & 0o777 == 0o700
+    assert f"password={made['postgres_password']}\n" in made["postgres_service"]
+    assert (compose / ".env").read_text() == (compose / ".env.example").read_text()
+    catching = (compose / "state" / "alertmanager.yml").read_text()
+    assert "smtp_smarthost: mailpit:1025\n" in catching
+    assert not list((compose / "targets").glob("others-postgresql.yml"))
+
+    (compose / ".env").write_text("COMPOSE_PROFILES=postgresql\n")
+    (compose / "state" / "alertmanager.yml").write_text("mine")
+    code, _, errors = await run(compose / "prepare", HASH_PASSWORD="false")
+    assert (code, errors) == (0, "")
+    assert {path.name: path.read_text() for path in (compose / "secrets").iterdir()} == made
+    assert (compose / "state" / "alertmanager.yml").read_text() == "mine"
+    assert "postgres-exporter:9187" in (compose / "targets" / "others-postgresql.yml").read_text()
+
+    (compose / ".env").write_text("COMPOSE_PROFILES=both\n")
+    code, _, errors = await run(compose / "prepare")
+    assert (code, errors) == (
+        1,
+        "prepare: COMPOSE_PROFILES in .env is 'both'; it has to be sqlite or postgresql\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["start", "stop", "prepare", "validate"])
+def test_the_scripts_can_be_run(name: str) -> None:
+    assert (ROOT / "deploy" / "compose" / name).stat().st_mode & 0o111 == 0o111
