@@ -7,7 +7,7 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then echo "$$python"; exit 0; fi; done; exit 1
 
-.PHONY: help run test hunt check bench gallery image image-pins sbom lock clean
+.PHONY: help run test hunt check bench examples gallery image image-pins sbom lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -33,6 +33,9 @@ check: $(VENV)/.check  ## Run the linters and the type checker
 
 bench: $(VENV)/.test  ## Measure everything for docs/performance.md (ARGS="--only ingest --quick" for a part)
 	@$(BIN)/python -m bench $(ARGS)
+
+examples: $(VENV)/.test  ## Make docs/examples
+	@$(BIN)/python -m tests.sample_day
 
 gallery: $(VENV)/.test  ## Make docs/gallery (needs Chromium and amtool)
 	@$(BIN)/python -m tests.gallery

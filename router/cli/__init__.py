@@ -14,6 +14,7 @@ from router.cli import (
     digest_command,
     explain_command,
     healthcheck_command,
+    incident_command,
     offline,
     reading,
     rendering,
@@ -38,7 +39,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading, credentials, healthcheck_command,
+    incident_command, reading, credentials, healthcheck_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:
