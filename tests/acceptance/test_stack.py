@@ -65,7 +65,9 @@ async def test_prepare_makes_secrets_once_and_keeps_them(tmp_path: Path) -> None
     assert "smtp_smarthost: mailpit:1025\n" in catching
     assert not list((compose / "targets").glob("others-postgresql.yml"))
 
-    (compose / ".env").write_text("COMPOSE_PROFILES=postgresql\n")
+    (compose / ".env").write_text(
+        "COMPOSE_PROFILES=postgresql\nALERT_ROUTER_DATABASE=postgresql:///router?service=router\n"
+    )
     (compose / "state" / "alertmanager.yml").write_text("mine")
     code, _, errors = await run(compose / "prepare", HASH_PASSWORD="false")
     assert (code, errors) == (0, "")
@@ -73,12 +75,22 @@ async def test_prepare_makes_secrets_once_and_keeps_them(tmp_path: Path) -> None
     assert (compose / "state" / "alertmanager.yml").read_text() == "mine"
     assert "postgres-exporter:9187" in (compose / "targets" / "others-postgresql.yml").read_text()
 
-    (compose / ".env").write_text("COMPOSE_PROFILES=both\n")
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("COMPOSE_PROFILES=both\n", "COMPOSE_PROFILES in .env is 'both'; it has to be empty or postgresql"),
+        (
+            "COMPOSE_PROFILES=postgresql\n",
+            ".env starts PostgreSQL, but ALERT_ROUTER_DATABASE does not name it",
+        ),
+    ],
+)
+async def test_settings_that_do_not_fit_are_named(tmp_path: Path, settings: str, words: str) -> None:
+    compose = await prepared(tmp_path)
+    (compose / ".env").write_text(settings)
     code, _, errors = await run(compose / "prepare")
-    assert (code, errors) == (
-        1,
-        "prepare: COMPOSE_PROFILES in .env is 'both'; it has to be sqlite or postgresql\n",
-    )
+    assert (code, errors) == (1, f"prepare: {words}\n")
 
 
 @pytest.mark.parametrize("name", ["start", "stop", "prepare", "validate"])
