@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -18,9 +19,11 @@ from tests.world.fake_smtp import FakeSmtp
 
 PROMETHEUS = shutil.which("prometheus")
 BLACKBOX = shutil.which("prometheus-blackbox-exporter")
+NODE = shutil.which("prometheus-node-exporter")
 needs_programs = pytest.mark.skipif(
-    None in {ALERTMANAGER, PROMETHEUS, BLACKBOX, shutil.which("curl")},
-    reason="needs: apt-get install curl prometheus prometheus-alertmanager prometheus-blackbox-exporter",
+    None in {ALERTMANAGER, PROMETHEUS, BLACKBOX, NODE, shutil.which("curl")},
+    reason="needs: apt-get install curl prometheus prometheus-alertmanager prometheus-blackbox-exporter "
+    "prometheus-node-exporter",
 )
 _QUERY = re.compile(r'(?:subject:(?P<subject>\w+) )?"(?P<words>\w+)"')
 
@@ -36,6 +39,14 @@ class HandMadeStack:
     prometheus: str
     blackbox: str
     mailpit: str
+
+    async def jobs(self) -> dict[str, bool]:
+        """Return the jobs of Prometheus, and whether all their targets answer."""
+        async with aiohttp.ClientSession() as session, session.get(
+            f"{self.prometheus}/api/v1/query", params={"query": "min by (job) (up)"}
+        ) as answer:  # fmt: skip
+            found = (await answer.json())["data"]["result"]
+        return {each["metric"]["job"]: each["value"][1] == "1" for each in found}
 
     async def validate(self, **environ: str) -> tuple[int, str, str]:
         """Run the script. :returns: its exit code, what it prints, and what it prints on standard error"""
@@ -71,7 +82,7 @@ async def prepared(folder: Path) -> Path:
 @contextlib.asynccontextmanager
 async def hand_made_stack(folder: Path) -> AsyncIterator[HandMadeStack]:
     compose = await prepared(folder)
-    alertmanager, prometheus, blackbox = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    alertmanager, prometheus, blackbox, node = (f"127.0.0.1:{free_port()}" for _ in range(4))
     async with FakeSmtp() as mail, _catcher(mail) as mailpit:
         routes = _on_this_machine(compose, (compose / "routes" / "routes.yaml").read_text())
         routes = routes.replace("http://alertmanager:9093", f"http://{alertmanager}")
@@ -82,7 +93,7 @@ async def hand_made_stack(folder: Path) -> AsyncIterator[HandMadeStack]:
         router = Router(folder, routes, environ=environ)
         names = {
             "alert-router:9099": f"127.0.0.1:{router.port}", "alertmanager:9093": alertmanager,
-            "blackbox-exporter:9115": blackbox, "localhost:9090": prometheus,
+            "blackbox-exporter:9115": blackbox, "node-exporter:9100": node, "localhost:9090": prometheus,
         }  # fmt: skip
         for file in (
             compose / "state" / "alertmanager.yml", folder / "deploy" / "prometheus" / "prometheus.yml",
@@ -104,6 +115,7 @@ async def hand_made_stack(folder: Path) -> AsyncIterator[HandMadeStack]:
                      f"--web.listen-address={alertmanager}", "--cluster.listen-address=", ready=f"http://{alertmanager}/-/ready"),
             _program(BLACKBOX, f"--config.file={folder}/deploy/blackbox/blackbox.yml", f"--web.listen-address={blackbox}",
                      ready=f"http://{blackbox}/-/healthy"),
+            _program(NODE, f"--web.listen-address={node}", ready=f"http://{node}/"),
             _program(PROMETHEUS, f"--config.file={folder}/deploy/prometheus/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
                      f"--web.listen-address={prometheus}", ready=f"http://{prometheus}/-/ready"),
         ):  # fmt: skip
