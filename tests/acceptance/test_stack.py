@@ -1,5 +1,8 @@
 """The stack of deploy/compose without containers: an alert goes from Prometheus to a mail, and the script checks it."""
 
+import asyncio
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,48 @@ async def test_settings_that_do_not_fit_are_named(tmp_path: Path, settings: str,
     (compose / ".env").write_text(settings)
     code, _, errors = await run(compose / "prepare")
     assert (code, errors) == (1, f"prepare: {words}\n")
+
+
+# A stand-in for the engine's program: it notes its arguments, and prints a hash where the router's image would.
+_DOCKER = """#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$*" in
+  *hash-password) cat > /dev/null; echo a-hash ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("profile", ["", "postgresql"])
+async def test_start_builds_prepares_and_waits(tmp_path: Path, profile: str) -> None:
+    await asyncio.to_thread(shutil.copytree, ROOT / "deploy", tmp_path / "deploy")
+    compose, program, calls = tmp_path / "deploy" / "compose", tmp_path / "bin" / "docker", tmp_path / "calls"
+    program.parent.mkdir()
+    program.write_text(_DOCKER)
+    program.chmod(0o755)
+    database = "postgresql:///router?service=router" if profile else ""
+    (compose / ".env").write_text(
+        f"COMPOSE_PROFILES={profile}\nALERT_ROUTER_DATABASE={database}\nALERT_ROUTER_VERSION=7\nBIND_ADDRESS=10.0.0.7\n"
+    )
+    environ = {"PATH": f"{program.parent}:{os.environ['PATH']}", "CALLS": str(calls)}
+    code, printed, errors = await run(compose / "start", "--quiet-pull", **environ)
+    assert (code, errors) == (0, "")
+    assert "http://10.0.0.7:9099" in printed
+    assert calls.read_text().splitlines() == [
+        "compose version",
+        "compose build",
+        "run --rm --interactive --network none --read-only alert-router:7 hash-password",
+        *(["compose up --detach --wait postgres"] if profile else []),
+        "compose up --detach --wait --remove-orphans --quiet-pull",
+    ]
+    assert (compose / "secrets" / "admin_password_hash").read_text() == "a-hash\n"
+
+    calls.unlink()
+    code, _, errors = await run(compose / "start", **environ)
+    assert (code, errors) == (0, "")
+    assert "hash-password" not in calls.read_text()
+    code, _, errors = await run(compose / "stop", "--volumes", **environ)
+    assert (code, errors) == (0, "")
+    assert calls.read_text().endswith("compose --profile postgresql down --remove-orphans --volumes\n")
 
 
 @pytest.mark.parametrize("name", ["start", "stop", "prepare", "validate"])
