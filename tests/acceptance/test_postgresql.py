@@ -75,7 +75,7 @@ async def test_a_service_file_names_the_database_and_its_password(folder: Path, 
     )
     service.chmod(0o644)
     router = Router(
-        folder, GOOD, environ={"PGSERVICEFILE": str(service)}, database="postgresql:///router?service=router"
+        folder, GOOD, environ={"PGSERVICEFILE": str(service)}, database="postgresql:///?service=router"
     )
     async with running(router):
         assert await router.post(b"{}") == 202

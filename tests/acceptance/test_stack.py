@@ -80,7 +80,7 @@ async def test_prepare_makes_secrets_once_and_keeps_them(tmp_path: Path) -> None
     assert not list((compose / "targets").glob("others-postgresql.yml"))
 
     (compose / ".env").write_text(
-        "COMPOSE_PROFILES=postgresql\nALERT_ROUTER_DATABASE=postgresql:///router?service=router\n"
+        "COMPOSE_PROFILES=postgresql\nALERT_ROUTER_DATABASE=postgresql:///?service=router\n"
     )
     (compose / "state" / "alertmanager.yml").write_text("mine")
     code, _, errors = await run(compose / "prepare", HASH_PASSWORD="false")
@@ -123,7 +123,7 @@ async def test_start_builds_prepares_and_waits(tmp_path: Path, profile: str) -> 
     program.parent.mkdir()
     program.write_text(_DOCKER)
     program.chmod(0o755)
-    database = "postgresql:///router?service=router" if profile else ""
+    database = "postgresql:///?service=router" if profile else ""
     (compose / ".env").write_text(
         f"COMPOSE_PROFILES={profile}\nALERT_ROUTER_DATABASE={database}\nALERT_ROUTER_VERSION=7\nBIND_ADDRESS=10.0.0.7\n"
     )
