@@ -1,17 +1,22 @@
-# syntax=docker/dockerfile:1
+# The base by version; `make image-pins` adds its digest, where a registry is reachable.
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
+COPY deploy/image/install deploy/image/install
 COPY requirements/image.txt requirements/image.txt
-RUN python -m venv /opt/alert-router \
- && /opt/alert-router/bin/pip install --no-cache-dir --require-hashes --requirement requirements/image.txt
+RUN deploy/image/install dependencies /opt/alert-router
 COPY . .
-RUN /opt/alert-router/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN deploy/image/install router /opt/alert-router
 
 FROM python:3.13-slim-bookworm
+LABEL org.opencontainers.image.title="alert-router" \
+      org.opencontainers.image.description="Delivers the alerts of Prometheus Alertmanager, and loses none" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The group is 10001 as well, so that Kubernetes' fsGroup and the owner of a volume can be given as numbers.
+RUN groupadd --system --gid 10001 alert-router \
+ && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin alert-router \
+ && install -d -o alert-router -g alert-router -m 0700 /var/lib/alert-router
 COPY --from=build /opt/alert-router /opt/alert-router
 COPY routes.yaml /etc/alert-router/routes.yaml
-RUN useradd --system --uid 10001 --no-create-home alert-router \
- && install -d -o alert-router -g alert-router /var/lib/alert-router
 ENV PATH=/opt/alert-router/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     ALERT_ROUTER_CONFIG=/etc/alert-router/routes.yaml \
@@ -24,11 +29,16 @@ ENV PATH=/opt/alert-router/bin:$PATH \
 # For use, mount a folder with a routes.yaml that has `users:`, whose passwords this makes:
 #   docker run --rm -it IMAGE hash-password
 #   docker run -p 9099:9099 -v "$PWD:/etc/alert-router:ro" -v alert-router:/var/lib/alert-router IMAGE
-# The router writes only to this folder, so the root file system can be read-only.
+# docs/deploying.md has more. The router writes only to this folder, so the root file system can be read-only. (A preview also
+# needs /tmp.)
 VOLUME /var/lib/alert-router
-USER 10001
+WORKDIR /var/lib/alert-router
+USER 10001:10001
 EXPOSE 9099
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9099/healthz', timeout=2)"]
+# It follows ALERT_ROUTER_LISTEN and ALERT_ROUTER_TLS_CERT. The first start after an upgrade may migrate the database for
+# minutes; a failure in that time does not count.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10m \
+  CMD ["alert-router", "healthcheck"]
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["alert-router"]
 CMD ["serve"]

@@ -7,11 +7,11 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then echo "$$python"; exit 0; fi; done; exit 1
 
-.PHONY: help run test hunt check bench examples gallery dist lock clean
+.PHONY: help run test hunt check bench examples gallery dist image image-pins sbom lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 run: $(VENV)/.run  ## Run a preview with a sample incident on http://127.0.0.1:9099 (PORT=… for another port)
 	@$(BIN)/alert-router serve --preview --sample --listen 127.0.0.1:$(PORT)
@@ -43,6 +43,15 @@ gallery: $(VENV)/.test  ## Make docs/gallery (needs Chromium and amtool)
 # Without build isolation: the build needs nothing but what requirements/test.txt locks. The wheel is built from the sdist.
 dist: $(VENV)/.test  ## Build the sdist and the wheel into dist/
 	@$(BIN)/python -m tests.dist
+
+image:  ## Build the image alert-router:local (needs Docker)
+	docker build --tag alert-router:local .
+
+image-pins:  ## Add digests to the images of the Dockerfile and of compose.yaml (needs Docker and a registry)
+	@deploy/image/pin
+
+sbom: $(VENV)/.check  ## List what the image contains, in build/sbom.cdx.json
+	@PYTHON=$(BIN)/python CYCLONEDX=$(BIN)/cyclonedx-py deploy/image/sbom build/sbom.cdx.json
 
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
   pyproject.toml --group build

@@ -11,6 +11,7 @@ from router.cli.shared import config_option, has_colors
 
 _MIN_INTERVAL_MS = 60_000
 _LOOPBACK, _ALL_INTERFACES = "127.0.0.1", "0.0.0.0"  # noqa: S104  (used only if the option asks for it)
+DEFAULT_LISTEN = "127.0.0.1:9099"
 
 
 class Listen(click.ParamType[tuple[str, int]]):
@@ -55,7 +56,7 @@ class BackupInterval(click.ParamType[int]):
 @click.option(
     "--listen",
     type=Listen(),
-    default="127.0.0.1:9099",
+    default=DEFAULT_LISTEN,
     show_default=True,
     envvar="ALERT_ROUTER_LISTEN",
     help="Where to take webhooks: HOST:PORT, PORT (loopback) or :PORT (all interfaces).",

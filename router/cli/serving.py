@@ -12,6 +12,7 @@ import click
 from router import sample
 from router.app import ServeOptions, Service
 from router.cli.shared import Failure
+from router.cli.systemd_notifier import SystemdNotifier
 from router.config import ConfigError
 from router.load_status import ReloadError
 from router.loop import new_loop
@@ -64,6 +65,8 @@ def serve_until_stopped(options: ServeOptions) -> None:
 
 
 async def _serve(options: ServeOptions) -> None:
+    manager = SystemdNotifier(os.environ)
+    watchdog = asyncio.create_task(manager.watch())  # noqa: RUF006,F841  (until the runner ends; a start may take minutes)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -72,12 +75,12 @@ async def _serve(options: ServeOptions) -> None:
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        task = asyncio.create_task(_reload(started))
+        task = asyncio.create_task(_reload(started, manager))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    service = await _started(options, stop)
+    service = await _started(options, stop, manager)
     if service is None:
         return
     try:
@@ -93,22 +96,24 @@ async def _serve(options: ServeOptions) -> None:
             await sample.play(f"{service.url}/webhook", service.clock, click.echo)
         await stop.wait()
     finally:
+        manager.stopping()
         await service.stop()
         gc.freeze()  # else the interpreter collects garbage at exit, which takes seconds on a busy machine
 
 
-async def _start(options: ServeOptions) -> Service:
+async def _start(options: ServeOptions, manager: SystemdNotifier) -> Service:
     service = await Service.open(options, os.environ)
+    manager.ready()  # it accepts webhooks; the rest of the start may take minutes
     await service.start(watch=options.watch)
     return service
 
 
-async def _started(options: ServeOptions, stop: asyncio.Event) -> Service | None:
+async def _started(options: ServeOptions, stop: asyncio.Event, manager: SystemdNotifier) -> Service | None:
     """Start the service. Return None if a signal stops it before it has started.
 
     A start may take minutes if the rules have changed and very many alerts fire.
     """
-    starting, stopping = asyncio.ensure_future(_start(options)), asyncio.ensure_future(stop.wait())
+    starting, stopping = asyncio.ensure_future(_start(options, manager)), asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -119,7 +124,9 @@ async def _started(options: ServeOptions, stop: asyncio.Event) -> Service | None
         return None
 
 
-async def _reload(started: "asyncio.Future[Service]") -> None:
+async def _reload(started: "asyncio.Future[Service]", manager: SystemdNotifier) -> None:
     service = await asyncio.shield(started)  # a SIGHUP during the start waits for its end
+    manager.reloading()
     with contextlib.suppress(ReloadError):  # it is in the log, the metrics and on the page
         await service.reload()
+    manager.ready()

@@ -232,11 +232,16 @@ class Router:
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
 
-    async def stop(self) -> int:
-        """Stop the process like systemd and Kubernetes do. :returns: the exit code"""
+    def terminate(self) -> None:
+        """Ask the process to stop, like systemd and Kubernetes do."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
+
+    async def stop(self) -> int:
+        """Stop the process. :returns: the exit code"""
+        assert self._process is not None
+        self.terminate()
         return await self._process.wait()
 
     async def status(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from sqlalchemy import make_url
 
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import (
@@ -21,10 +22,9 @@ from tests.acceptance.processes import (
 )
 from tests.acceptance.test_policy import MONDAY_NIGHT, TUESDAY_MORNING
 from tests.postgresql import PASSWORD, Server
+from tests.unit.cli.commands import GOOD
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
-
-pytestmark = [needs_alertmanager, needs_faketime]
 
 
 @pytest.fixture
@@ -36,6 +36,8 @@ def url(postgresql: Server) -> Iterator[str]:
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@needs_alertmanager
+@needs_faketime
 async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: Path, url: str) -> None:
     router = Router(folder, providers.routes, faketime=True, database=url)
     router.set_time(MONDAY_NIGHT)
@@ -61,6 +63,22 @@ async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: P
         await until(is_settled, "the warning is sent at opening, the info in the digest")
         slack.expect(Want("C0CRITICAL", ("Down",)), Want("C0WARNINGS", ("Disk", "held since")))
         await asks_the_database(router, alertmanager, url)
+    assert PASSWORD not in router.log
+
+
+async def test_a_service_file_names_the_database_and_its_password(folder: Path, url: str) -> None:
+    """deploy/compose has such a file as a secret."""
+    named = make_url(url)
+    service = folder / "service"
+    service.write_text(
+        f"[router]\nhost={named.query['host']}\ndbname={named.database}\nuser={named.username}\npassword={PASSWORD}\n"
+    )
+    service.chmod(0o644)
+    router = Router(
+        folder, GOOD, environ={"PGSERVICEFILE": str(service)}, database="postgresql:///?service=router"
+    )
+    async with running(router):
+        assert await router.post(b"{}") == 202
     assert PASSWORD not in router.log
 
 

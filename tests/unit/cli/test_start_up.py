@@ -43,6 +43,7 @@ WITH_SLACK = "receivers: {team: [slack: {channel: C0}]}\nroute: {receiver: team}
         (["render", "team", "--config", "with_slack.yaml"], RULES_NEED),
         (["deliveries", "--url", "http://127.0.0.1:1"], set()),
         (["status", "--url", "http://127.0.0.1:1"], set()),
+        (["healthcheck", "--listen", "127.0.0.1:1"], set()),
         (["alerts", "--url", "http://127.0.0.1:1"], set()),
         (["show", "Down", "--url", "http://127.0.0.1:1"], set()),
         (["ledger", "--url", "http://127.0.0.1:1"], set()),

@@ -1,0 +1,127 @@
+"""deploy/compose: the file is valid, and each container is confined, limited and watched."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from router.config import load
+from tests.acceptance.processes import ROOT
+
+COMPOSE = ROOT / "deploy" / "compose"
+PROFILES = ("", "postgresql")
+_TAG = re.compile(r"[\w./-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?")
+SHELLCHECK, DOCKER_COMPOSE, AMTOOL = map(shutil.which, ("shellcheck", "docker-compose", "amtool"))
+
+
+def services() -> dict[str, dict[str, Any]]:
+    read: dict[str, dict[str, Any]] = YAML(typ="safe").load(COMPOSE / "compose.yaml")["services"]
+    return read
+
+
+SERVICES = services()
+
+
+@pytest.mark.skipif(DOCKER_COMPOSE is None, reason="needs docker-compose: apt-get install docker-compose")
+@pytest.mark.parametrize("profile", PROFILES)
+def test_compose_accepts_the_file_with_the_shipped_settings(tmp_path: Path, profile: str) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text(
+        re.sub("COMPOSE_PROFILES=.*", f"COMPOSE_PROFILES={profile}", (COMPOSE / ".env.example").read_text())
+    )
+    chosen = ["--profile", profile] if profile else []
+    command = [
+        str(DOCKER_COMPOSE), "--file", "compose.yaml", "--env-file", str(settings), *chosen, "config", "--quiet",
+    ]  # fmt: skip
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    ran = subprocess.run(command, cwd=COMPOSE, env=environ, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_confined_and_limited(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert {"mem_limit", "cpus"} <= set(service)
+    assert "privileged" not in service
+    has_socket = any("docker.sock" in str(each) for each in service.get("volumes", ()))
+    assert has_socket == (name == "alloy")
+    assert not (has_socket and "ports" in service)
+    assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in service.get("ports", ()))
+    if "build" not in service:  # the image of the router has a health check of its own
+        assert _TAG.fullmatch(service["image"]), service["image"]
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_files_and_secrets_that_are_mounted_exist_or_are_made() -> None:
+    made = ("./secrets/", "./state/")
+    declared = YAML(typ="safe").load(COMPOSE / "compose.yaml")["secrets"]
+    prepare = (COMPOSE / "prepare").read_text()
+    for name, secret in declared.items():
+        assert secret["file"] == f"./secrets/{name}"
+        assert re.search(rf"\b{name}\b", prepare), f"prepare makes no {name}"
+    for service in SERVICES.values():
+        assert set(service.get("secrets", ())) <= set(declared)
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            if source.startswith(".") and not source.startswith(made):
+                assert (COMPOSE / source).exists(), source
+
+
+def test_each_setting_is_used_and_has_a_default_in_the_template() -> None:
+    used = set(re.findall(r"\$\{(\w+)", (COMPOSE / "compose.yaml").read_text()))
+    shipped = set(re.findall(r"^(\w+)=", (COMPOSE / ".env.example").read_text(), re.MULTILINE))
+    assert used | {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"} == shipped
+
+
+def test_only_postgresql_and_its_exporter_need_a_profile() -> None:
+    assert {name: each["profiles"] for name, each in SERVICES.items() if "profiles" in each} == {
+        "postgres": ["postgresql"],
+        "postgres-exporter": ["postgresql"],
+    }
+
+
+def test_the_rules_of_the_stack_need_no_account_anywhere(tmp_path: Path) -> None:
+    for name in ("admin_password_hash", "alert_router_scrape_token_hash", "alert_router_webhook_token"):
+        (tmp_path / name).write_text("x" * 40)
+    (tmp_path / "admin_password_hash").write_text("$2b$12$" + "a" * 53)
+    (tmp_path / "alert_router_scrape_token_hash").write_text("sha256:" + "0" * 64)
+    text = (COMPOSE / "routes" / "routes.yaml").read_text().replace("/run/secrets", str(tmp_path))
+    file = tmp_path / "routes.yaml"
+    file.write_text(text)
+    environ = SERVICES["alert-router"]["environment"]
+    defaults = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in environ.items()}
+    config = load(file, environ=defaults, now=0)
+    assert config.access.needs_credentials
+
+
+@pytest.mark.skipif(AMTOOL is None, reason="needs amtool: apt-get install prometheus-alertmanager")
+def test_alertmanager_accepts_the_file_that_prepare_writes(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    compose = tmp_path / "deploy" / "compose"
+    environ = {**os.environ, "HASH_PASSWORD": "cat"}
+    subprocess.run([compose / "prepare"], env=environ, check=True, capture_output=True)
+    command = [str(AMTOOL), "check-config", str(compose / "state" / "alertmanager.yml")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.skipif(SHELLCHECK is None, reason="needs shellcheck: apt-get install shellcheck")
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    scripts = [
+        path for path in (ROOT / "deploy").rglob("*")
+        if path.is_file() and path.read_bytes().startswith((b"#!/bin/sh\n", b"#!/usr/bin/env bash\n"))
+    ]  # fmt: skip
+    assert len(scripts) >= 5
+    command = [str(SHELLCHECK), "--format=json", *map(str, scripts)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert json.loads(ran.stdout) == []

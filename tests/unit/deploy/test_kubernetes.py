@@ -1,0 +1,146 @@
+"""deploy/kubernetes: the resources fit the schemas of Kubernetes, are confined, and kustomize renders them."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from router.cli import main
+from router.cli.environment import known_variables
+from router.config import load
+from tests.acceptance.processes import ROOT
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+KUBECTL = shutil.which("kubectl")
+_SCHEMAS = json.loads((Path(__file__).parent / "schemas" / "kubernetes.json").read_text())
+_NO_RESOURCES = {"kustomization.yaml", "routes.yaml"}
+_OWN_HTTP = {"/healthz", "/readyz", "/metrics"}
+
+
+def files() -> Iterator[Path]:
+    yield from (path for path in sorted(FOLDER.rglob("*.yaml")) if path.name not in _NO_RESOURCES)
+
+
+def problems(resource: dict[str, Any]) -> list[str]:
+    """Return what the schema of its kind does not allow."""
+    schema = _SCHEMAS["kinds"][f"{resource['apiVersion']} {resource['kind']}"]
+    validator = jsonschema.Draft202012Validator(schema | {"$defs": _SCHEMAS["$defs"]})
+    return [f"{each.json_path}: {each.message}" for each in validator.iter_errors(resource)]
+
+
+def read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(FOLDER / "base" / name)
+    return found
+
+
+POD = read("statefulset.yaml")["spec"]["template"]["spec"]
+CONTAINER = POD["containers"][0]
+ENVIRON = {each["name"]: each["value"] for each in CONTAINER["env"]}
+
+
+@pytest.mark.parametrize("path", list(files()), ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_resource_fits_the_schema_of_its_kind(path: Path) -> None:
+    resource = YAML(typ="safe").load(path)
+    assert problems(resource) == []
+    resource["metadata"]["lables"] = {}
+    assert len(problems(resource)) >= 1
+
+
+def test_schemas_refuse_wrong_values_deep_in_a_resource() -> None:
+    resource = read("statefulset.yaml")
+    resource["spec"]["template"]["spec"]["containers"][0]["readinessProb"] = {}
+    assert ["readinessProb" in each for each in problems(resource)] == [True]
+    monitor = read("podmonitor.yaml")
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
+    assert ["intervall" in each for each in problems(monitor)] == [True]
+
+
+def test_the_pod_fits_the_restricted_pod_security_standard() -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    confined = CONTAINER["securityContext"]
+    assert confined["allowPrivilegeEscalation"] is False
+    assert confined["capabilities"] == {"drop": ["ALL"]}
+    assert confined["readOnlyRootFilesystem"] is True
+    assert POD["automountServiceAccountToken"] is False
+    assert read("serviceaccount.yaml")["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(POD)
+    assert not any("hostPath" in volume for volume in POD["volumes"])
+    assert {"memory"} <= set(CONTAINER["resources"]["limits"])
+
+
+def test_users_and_folders_are_those_of_the_image() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    assert f"USER {POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}\n" in image
+    mounts = {each["name"]: each["mountPath"] for each in CONTAINER["volumeMounts"]}
+    assert f"VOLUME {mounts['data']}\n" in image
+    assert ENVIRON["ALERT_ROUTER_DATABASE"] == f"sqlite:///{mounts['data']}/router.db"
+    assert ENVIRON["ALERT_ROUTER_CONFIG"] == f"{mounts['routes']}/routes.yaml"
+
+
+def test_probes_ports_and_variables_are_those_of_the_router() -> None:
+    assert set(ENVIRON) <= set(known_variables(main, "ALERT_ROUTER"))
+    port = CONTAINER["ports"][0]["containerPort"]
+    assert ENVIRON["ALERT_ROUTER_LISTEN"] == f"0.0.0.0:{port}"
+    assert read("service.yaml")["spec"]["ports"][0]["port"] == port
+    probes = {
+        name: CONTAINER[name]["httpGet"]["path"]
+        for name in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert probes == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert read("podmonitor.yaml")["spec"]["podMetricsEndpoints"][0]["path"] in _OWN_HTTP
+
+
+def test_the_pod_has_more_time_to_stop_than_the_router_takes() -> None:
+    assert POD["terminationGracePeriodSeconds"] > 2 * float(ENVIRON["ALERT_ROUTER_DRAIN"])
+
+
+@pytest.mark.parametrize("name", ["base", "overlays/example"])
+def test_the_rules_can_be_loaded_with_the_secrets_as_files(tmp_path: Path, name: str) -> None:
+    secrets = {
+        "admin_password_hash": "$2b$12$" + "a" * 53, "scrape_token_hash": "sha256:" + "0" * 64, "webhook_token": "x" * 30,
+        "slack_token": "xoxb-" + "0" * 30,
+    }  # fmt: skip
+    for key, value in secrets.items():
+        (tmp_path / key).write_text(value)
+    folder = next(each["mountPath"] for each in CONTAINER["volumeMounts"] if each["name"] == "secrets")
+    text = (FOLDER / name / "routes.yaml").read_text()
+    assert set(re.findall(rf"file: {folder}/(\w+)", text)) == set(secrets)
+    file = tmp_path / "routes.yaml"
+    file.write_text(text.replace(folder, str(tmp_path)))
+    assert load(file, environ={}, now=0).access.needs_credentials
+
+
+def _rendered(name: str) -> dict[str, dict[str, Any]]:
+    """Return what kustomize makes of a folder, by kind."""
+    if KUBECTL is None:
+        pytest.skip("needs kubectl 1.21 or newer")
+    ran = subprocess.run([KUBECTL, "kustomize", FOLDER / name], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return {each["kind"]: each for each in YAML(typ="safe").load_all(ran.stdout)}
+
+
+@pytest.mark.parametrize("name", ["base", "overlays/example"])
+def test_kustomize_renders_resources_that_fit(name: str) -> None:
+    resources = _rendered(name)
+    base = {
+        "ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount", "StatefulSet",
+    }  # fmt: skip
+    assert set(resources) == (base if name == "base" else base | {"Ingress", "Namespace"})
+    assert {kind: problems(each) for kind, each in resources.items() if problems(each)} == {}
+    routes = resources["ConfigMap"]
+    assert routes["data"]["routes.yaml"] == (FOLDER / name / "routes.yaml").read_text()
+    volumes = resources["StatefulSet"]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "routes", "configMap": {"name": routes["metadata"]["name"]}} in volumes
+    if name != "base":
+        assert {each["metadata"].get("namespace", "alert-router") for each in resources.values()} == {
+            "alert-router"
+        }

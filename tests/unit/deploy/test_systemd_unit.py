@@ -1,0 +1,65 @@
+"""deploy/systemd: systemd accepts the unit, its exposure is small, and its settings are those of the router."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from router.cli import main
+from router.cli.environment import known_variables
+from router.cli.running import serve
+from tests.acceptance.processes import ROOT
+
+UNIT = ROOT / "deploy" / "systemd" / "alert-router.service"
+ANALYZE = shutil.which("systemd-analyze")
+# Tenths. The unit has 1.1; a service without any confinement has 9.6.
+MAX_EXPOSURE = 15
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze: apt-get install systemd")
+
+
+def _settings(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)", UNIT.read_text(), re.MULTILINE)
+
+
+@needs_systemd
+def test_the_exposure_of_the_unit_is_small() -> None:
+    command = [
+        str(ANALYZE), "security", "--offline=true", "--no-pager", f"--threshold={MAX_EXPOSURE}", str(UNIT),
+    ]  # fmt: skip
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    command[4] = "--threshold=1"
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+
+
+@needs_systemd
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    file = tmp_path / UNIT.name
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    # Only the program is another: this machine may have none at that path.
+    text, count = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", UNIT.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    file.write_text(text)
+    environ = {**os.environ, "SYSTEMD_LOG_LEVEL": "warning"}
+    command = [str(ANALYZE), "verify", "--recursive-errors=no", str(file)]
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_variables_of_the_unit_are_those_of_the_router() -> None:
+    known = set(known_variables(main, "ALERT_ROUTER"))
+    names = [each.partition("=")[0] for each in _settings("Environment")]
+    assert {each for each in names if each.startswith("ALERT_ROUTER_")} <= known
+    assert _settings("ExecStart") == ["/opt/alert-router/bin/alert-router serve"]
+
+
+def test_a_stop_may_take_longer_than_the_router_takes() -> None:
+    drain = next(each.default for each in serve.params if each.name == "drain")
+    assert isinstance(drain, float)
+    assert _settings("TimeoutStopSec") == ["30"]
+    assert drain * 2 < 30
