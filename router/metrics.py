@@ -5,6 +5,7 @@ Counters start at zero with each process. The exact counts are those of the ledg
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector, disable_created_metrics
@@ -73,6 +74,8 @@ class Metrics:
         self.disk_usage({}, None)
         for kind in ("read", "write"):  # from the first scrape on, so that the first error is an increase
             self._count(table.STORE_ERRORS_TOTAL, kind, by=0)
+        for kind, reason in product(("error", "span"), ("full", "failed")):
+            self._count(table.TELEMETRY_DROPPED_TOTAL, kind, reason, by=0)
         registry = self.registry if enabled else None
         self._process = ProcessCollector(registry=registry)
         build = Info("alert_router_build", "The version of this build.", registry=registry)

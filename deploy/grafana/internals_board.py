@@ -133,6 +133,9 @@ _STORE = Row("Store", (
     Panel("Backups", "Attempts in the last day, by outcome.",
           query(f"sum by (outcome) (increase(alert_router_backups_total{{{_I}}}[1d]))", "{{outcome}}"),
           "stat", width=4, decimals=0),
+    Panel("Reports dropped", "Errors for Sentry and spans for the collector that were lost, in the last day, by reason.",
+          query(f"sum by (kind, reason) (increase(alert_router_telemetry_dropped_total{{{_I}}}[1d]))", "{{kind}} {{reason}}"),
+          "stat", width=8, decimals=0, steps=WARN_IF_ANY),
 ))  # fmt: skip
 
 _CHECKS = Row("Checks: anything but 0 is a bug", (

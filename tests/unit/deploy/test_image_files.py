@@ -26,10 +26,11 @@ def test_the_engine_is_sent_what_the_package_is_built_of_and_no_more(tmp_path: P
     sent = sent_files(tmp_path)
     top = {path.name for path in sent.iterdir()}
     assert top == {
-        "LICENSE", "README.md", "deploy", "pyproject.toml", "requirements", "router", "routes.yaml", "templates",
+        "LICENSE", "README.md", "deploy", "docs", "pyproject.toml", "requirements", "router", "routes.yaml", "templates",
     }  # fmt: skip
     assert [path.name for path in (sent / "requirements").iterdir()] == ["image.txt"]
     assert not list(sent.rglob("__pycache__"))
+    assert not list(sent.rglob("*.png")), "the package has the pages, not their pictures"
     tracked = subprocess.run(
         ["git", "ls-files", "router", "templates"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
