@@ -18,10 +18,10 @@ from router.config.reader import Reader, without_secrets
 from router.config.receivers import destinations, report_conflicts, resolve_names, schedules
 from router.config.routes import Inherited, Names, Routes
 from router.config.source_build import source_of
+from router.config.tenant_build import build_tenants
 from router.config.watch_build import build_heartbeats, check_silent_receivers
 from router.decide import Policy, Route, Severity
 from router.decide.inhibition import Inhibition, Rule
-from router.decide.tenants import Tenants
 from router.model import OWN_SOURCE, Destination, Millis, Source
 from router.network import Network, check_certificates, proxies_of
 
@@ -133,20 +133,8 @@ class Builder:
             operators=self._operators(file, names),
             watched=build_heartbeats(reader, file),
             fingerprint=self._fingerprint(receivers),
-            tenants=self._tenants(file),
+            tenants=build_tenants(self.document, file),
         )
-
-    def _tenants(self, file: FileModel) -> Tenants:
-        names: list[str] = []
-        for index, model in enumerate(file.tenants):
-            if model.name in names:
-                what = f"there are two tenants {model.name!r}"
-                self.document.add_error(("tenants", index, "name"), what, "keep one of them")
-            names.append(model.name)
-        if names and file.tenant_label is None:
-            what = "no label names the tenants"
-            self.document.add_error(("tenants",), what, "add tenant_label, for example `tenant_label: team`")
-        return Tenants(file.tenant_label, tuple(names))
 
     def network(self) -> Network:
         """Return how other servers are reached, from the section ``network:`` and the environment."""
