@@ -306,7 +306,7 @@ def _warn_of_new_database(location: str, newest_backup: Path | None) -> None:
     """Log that there was no database. At a first start that is right; later it means that a volume is missing."""
     found = {} if newest_backup is None else {"newestBackup": str(newest_backup)}
     log.warning(
-        "the database is new and empty, which is right for a first start; otherwise the one before is missing: its volume is "
+        "the database is new and empty, which is normal for a first start; otherwise the one before is missing: its volume is "
         "not mounted, or --database names another file",
         database=location, **found,
     )  # fmt: skip

@@ -190,5 +190,6 @@ async def test_a_hang_up_in_the_middle_of_the_start_is_a_reload_after_it(
         await _in_the_middle_of_its_start(folder)
         process.send_signal(signal.SIGHUP)
         assert process.stderr is not None
-        said = [json.loads(await process.stderr.readline())["action"] for _ in range(2)]
-        assert said == ["serving", "reloaded"]
+        said = [json.loads(await process.stderr.readline())["action"] for _ in range(3)]
+        assert said[0].startswith("the database is new and empty")
+        assert said[1:] == ["serving", "reloaded"]

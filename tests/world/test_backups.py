@@ -221,7 +221,7 @@ async def test_a_new_database_is_said_loudly_until_the_first_webhook(world: Worl
     assert (line["log_level"], line["database"]) == ("warning", f"{world.folder}/router.db")
     assert line["newestBackup"] == f"{world.folder}/backups/{FIRST}"
     (words,) = await trouble(world)
-    assert words.startswith("The database is new and empty, which is right for a first start")
+    assert words.startswith("The database is new and empty, which is normal for a first start")
     assert words.endswith(f"{world.folder}/router.db")
     assert (await run(world, "status")).exit_code == 1
     assert await world.post("Disk", "info") == 200

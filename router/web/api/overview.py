@@ -177,7 +177,7 @@ def _of_backups(context: AppContext) -> Iterator[Line]:
 
 def _of_new_database(context: AppContext, stored: StoredTrouble) -> Iterator[Line]:
     if context.store.is_new and not stored.webhooks and not context.preview:
-        words = "The database is new and empty, which is right for a first start; otherwise the one before is missing"
+        words = "The database is new and empty, which is normal for a first start; otherwise the one before is missing"
         yield f"{words}: {context.store.location}", "/configuration"
 
 
