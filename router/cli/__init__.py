@@ -17,6 +17,7 @@ from router.cli import (
     reading,
     rendering,
     running,
+    schema_command,
     status_command,
 )
 from router.cli.environment import PREFIX, unknown_variables
@@ -37,7 +38,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading, credentials,
+    reading, credentials, schema_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

@@ -2,9 +2,17 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
-from router.channels.base import Duration, Section, is_placeholder
+from router.channels.base import Duration, Section, TimeOfDay, is_placeholder
 from router.config.access_models import SourceAuthModel, UserModel, WebModel
 from router.config.fields import (
     AskEvery,
@@ -53,11 +61,22 @@ class BasicAuthModel(Section):
 
 
 class AlertmanagerAuth(Section):
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["bearer_token"]}, {"required": ["basic_auth"]}]}
+    )
+
     bearer_token: SecretStr | None = None
     basic_auth: BasicAuthModel | None = None
 
 
 class SourceModel(Section):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {"required": ["bearer_token", "basic_auth"]},
+            "dependencies": {"alertmanager_auth": ["alertmanager_url"]},
+        }
+    )
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
     basic_auth: SourceAuthModel | None = None
@@ -72,8 +91,8 @@ class SourceModel(Section):
 
 
 class TimesModel(Section):
-    start_time: str
-    end_time: str
+    start_time: TimeOfDay
+    end_time: TimeOfDay
 
     @model_validator(mode="after")
     def _in_order(self) -> "TimesModel":
@@ -146,6 +165,15 @@ class RouteModel(Section):
 
 
 class InhibitModel(Section):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {"anyOf": [{"required": [f"{side}_{form}"]} for form in ("matchers", "match", "match_re")]}
+                for side in ("source", "target")
+            ]
+        }
+    )
+
     name: str | None = None
     source_matchers: Matchers = ()
     target_matchers: Matchers = ()
@@ -193,7 +221,13 @@ class NetworkModel(Section):
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = None
     """The proxy of all connections. It replaces the proxies of the environment. It may contain a user and a password.
     """
-    no_proxy: tuple[Annotated[ProxyException, BeforeValidator(parse_exception)], ...] | None = None
+    no_proxy: (
+        tuple[
+            Annotated[ProxyException, BeforeValidator(parse_exception), WithJsonSchema({"type": "string"})],
+            ...,
+        ]
+        | None
+    ) = None
     """Servers that are reached without the proxy. It replaces NO_PROXY of the environment."""
 
 
