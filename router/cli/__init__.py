@@ -13,6 +13,7 @@ from router.cli import (
     delivery_commands,
     digest_command,
     explain_command,
+    incident_command,
     offline,
     reading,
     rendering,
@@ -38,7 +39,7 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    reading, credentials, schema_command,
+    incident_command, reading, credentials, schema_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

@@ -23,6 +23,7 @@ _VARIANTS = {
     "/alerts": ("/alerts?status=any", "/alerts?filter=team%3D~("),
     "/find": ("/find?q=BackupSlow", "/find?q=nothing-has-this"),
     "/waiting": ("/waiting", "/waiting?fate=held"),
+    "/incident": ("/incident", "/incident?name=Friday%20night&since=2d"),
     "/routes": ("/routes", f"/routes?labels={_EXPLAINED}", "/routes?labels=no%20label"),
     "/deliveries": ("/deliveries", "/deliveries?outcome=failed&since=1d"),
 }

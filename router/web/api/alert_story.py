@@ -141,7 +141,7 @@ async def get_story(context: AppContext, query: StoryQuery) -> StoryAnswer:
     story = await context.store.pages.story(query.id, query.before, query.limit)
     if story is None:
         raise _no_alert(query.id)
-    return StoryAnswer(id=query.id, items=_events(story), left_out=story.left_out, before=story.before)
+    return StoryAnswer(id=query.id, items=story_events(story), left_out=story.left_out, before=story.before)
 
 
 _SHOWN_FIELDS = frozenset({
@@ -154,7 +154,8 @@ def _no_alert(number: int) -> ApiError:
     return ApiError(404, f"there is no alert with the number {number}; it may have been pruned")
 
 
-def _events(story: Story) -> list[StoryEvent]:
+def story_events(story: Story) -> list[StoryEvent]:
+    """Return the events of a part of a story, with words."""
     attempts = [
         (number, each["destination"])
         for number, each in enumerate(story.events)

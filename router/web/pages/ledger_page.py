@@ -4,10 +4,9 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from router.rules.moments import InputError, parse_moment, rfc3339
 from router.web.api.ledger_accounts import SHOW_LEDGER, LedgerAnswer
-from router.web.api.problem_details import ApiError
 from router.web.app_context import APP_CONTEXT
+from router.web.pages.moment_fields import field_moment
 from router.web.pages.page_rendering import render
 from router.web.pages.page_routes import ask, page
 
@@ -16,9 +15,10 @@ _MAX_DESTINATIONS = 200
 
 
 async def _ledger(request: web.Request) -> web.Response:
-    zone = ZoneInfo(request.app[APP_CONTEXT].config().timezone)
+    context = request.app[APP_CONTEXT]
+    zone, now = ZoneInfo(context.config().timezone), context.clock.now()
     given = {name: request.query.get(name, "").strip() for name in ("since", "until")}
-    moments = {name: _with_zone(name, text, zone) for name, text in given.items() if text}
+    moments = {name: field_moment(name, text, zone, now) for name, text in given.items() if text}
     answer = await ask(request, SHOW_LEDGER, moments)
     rows = _rows(answer)
     values = {
@@ -27,14 +27,6 @@ async def _ledger(request: web.Request) -> web.Response:
         "given": given, "is_period": bool(moments),
     }  # fmt: skip
     return await render(request, "ledger.html", values, active="ledger")
-
-
-def _with_zone(name: str, text: str, zone: ZoneInfo) -> str:
-    """Return a moment of the form with its zone. :raises ApiError: it is no moment"""
-    try:
-        return rfc3339(parse_moment(text, zone), zone)
-    except InputError as error:
-        raise ApiError(400, f"{name}: {error}") from None
 
 
 def _rows(answer: LedgerAnswer) -> list[tuple[str, int, dict[str, int]]]:
