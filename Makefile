@@ -7,7 +7,7 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then echo "$$python"; exit 0; fi; done; exit 1
 
-.PHONY: help run test hunt check docs bench gallery lock clean
+.PHONY: help run test hunt check docs bench examples gallery lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -41,6 +41,9 @@ docs: $(VENV)/.check  ## Build the documentation into build/site
 
 bench: $(VENV)/.test  ## Measure everything for docs/performance.md (ARGS="--only ingest --quick" for a part)
 	@$(BIN)/python -m bench $(ARGS)
+
+examples: $(VENV)/.test  ## Make docs/examples
+	@$(BIN)/python -m tests.sample_day
 
 gallery: $(VENV)/.test  ## Make docs/gallery (needs Chromium and amtool)
 	@$(BIN)/python -m tests.gallery

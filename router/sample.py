@@ -31,14 +31,14 @@ async def play(url: str, clock: Clock, report: Callable[[str], None]) -> None:
     :raises aiohttp.ClientError: the router can't be reached
     """
     async with aiohttp.ClientSession() as session:
-        for title, body in _incident(clock.now()):
+        for title, body in incident(clock.now()):
             async with session.post(url, json=body) as answer:
                 report(f"  {title} -> {answer.status}")
             await asyncio.sleep(0.3)  # so that the page can be watched as it fills
 
 
-def _incident(now: Millis) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the webhooks with a title each."""
+def incident(now: Millis) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the webhooks of the incident with a title each. :param now: when it is reported (epoch ms)"""
     errors = {"alertname": "HighErrorRate", "cluster": "eu-1", "service": "checkout"}
     critical = [
         _alert(

@@ -213,7 +213,8 @@ def _notified(each: NotifiedDestination, report: IncidentReport, zone: ZoneInfo)
 
 def _alert(each: IncidentAlert, report: IncidentReport, zone: ZoneInfo) -> tuple[str, ...]:
     ended = "still firing" if each.status == "firing" else _short(each.ended_at, report.since, zone)
-    runbook = f" [runbook](<{each.runbook}>)" if each.runbook else ""
+    address = each.runbook.replace("(", "%28").replace(")", "%29")
+    runbook = f" [runbook]({address})" if address else ""
     return (
         markdown(each.title),
         markdown(each.level),

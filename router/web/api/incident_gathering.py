@@ -126,7 +126,9 @@ class IncidentGathering:
         :param matchers: those by which the alerts were chosen
         """
         lines = _folded(
-            IncidentEntry(at, what, clip(words, _WORDS_CHARS), tuple(alerts), tuple(destinations), rule)
+            IncidentEntry(
+                at, what, clip(words, _WORDS_CHARS), tuple(alerts), tuple(sorted(destinations)), rule
+            )
             for (at, what, words, rule), (alerts, destinations) in sorted(
                 self._lines.items(), key=lambda each: (each[0][0], _ORDER.index(each[0][1]))
             )
@@ -163,7 +165,7 @@ class IncidentGathering:
             yield NotifiedDestination(where, first.get(where), notified[where], failed[where])
 
 
-_ORDER = ("alert", "decision", "silence", "notification", "failure", "resolution", "action")
+_ORDER = ("alert", "resolution", "decision", "silence", "notification", "failure", "action")
 
 
 def _folded(entries: Iterable[IncidentEntry]) -> list[IncidentEntry]:
