@@ -53,7 +53,18 @@ def is_placeholder(secret: str) -> bool:
 Duration = Annotated[
     Millis,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^({DURATION_PATTERN})$"}, {"const": 0}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "string",
+                    "pattern": f"^({DURATION_PATTERN})$",
+                    "patternErrorMessage": "A duration is written like 30s, 5m or 1h30m.",  # a keyword of editors
+                },
+                {"const": 0},
+            ]
+        }
+    ),
 ]
 TimeOfDay = Annotated[
     str, WithJsonSchema({"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"})

@@ -70,10 +70,15 @@ def _schema(root: type[BaseModel], title: str) -> dict[str, Any]:
     _describe(definitions, models)
     whole = definitions.pop(refs[(root, mode)]["$ref"].rpartition("/")[2])
     properties = whole["properties"]
+    about = {
+        key: {"description": each["description"]} for key, each in properties.items() if "description" in each
+    }
     if "channels" in properties:
         properties["channels"] = _channels(refs)
     properties["receivers"] = {**_receivers(refs), **({"minProperties": 1} if root is FileModel else {})}
     properties["route"] = _root_route(properties["route"], is_main=root is FileModel)
+    for key in ("channels", "receivers", "route"):
+        properties.get(key, {}).update(about.get(key, {}))
     definitions["Secret"] = _secret()
     written = _with_variables({**whole, "definitions": definitions})
     return {"$schema": DRAFT, **written, "title": title}

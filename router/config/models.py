@@ -139,15 +139,23 @@ class TimeIntervalModel(Section):
 
 class RouteModel(Section):
     receiver: str | None = None
+    """The name of the receiver; without it, that of the route above."""
     severity: str | None = None
+    """Takes only alerts of this level."""
     matchers: Matchers = ()
+    """Takes only alerts that all matchers match, such as team="db"."""
     match: Equals = ()
     match_re: Regexes = ()
     continue_: Flag = Field(default=False, alias="continue")
+    """Whether the routes after this one are asked as well."""
     active_time_intervals: tuple[str, ...] = ()
+    """The hours in which destinations are notified for the first time."""
     mute_time_intervals: tuple[str, ...] = ()
+    """The hours in which they are not."""
     outside: OutsideHours = "hold"
+    """What becomes of an alert outside the hours."""
     routes: tuple["RouteModel", ...] = ()
+    """The routes below this one; the first that takes an alert decides."""
     # Alertmanager groups alerts before it posts them. These keys are accepted so that its routes can be pasted.
     group_by: tuple[LabelName, ...] | None = None
     group_wait: Duration | None = None
@@ -237,21 +245,35 @@ class FileModel(Section):
     include: Patterns = ()
     """Patterns of the files of teams, relative to the folder of this file."""
     timezone: NamedZone = "UTC"
+    """The time zone of times in messages, and of every schedule without its own."""
     severity: SeverityModel = SeverityModel()
+    """The label that says how urgent an alert is, and its values, the most urgent first."""
     sources: tuple[SourceModel, ...] = ()
+    """Who may post webhooks; none: only this machine."""
     users: tuple[UserModel, ...] = ()
+    """Who may read pages and act; none: only this machine."""
     web: WebModel = WebModel()
+    """The host names of the router, and a proxy that names the users."""
     channels: dict[str, Any] = Field(default={})
+    """How to reach each provider: one section for each."""
     receivers: dict[str, Any] = Field(default={}, min_length=1)
+    """The destinations to notify, by name."""
     time_intervals: tuple[TimeIntervalModel, ...] = ()
+    """Business hours, as in alertmanager.yml."""
     operators: str | None = None
     """The receiver that is notified of broken destinations; without it, the routes decide."""
     route: RouteModel
+    """Which receiver gets which alert: a tree, as in alertmanager.yml."""
     inhibit_wait: Duration = 5 * SECOND
+    """How long an alert that may be inhibited waits for its inhibitor before its first notification."""
     stale_after: Duration | None = None
+    """After this time without a repeat an alert has ended; 0: never."""
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
+    """Which alerts mute which others, as in alertmanager.yml."""
     retention: RetentionModel = RetentionModel()
+    """How long finished data is kept."""
     network: NetworkModel = NetworkModel()
+    """The proxy through which other servers are reached, and trusted certificate authorities."""
     templates: str | None = None
     """A folder, relative to the folder of this file. Its templates replace the shipped ones of the same name."""
 
