@@ -23,7 +23,7 @@ from tests import waiting
 _FENCE = re.compile(r'^```(\w*)(?: title="([^"\n]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _SHELL = {"sh", "bash", "shell", "console", "zsh", ""}
 # These only read, so they can be repeated until the router has got so far.
-_READS = re.compile(r"alert-router (alerts|show|status|digest|ledger|deliveries|explain|check|--version)\b")
+_READS = re.compile(r"alert-router (alerts|show|status|digest|ledger|deliveries)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,12 @@ class Reader:
             "bash", "-c", f"set -eu\n{before}{script}{after}", cwd=self.home, env=dict(self.environ),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        output = (await process.communicate())[0].decode()
+        try:
+            output = (await process.communicate())[0].decode()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         assert process.returncode == 0 or not must_work, f"{script}ended with {process.returncode}:\n{output}"
         return output
 
