@@ -59,6 +59,21 @@ def test_the_pages_have_commands_to_check() -> None:
     assert problem_of("deliveries retry 7") == ""
 
 
+def test_troubleshooting_quotes_what_the_router_says() -> None:
+    source = "".join(path.read_text() for path in sorted(ROOT.glob("router/**/*.py")))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a text that goes on in the next line
+    quotes = [
+        quote
+        for head in ("it says", "what you see")
+        for row in rows(text("docs/troubleshooting.md"), head)
+        for quote in re.findall(r"`([^`]+)`", row[0])
+        if " " in quote and not quote.startswith("alert-router ")
+    ]
+    assert len(quotes) > 8
+    pieces = [piece.strip() for quote in quotes for piece in quote.split("…")]
+    assert [piece for piece in pieces if piece and piece not in source] == []
+
+
 def test_the_slack_app_has_exactly_the_scopes_that_the_code_needs() -> None:
     assert _CALL_KINDS.keys() == SCOPES.keys()
     needed = set().union(*SCOPES.values())
