@@ -65,8 +65,9 @@ RateSetting = Annotated[
     WithJsonSchema({"type": ["string", "null"], "pattern": f"^({_RATE.pattern}|none)$"}),
 ]
 """A rate limit in routes.yaml. None: routes.yaml sets none, so the default applies."""
-Concurrency = Annotated[int | None, _whole_number(_MAX_CONCURRENCY)]
-StormAbove = Annotated[int | None, _whole_number(_MAX_STORM_ABOVE)]
+_WHOLE_NUMBER = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]})
+Concurrency = Annotated[int | None, _whole_number(_MAX_CONCURRENCY), _WHOLE_NUMBER]
+StormAbove = Annotated[int | None, _whole_number(_MAX_STORM_ABOVE), _WHOLE_NUMBER]
 
 
 def rate_in_force(given: Rate | Literal["none"] | None, default: Rate | None) -> Rate | None:

@@ -57,6 +57,14 @@ class _Written(GenerateJsonSchema):
         made = super().str_schema(schema)
         return {"minLength": 1, **made, "type": _SCALARS}
 
+    def function_before_schema(self, schema: Any) -> dict[str, Any]:
+        """A number that is read by a function of its own can be written in any form: the type does not say in which."""
+        inner = schema["schema"]
+        kind = inner["schema"]["type"] if inner["type"] == "nullable" else inner["type"]
+        if kind in {"int", "float", "decimal"}:
+            return {"type": [*_SCALARS, *(["null"] if inner["type"] == "nullable" else [])]}
+        return super().function_before_schema(schema)
+
     def bool_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ARG002
         return {"type": "boolean"}
 

@@ -200,6 +200,7 @@ def test_every_way_to_write_a_value_is_valid(sections: dict[str, Any]) -> None:
         {"receivers": {"team": [{"digest": {"to": ["a@example.com"], "at": "8 o'clock"}}]}},
         {"receivers": {}},
         {"route": {"receiver": "team", "outside": "never"}},
+        {"receivers": {"team": [{"slack": {"channel": "C0", "max_concurrency": 0}}]}},
         {"route": {"receiver": "team", "matchers": ['a="b"']}},
         {"route": {"receiver": "team", "routes": {"receiver": "team"}}},
         {"route": {}},
