@@ -33,7 +33,7 @@ check: $(VENV)/.check  ## Run the linters and the type checker; build the docume
 	@$(DOCS)
 
 # Material's notice about MkDocs 2 and its own end of life is no warning about a page.
-DOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+DOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs: $(VENV)/.check  ## Build the documentation into build/site
 	@$(DOCS)
