@@ -7,7 +7,7 @@ FIND_PYTHON = for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 pyth
 	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then echo "$$python"; exit 0; fi; done; exit 1
 
-.PHONY: help run test hunt check bench examples gallery dist image image-pins sbom lock clean
+.PHONY: help run test hunt check docs bench examples gallery dist image image-pins sbom lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -24,12 +24,20 @@ test: $(VENV)/.test  ## Run the tests
 hunt: $(VENV)/.test  ## Run properties with new random examples until one fails (MINUTES=… limits it; SEED=… repeats a pass)
 	@MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m tests.hunt $(ARGS)
 
-check: $(VENV)/.check  ## Run the linters and the type checker
+check: $(VENV)/.check  ## Run the linters and the type checker; build the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.tidy
+	@$(DOCS)
+
+# Material's notice about MkDocs 2 and its own end of life is no warning about a page.
+DOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs: $(VENV)/.check  ## Build the documentation into build/site
+	@$(DOCS)
+	@echo "Open build/site/index.html"
 
 bench: $(VENV)/.test  ## Measure everything for docs/performance.md (ARGS="--only ingest --quick" for a part)
 	@$(BIN)/python -m bench $(ARGS)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 from markupsafe import Markup
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, SecretStr, WithJsonSchema
 
 from router.channels.drawing import SentMessage, draw_json
 from router.channels.importing import ChannelImport
@@ -25,7 +25,7 @@ from router.model import (
     Outcome,
     SharedLimits,
 )
-from router.model.durations import parse_duration
+from router.model.durations import DURATION_PATTERN, parse_duration
 from router.render import Templates
 from router.render.words import web_address
 
@@ -50,7 +50,25 @@ def is_placeholder(secret: str) -> bool:
     return _PLACEHOLDER_FORM.fullmatch(secret) is not None
 
 
-Duration = Annotated[Millis, BeforeValidator(parse_duration)]
+Duration = Annotated[
+    Millis,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "string",
+                    "pattern": f"^({DURATION_PATTERN})$",
+                    "patternErrorMessage": "A duration is written like 30s, 5m or 1h30m.",  # a keyword of editors
+                },
+                {"const": 0},
+            ]
+        }
+    ),
+]
+TIME_OF_DAY_SCHEMA = {"type": "string", "pattern": r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"}
+TimeOfDay = Annotated[str, WithJsonSchema(TIME_OF_DAY_SCHEMA)]
+"""HH:MM, up to 24:00."""
 
 
 class ChannelSettings(Section):

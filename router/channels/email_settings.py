@@ -7,9 +7,23 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from router.channels.base import AuthoritySettings, DestinationOptions, StormOptions, StormSettings
+from router.channels.base import (
+    AuthoritySettings,
+    DestinationOptions,
+    StormOptions,
+    StormSettings,
+    TimeOfDay,
+)
 from router.channels.email_headers import OWN_HEADERS, bare_address
 from router.render.words import clean, line
 
@@ -66,6 +80,10 @@ MailHeaders = Annotated[Mapping[str, str], AfterValidator(_check_headers)]
 
 class EmailSettings(AuthoritySettings, StormSettings):
     """``channels.email``"""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependencies": {"username": ["password"], "password": ["username"]}}
+    )
 
     smarthost: str
     """host:port"""
@@ -140,7 +158,7 @@ class EmailOptions(MailOptions, StormOptions):
 class DigestOptions(MailOptions):
     """``- digest: {…}`` of a receiver."""
 
-    at: str
+    at: TimeOfDay
     """HH:MM, local time."""
     weekdays: tuple[str, ...] = ()
     """As in time_intervals; empty: every day."""
@@ -148,7 +166,7 @@ class DigestOptions(MailOptions):
     empty: Literal["skip", "all-quiet"] = "skip"
     covers: tuple[str, ...] = ()
     """The receivers whose held and obsolete alerts it reports; empty: all."""
-    send_resolved: bool = Field(default=True, exclude=True)
+    send_resolved: Annotated[bool, WithJsonSchema({"not": {}})] = Field(default=True, exclude=True)
 
     @field_validator("send_resolved", mode="before")
     @classmethod

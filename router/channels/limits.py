@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from router.model import HOUR, MINUTE, SECOND, Millis, Rate
 
@@ -58,10 +58,16 @@ def _text(value: Rate | str | None) -> str | None:
     return None if value is None else str(value)
 
 
-RateSetting = Annotated[Rate | Literal["none"] | None, BeforeValidator(parse_rate), PlainSerializer(_text)]
+RateSetting = Annotated[
+    Rate | Literal["none"] | None,
+    BeforeValidator(parse_rate),
+    PlainSerializer(_text),
+    WithJsonSchema({"type": ["string", "null"], "pattern": f"^({_RATE.pattern}|none)$"}),
+]
 """A rate limit in routes.yaml. None: routes.yaml sets none, so the default applies."""
-Concurrency = Annotated[int | None, _whole_number(_MAX_CONCURRENCY)]
-StormAbove = Annotated[int | None, _whole_number(_MAX_STORM_ABOVE)]
+_WHOLE_NUMBER = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]})
+Concurrency = Annotated[int | None, _whole_number(_MAX_CONCURRENCY), _WHOLE_NUMBER]
+StormAbove = Annotated[int | None, _whole_number(_MAX_STORM_ABOVE), _WHOLE_NUMBER]
 
 
 def rate_in_force(given: Rate | Literal["none"] | None, default: Rate | None) -> Rate | None:

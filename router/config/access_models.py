@@ -5,7 +5,15 @@ import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from router.channels.base import Section, is_placeholder
 
@@ -157,6 +165,10 @@ PasswordHash = Annotated[SecretStr, AfterValidator(_password_hash)]
 class SourceAuthModel(Section):
     """The user name of a source, and its password or the bcrypt hash of it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["password"]}, {"required": ["password_hash"]}]}
+    )
+
     username: str
     password: SecretStr | None = None
     password_hash: PasswordHash | None = None
@@ -178,7 +190,10 @@ class UserModel(Section):
 
 
 class TrustedProxyModel(Section):
-    addresses: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], Field(min_length=1)]
+    addresses: Annotated[
+        tuple[Annotated[Network, BeforeValidator(_network), WithJsonSchema({"type": "string"})], ...],
+        Field(min_length=1),
+    ]
     user_header: Annotated[str, AfterValidator(_header_name)] = "X-Forwarded-User"
     default_role: RoleName | None = None
 

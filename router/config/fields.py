@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, WithJsonSchema
 
-from router.channels.base import Duration, Section
+from router.channels.base import TIME_OF_DAY_SCHEMA, Duration, Section
 from router.decide.matchers import Matcher, MatcherError, is_label_name, parse_matchers
 from router.model import SECOND, Millis
-from router.model.durations import parse_duration
+from router.model.durations import DURATION_PATTERN, parse_duration
 
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
@@ -68,7 +68,7 @@ def minute_of_day(text: str) -> int:
     return hours * 60 + minutes
 
 
-def _time_of_day(value: Any) -> int:
+def _minute_of_text(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError("is not a time of day; write it like '09:00', in quotes")  # noqa: TRY004  (pydantic's protocol)
     return minute_of_day(value) % (24 * 60)
@@ -299,23 +299,61 @@ def _location(value: Any) -> Any:
     return "UTC" if value == "" else value
 
 
+# The schemas below describe what people write; the types describe what the router makes of it.
+_TEXT_SCHEMA = {"type": "string"}
+_TEXTS_SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_BY_LABEL = WithJsonSchema(
+    {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}
+)
+
+
+def _range_schema(part: str) -> WithJsonSchema:
+    """Return the schema of a range. :param part: a regular expression of each of its two ends"""
+    return WithJsonSchema({"type": ["string", "integer"], "pattern": rf"^\s*({part})\s*(:\s*({part})\s*)?$"})
+
+
+def _any_case(names: tuple[str, ...]) -> str:
+    return "|".join("".join(f"[{letter}{letter.upper()}]" for letter in name) for name in names)
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Zone = Annotated[str, AfterValidator(_zone_name), BeforeValidator(_location)]
-Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
-Equals = Annotated[tuple[Matcher, ...], BeforeValidator(_equals)]
-Regexes = Annotated[tuple[Matcher, ...], BeforeValidator(_regexes)]
+Zone = Annotated[str, AfterValidator(_zone_name), BeforeValidator(_location), WithJsonSchema(_TEXT_SCHEMA)]
+Matchers = Annotated[
+    tuple[Matcher, ...],
+    BeforeValidator(_matchers),
+    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA}]}),
+]
+Equals = Annotated[tuple[Matcher, ...], BeforeValidator(_equals), _BY_LABEL]
+Regexes = Annotated[tuple[Matcher, ...], BeforeValidator(_regexes), _BY_LABEL]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 WebAddress = Annotated[str, AfterValidator(_base_url)]
-PeerAddresses = Annotated[tuple[WebAddress, ...], BeforeValidator(_peers), AfterValidator(_different)]
+PeerAddresses = Annotated[
+    tuple[WebAddress, ...],
+    BeforeValidator(_peers),
+    AfterValidator(_different),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_TEXTS_SCHEMA, "minItems": 1}]}),
+]
 AskEvery = Annotated[Duration, AfterValidator(_ask_every)]
-TimeOfDay = Annotated[int, BeforeValidator(_time_of_day)]
+MinuteOfDay = Annotated[int, BeforeValidator(_minute_of_text), WithJsonSchema(TIME_OF_DAY_SCHEMA)]
 """Minutes since midnight."""
-Weekday = Annotated[Range, BeforeValidator(_weekday)]
-DayOfMonth = Annotated[Range, BeforeValidator(_day_of_month)]
-Month = Annotated[Range, BeforeValidator(_month)]
-Year = Annotated[Range, BeforeValidator(_year)]
+Weekday = Annotated[Range, BeforeValidator(_weekday), _range_schema(_any_case(_WEEKDAYS))]
+DayOfMonth = Annotated[Range, BeforeValidator(_day_of_month), _range_schema(r"[+-]?\d+")]
+Month = Annotated[Range, BeforeValidator(_month), _range_schema(rf"{_any_case(_MONTHS)}|[+-]?\d+")]
+Year = Annotated[Range, BeforeValidator(_year), _range_schema(r"[+-]?\d+")]
 OutsideHours = Annotated[Literal["hold", "drop", "send"] | OutsideDigest, BeforeValidator(_outside)]
-Repeat = Annotated[Literal["never"] | Millis, BeforeValidator(_repeat)]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]
-Size = Annotated[int, BeforeValidator(_size)]
+Repeat = Annotated[
+    Literal["never"] | Millis,
+    BeforeValidator(_repeat),
+    WithJsonSchema({"type": "string", "pattern": f"^(never|pass|{DURATION_PATTERN})$"}),
+]
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_patterns),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS_SCHEMA]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": rf"^{_SIZE.pattern}$"}),
+]
 NamedZone = Annotated[str, AfterValidator(_zone_with_a_name)]

@@ -2,9 +2,17 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
-from router.channels.base import Duration, Section, is_placeholder
+from router.channels.base import Duration, Section, TimeOfDay, is_placeholder
 from router.config.access_models import SourceAuthModel, UserModel, WebModel
 from router.config.fields import (
     AskEvery,
@@ -13,6 +21,7 @@ from router.config.fields import (
     Flag,
     LabelName,
     Matchers,
+    MinuteOfDay,
     Month,
     NamedZone,
     OutsideHours,
@@ -21,7 +30,6 @@ from router.config.fields import (
     Regexes,
     Repeat,
     Size,
-    TimeOfDay,
     Weekday,
     Year,
     Zone,
@@ -57,11 +65,22 @@ class BasicAuthModel(Section):
 
 
 class AlertmanagerAuth(Section):
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["bearer_token"]}, {"required": ["basic_auth"]}]}
+    )
+
     bearer_token: SecretStr | None = None
     basic_auth: BasicAuthModel | None = None
 
 
 class SourceModel(Section):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {"required": ["bearer_token", "basic_auth"]},
+            "dependencies": {"alertmanager_auth": ["alertmanager_url"]},
+        }
+    )
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     bearer_token: SecretStr | None = None
     basic_auth: SourceAuthModel | None = None
@@ -80,8 +99,8 @@ class SourceModel(Section):
 
 
 class TimesModel(Section):
-    start_time: str
-    end_time: str
+    start_time: TimeOfDay
+    end_time: TimeOfDay
 
     @model_validator(mode="after")
     def _in_order(self) -> "TimesModel":
@@ -133,15 +152,23 @@ class TimeIntervalModel(Section):
 
 class RouteModel(Section):
     receiver: str | None = None
+    """The name of the receiver; without it, that of the route above."""
     severity: str | None = None
+    """Takes only alerts of this level."""
     matchers: Matchers = ()
+    """Takes only alerts that all matchers match, such as team="db"."""
     match: Equals = ()
     match_re: Regexes = ()
     continue_: Flag = Field(default=False, alias="continue")
+    """Whether the routes after this one are asked as well."""
     active_time_intervals: tuple[str, ...] = ()
+    """The hours in which destinations are notified for the first time."""
     mute_time_intervals: tuple[str, ...] = ()
+    """The hours in which they are not."""
     outside: OutsideHours = "hold"
+    """What becomes of an alert outside the hours."""
     routes: tuple["RouteModel", ...] = ()
+    """The routes below this one; the first that takes an alert decides."""
     # Alertmanager groups alerts before it posts them. These keys are accepted so that its routes can be pasted.
     group_by: tuple[LabelName, ...] | None = None
     group_wait: Duration | None = None
@@ -159,6 +186,15 @@ class RouteModel(Section):
 
 
 class InhibitModel(Section):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {"anyOf": [{"required": [f"{side}_{form}"]} for form in ("matchers", "match", "match_re")]}
+                for side in ("source", "target")
+            ]
+        }
+    )
+
     name: str | None = None
     source_matchers: Matchers = ()
     target_matchers: Matchers = ()
@@ -212,14 +248,20 @@ class NetworkModel(Section):
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = None
     """The proxy of all connections. It replaces the proxies of the environment. It may contain a user and a password.
     """
-    no_proxy: tuple[Annotated[ProxyException, BeforeValidator(parse_exception)], ...] | None = None
+    no_proxy: (
+        tuple[
+            Annotated[ProxyException, BeforeValidator(parse_exception), WithJsonSchema({"type": "string"})],
+            ...,
+        ]
+        | None
+    ) = None
     """Servers that are reached without the proxy. It replaces NO_PROXY of the environment."""
 
 
 class DrillModel(Section):
     """``drill:`` tests of receivers by a schedule."""
 
-    at: TimeOfDay
+    at: MinuteOfDay
     weekdays: tuple[Weekday, ...] | None = Field(None, min_length=1)
     timezone: NamedZone | None = None
     receivers: tuple[str, ...] = Field(min_length=1, max_length=100)
@@ -234,24 +276,38 @@ class FileModel(Section):
     include: Patterns = ()
     """Patterns of the files of teams, relative to the folder of this file."""
     timezone: NamedZone = "UTC"
+    """The time zone of times in messages, and of every schedule without its own."""
     severity: SeverityModel = SeverityModel()
+    """The label that says how urgent an alert is, and its values, the most urgent first."""
     sources: tuple[SourceModel, ...] = ()
+    """Who may post webhooks; none: only this machine."""
     users: tuple[UserModel, ...] = ()
+    """Who may read pages and act; none: only this machine."""
     web: WebModel = WebModel()
+    """The host names of the router, and a proxy that names the users."""
     channels: dict[str, Any] = Field(default={})
+    """How to reach each provider: one section for each."""
     receivers: dict[str, Any] = Field(default={}, min_length=1)
+    """The destinations to notify, by name."""
     time_intervals: tuple[TimeIntervalModel, ...] = ()
+    """Business hours, as in alertmanager.yml."""
     operators: str | None = None
     """The receiver that is notified of broken destinations; without it, the routes decide."""
     heartbeats: tuple[HeartbeatModel, ...] = ()
     deadman: DeadmanModel | None = None
     drill: DrillModel | None = None
     route: RouteModel
+    """Which receiver gets which alert: a tree, as in alertmanager.yml."""
     inhibit_wait: Duration = 5 * SECOND
+    """How long an alert that may be inhibited waits for its inhibitor before its first notification."""
     stale_after: Duration | None = None
+    """After this time without a repeat an alert has ended; 0: never."""
     inhibit_rules: tuple[InhibitModel | None, ...] = ()
+    """Which alerts mute which others, as in alertmanager.yml."""
     retention: RetentionModel = RetentionModel()
+    """How long finished data is kept."""
     network: NetworkModel = NetworkModel()
+    """The proxy through which other servers are reached, and trusted certificate authorities."""
     slo: TargetsModel = TargetsModel()
     tenant_label: LabelName | None = None
     """The label whose value names the tenant of an alert."""

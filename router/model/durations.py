@@ -9,7 +9,8 @@ _UNITS_MS: dict[str, Millis] = {
     "ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY,
 }  # fmt: skip
 _MAX_DURATION_MS = 100 * _UNITS_MS["y"]
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+", re.ASCII)
+DURATION_PATTERN = r"(?:\d+(?:ms|[smhdwy]))+|0"
+_DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 
 
 def parse_duration(value: Any) -> Millis:

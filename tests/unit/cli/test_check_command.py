@@ -51,7 +51,7 @@ def test_check_needs_no_credentials_and_serve_does(tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert "the environment variable SLACK_BOT_TOKEN is not set" in result.output
-    assert "  24 |   slack: {token: ${SLACK_BOT_TOKEN}}\n     |                  ^" in result.output
+    assert '  24 |   slack: {token: "${SLACK_BOT_TOKEN}"}\n     |                  ^' in result.output
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,6 @@ def test_every_path_that_a_page_names_exists() -> None:
     assert sorted(each for each in named if not (ROOT / each).exists()) == []
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
-    linked = re.findall(r"\]\((docs/[\w-]+\.md)[)#]", text("README.md"))
-    assert sorted({f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} - set(linked)) == []
-
-
 def test_the_glossary_has_exactly_the_words_of_the_design() -> None:
     assert [
         re.findall(r"\*\*(.+?)\*\*", row[0])[0] for row in rows(text("docs/glossary.md"), "word")
