@@ -60,8 +60,6 @@ async def test_what_must_not_happen_is_counted_from_zero_on(world: World) -> Non
         for outcome in ("quarantined", "unauthorized", "too_large", "unsupported", "unavailable"):
             assert await metric_value(world, refused.format(outcome, source)) == 0
     for channel in ("slack", "pagerduty", "email"):
-        assert (
-            await metric_value(world, f'alert_router_template_fallbacks_total{{channel="{channel}"}}') == 0
-        )
+        assert await metric_value(world, f'alert_router_template_fallbacks_total{{channel="{channel}"}}') == 0
     assert await world.post("Down", "critical") == 401
     assert await metric_value(world, refused.format("unauthorized", "unknown")) == 1

@@ -88,7 +88,7 @@ def test_users_and_folders_are_those_of_the_image() -> None:
     assert ENVIRON["ALERT_ROUTER_CONFIG"] == f"{mounts['routes']}/routes.yaml"
 
 
-def test_the_pod_that_restores_has_the_volumes_and_the_confinement_of_the_router() -> None:
+def test_the_pod_that_restores_is_like_the_one_of_the_router() -> None:
     pod = YAML(typ="safe").load(FOLDER / "restore.yaml")["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"] == POD["securityContext"]

@@ -63,7 +63,10 @@ def test_the_command_lists_and_prints_the_pages() -> None:
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [(None, "install the package again"), ("https://example.org/docs", "read them at https://example.org/docs")],
+    [
+        (None, "install the package again"),
+        ("https://example.org/docs", "read them at https://example.org/docs"),
+    ],
 )
 def test_without_the_pages_the_command_says_where_they_are(
     monkeypatch: pytest.MonkeyPatch, address: str | None, words: str
