@@ -62,7 +62,9 @@ def restore_backup(
         cause = getattr(error.__cause__, "orig", None) or error.__cause__
         if not error.damaged or cause is None:
             raise
-        raise StoreUnavailable(f"{backup.name} is damaged ({cause}); use an older backup", damaged=True) from None
+        raise StoreUnavailable(
+            f"{backup.name} is damaged ({cause}); use an older backup", damaged=True
+        ) from None
     except OSError as error:
         raise unwritable(database.path, error) from None
     finally:
