@@ -33,7 +33,10 @@ def docs(*, page: str | None, as_json: bool) -> None:
 
 def _list(pages: Mapping[str, Path], *, as_json: bool) -> None:
     titles = {
-        name: path.read_text("utf-8").partition("\n")[0].removeprefix("# ") for name, path in pages.items()
+        name: path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+        if path.suffix == ".md"
+        else "a file to copy"
+        for name, path in pages.items()
     }
     if as_json:
         print_json(

@@ -55,6 +55,7 @@ def test_the_command_lists_and_prints_the_pages() -> None:
     assert f"The folder: {ROOT}/docs" in listed.stdout
     assert run("docs", "glossary").stdout == (ROOT / "docs" / "glossary.md").read_text()
     assert run("docs", "glossary.md").stdout == run("docs", "glossary").stdout
+    assert run("docs", "howto/nginx.conf").stdout == (ROOT / "docs/howto/nginx.conf").read_text()
     assert '"page": "glossary"' in run("docs", "--json").stdout
     unknown = run("docs", "nothing")
     assert (unknown.exit_code, "there is no page 'nothing'; pages are: " in unknown.stderr) == (1, True)
