@@ -72,8 +72,8 @@ class ObjectiveCounts:
             await self._clock.wait(never, self._clock.now() + FLUSH_EVERY)
             try:
                 await self.flush()
-            except StoreUnavailable as error:
-                log.warning("answers to webhooks can't be counted now", reason=str(error))
+            except StoreUnavailable:  # the store logs it, once for all parts; the counts are kept
+                continue
             except Exception:  # the task must go on: it tries again
                 log.exception("answers to webhooks can't be counted")
 

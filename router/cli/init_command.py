@@ -68,6 +68,8 @@ def init(  # noqa: PLR0913  (click passes each option as an argument)
     """
     from router.rules.rules_from_answers import FirstAnswers, SecretPlace, first_rules, needed_secrets
 
+    if file.is_dir():
+        raise Failure(f"{file} is a folder; give the name of a file in it")
     if file.exists() and not force:
         raise Failure(f"{file} exists; give another FILE, or --force to replace it")
     if not channels and not sys.stdin.isatty():
@@ -195,13 +197,17 @@ def _write(file: Path, text: str, *, is_private: bool, force: bool) -> None:
     from router.config import show_problem
     from router.rules.check import check_file
 
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes of an argument as surrogates
+        raise Failure("an answer is not UTF-8; nothing is written") from None
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         mode = 0o600 if is_private else 0o666  # less the umask
         with os.fdopen(
             os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb"
         ) as out:
-            out.write(text.encode())
+            out.write(data)
         checked = check_file(part, os.environ, now())
         errors = [each for each in checked.problems if not each.is_warning and not each.is_note]
         if errors:

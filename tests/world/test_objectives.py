@@ -35,6 +35,7 @@ async def test_every_objective_counts_its_events(world: World) -> None:
     world.slack.fail(slack_http(503))
     await world.post("Down", "critical")
     await until_failed(world, SLACK)
+    await until_delivered(world, 2)
     world.clock.advance(6 * MINUTE)
     await until_delivered(world, 3)
     rows = await found(world)
@@ -219,12 +220,13 @@ async def test_a_digest_has_a_section_with_a_line_for_each_tenant(world: World) 
     assert "shop: 1 firing (1 new) - Cart" in text
 
 
-async def test_the_line_of_a_delivery_names_the_tenants_and_the_source(world: World) -> None:
+async def test_lines_of_webhooks_and_deliveries_name_tenants_and_source(world: World) -> None:
     with capture_logs() as logs:
         await world.start(with_tenants)
         await world.post("Cart", "warning", team="shop")
         world.clock.advance(10 * SECOND)
         await until_delivered(world, 1)
         await world.stop()
-    lines = [each["fields"]() for each in logs if each["event"] == "delivery"]
+    lines = [each["fields"]() for each in logs if each["event"] in {"webhook accepted", "delivery"}]
+    assert len(lines) > 1
     assert {(line["tenant"], line["source"]) for line in lines} == {("shop", "default")}

@@ -88,6 +88,7 @@ def test_each_alert_has_what_people_and_routes_need() -> None:
             assert rule["labels"]["severity"] in {"critical", "warning", "none"}, name
             assert rule["labels"].get("notify", "direct") == "direct", name
             assert {"summary", "description", "runbook_url"} == set(rule["annotations"]), name
+            # The address of the page in the built site, see ``use_directory_urls`` in mkdocs.yml.
             assert rule["annotations"]["runbook_url"].endswith(f"/runbooks/{name}.html"), name
 
 
