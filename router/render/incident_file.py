@@ -93,7 +93,7 @@ class IncidentReport:
 
     @property
     def time_to_resolve(self) -> Millis | None:
-        """From the begin to the end of the last alert; None: it is not over."""
+        """From the beginning to the end of the last alert; None: it is not over."""
         return _between(self.began_at, self.resolved_at)
 
 
@@ -189,7 +189,7 @@ def _facts(report: IncidentReport, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
         yield "First notification", _moment(report.notified_at, zone)
         yield (
             "Time to notify",
-            f"{_span(report.time_to_notify)} after the report, {_span(_between(report.began_at, report.notified_at))} after the begin",
+            f"{_span(report.time_to_notify)} after the report, {_span(_between(report.began_at, report.notified_at))} after it began",
         )
     if report.resolved_at is None:
         yield "Ended", f"not yet: {report.firing} still firing" if report.alerts else "unknown"

@@ -103,7 +103,9 @@ class IncidentAnswer(BaseModel):
     notified_at: Millis | None
     resolved_at: Millis | None = Field(description="When the last alert ended; null: some fire.")
     time_to_notify: Millis | None = Field(description="From the first report to the first delivery, in ms.")
-    time_to_resolve: Millis | None = Field(description="From the begin to the end of the last alert, in ms.")
+    time_to_resolve: Millis | None = Field(
+        description="From the beginning to the end of the last alert, in ms."
+    )
     alerts: list[IncidentMember]
     alerts_left_out: int
     timeline: list[IncidentLine]
@@ -155,7 +157,7 @@ async def _report(context: AppContext, query: IncidentQuery) -> IncidentReport:
 
 
 async def _gather_alerts(context: AppContext, which: AlertFilter, gathered: IncidentGathering) -> None:
-    """Add the alerts that changed since the begin of the period, the most urgent level first, and count those that have no
+    """Add the alerts that changed since the beginning of the period, the most urgent level first, and count those that have no
     room. Alerts of levels that the rules no longer have come last.
     """
     severity = context.policy().severity
@@ -180,7 +182,7 @@ async def _gather_alerts(context: AppContext, which: AlertFilter, gathered: Inci
 
 
 async def _story(context: AppContext, alert: int, since: Millis) -> list[StoryEvent]:
-    """Return the events of an alert, back to the begin of the period. An alert that was reported more often than
+    """Return the events of an alert, back to the beginning of the period. An alert that was reported more often than
     thousands of times since has only the latest.
     """
     events: list[StoryEvent] = []
