@@ -88,6 +88,17 @@ async def test_equal_failures_are_one_line_with_their_number(world: World) -> No
     assert words == "an attempt failed: http 503 (3 times within 10 min)"
 
 
+async def test_a_test_of_a_receiver_is_no_part_of_an_incident(world: World) -> None:
+    await world.start()
+    status, _ = await call(world, "POST", "/api/v1/tests", json={"receiver": "oncall"})
+    assert status == 200
+    await until_delivered(world, 6)
+    await world.post("Down", "critical")
+    await until_delivered(world, 9)
+    found = await world.get(f"/api/v1/incident?{address()}")
+    assert [each["title"] for each in found["alerts"]] == ["Down on eu-1"]
+
+
 async def test_the_file_shows_texts_of_others_literally(world: World) -> None:
     await played(world)
     found = await world.get(f"/api/v1/incident?{address(owner='[a](http://b)')}")

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from router.model import Millis
+from router.decide import is_test
+from router.model import OWN_SOURCE, Millis
 from router.render.incident_file import IncidentAlert, IncidentEntry, IncidentReport, NotifiedDestination
 from router.render.words import clip, duration
 from router.store.alert_rows import ListedAlert
@@ -45,7 +46,9 @@ class IncidentGathering:
         return len(self._alerts) >= _MAX_ALERTS
 
     def add_alert(self, alert: ListedAlert, events: Iterable[StoryEvent]) -> None:
-        """Add an alert, if something happened to it in the period."""
+        """Add an alert, if something happened to it in the period. Tests of receivers are no part of an incident."""
+        if alert.source == OWN_SOURCE and is_test(alert.labels):
+            return
         summary = alert_summary(alert, self._titles)
         inside = [each for each in events if self.since <= each.at <= self._until]
         changes = [each for each in inside if each.event == "change" and each.kind in {"fired", "resolved"}]
