@@ -26,15 +26,19 @@ _LOCALTIME = Path("/etc/localtime")
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("routes.yaml"))
 @click.option(
-    "--channel", "channels", multiple=True, type=click.Choice(_CHANNELS), help="How to notify; several times."
+    "--channel",
+    "channels",
+    multiple=True,
+    type=click.Choice(_CHANNELS),
+    help="How to notify people; can be repeated.",
 )
-@click.option("--timezone", help="Of the schedules and of the times in messages.  [default: of this machine]")
+@click.option("--timezone", help="The time zone of schedules and messages.  [default: of this machine]")
 @click.option("--hours", help="Business hours from Monday to Friday, or none.  [default: 09:00-18:00]")
 @click.option("--digest", help="When the daily digest is sent, or none; needs email.  [default: 08:00]")
 @click.option("--source", help="The name of an Alertmanager on another machine, which sends a token.")
 @click.option("--user", help="The name of an administrator, who signs in with a password.")
 @click.option("--slack-channel", help="The id of a Slack channel.")
-@click.option("--email-to", multiple=True, help="An address that gets the mails; several times.")
+@click.option("--email-to", multiple=True, help="An address that gets the mails; can be repeated.")
 @click.option(
     "--email-from", help="The address that the mails come from.  [default: alert-router@ the same domain]"
 )
@@ -168,7 +172,8 @@ def _hours_of(text: str | None) -> tuple[str, str] | None:
     begin, _, end = (text or "09:00-18:00").partition("-")
     if not (_TIME.fullmatch(begin) and _TIME.fullmatch(end) and begin < end):
         raise click.BadParameter(
-            f"{text!r} are no business hours; write them like 09:00-18:00, or {_NONE}", param_hint="--hours"
+            f"{text!r} is not a range of business hours; write it like 09:00-18:00, or {_NONE}",
+            param_hint="--hours",
         )
     return begin, end
 
@@ -225,7 +230,7 @@ def _what_next(file: Path, answers: "FirstAnswers") -> Iterator[str]:
     from router.rules.rules_from_answers import SecretPlace
 
     option = "" if file == Path("routes.yaml") else f" --config {shlex.quote(str(file))}"
-    yield f"{file} is written. Critical alerts go to {', '.join(answers.channels)}. Next:"
+    yield f"{file} is written. Critical alerts go to {', '.join(answers.channels)}. What to do next:"
     yield ""
     yield f"Look at it:           alert-router serve{option} --preview --sample   (nothing is sent)"
     if needed := _outside(answers):
@@ -239,7 +244,7 @@ def _what_next(file: Path, answers: "FirstAnswers") -> Iterator[str]:
     yield f"Check it:             alert-router check{option}"
     yield f"Start it:             alert-router serve{option}"
     if answers.source or answers.user:
-        yield "  It takes requests of other machines with --listen :9099; then give a certificate with --tls-cert and --tls-key."
+        yield "  With --listen :9099 it accepts requests from other machines; then give a certificate with --tls-cert and --tls-key."
     yield "Let Alertmanager post to it, in alertmanager.yml:"
     yield "  receivers:"
     yield "    - name: alert-router"

@@ -39,7 +39,7 @@ class RestoredDatabase:
 def restore_backup(
     url: str, file: Path, now: Millis, progress: CopyProgress | None = None
 ) -> RestoredDatabase:
-    """Check a backup, and put a copy of it in the place of a database. The database before stays beside it, renamed.
+    """Check a backup, and put a copy of it in the place of a database. The previous database is kept under another name.
 
     The copy gets another random id, because keys that were made from the old id after the backup must not be used again.
     Conversations that are open in it keep their keys, so that their ends reach the incidents that were opened under them.
@@ -88,7 +88,8 @@ def _replace(database: Sqlite, backup: Sqlite, now: Millis, progress: CopyProgre
 
 
 def _keep(path: Path, now: Millis) -> Path | None:
-    """Give a database a second name beside the first one. Its WAL must not stay: SQLite would apply it to the backup.
+    """Keep the previous database under another name in the same folder. Its WAL must not stay: SQLite would apply it to the
+    backup.
 
     :returns: the second name; None: there is no database
     """

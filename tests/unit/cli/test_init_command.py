@@ -112,7 +112,7 @@ def test_what_to_do_next_names_the_secrets_and_the_receiver(tmp_path: Path) -> N
         (("--channel", "slack"), "--slack-channel is missing"),
         (("--channel", "email"), "--email-to is missing"),
         (("--channel", "pagerduty", "--digest", "08:00"), "--digest needs --channel email"),
-        (("--channel", "pagerduty", "--hours", "18:00-09:00"), "are no business hours"),
+        (("--channel", "pagerduty", "--hours", "18:00-09:00"), "is not a range of business hours"),
         (("--channel", "pagerduty", "--digest", "8 o'clock"), "--digest needs"),
         (
             ("--channel", "pagerduty", "--timezone", "Nowhere/Land"),
