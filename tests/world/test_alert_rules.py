@@ -38,15 +38,18 @@ def series_of(lines: list[str]) -> dict[str, str]:
     return found
 
 
+def values_of(name: str, value: str) -> str:
+    """Return the samples of a series, one a minute. The time of promtool begins at 0, and so does the process."""
+    if name.startswith("process_start_time_seconds"):
+        return f"0x{_MINUTES}"
+    if "timestamp_seconds" in name and value != "0":  # just now
+        return f"0+60x{_MINUTES}"
+    return f"{value}x{_MINUTES}"
+
+
 async def fired(folder: Path, series: dict[str, str]) -> str:
     """Return what promtool says if alerts other than Watchdog fire within some hours; empty: none do."""
-    times = [
-        {
-            "series": name,
-            "values": f"0+60x{_MINUTES}" if "timestamp_seconds" in name else f"{value}x{_MINUTES}",
-        }
-        for name, value in series.items()
-    ]
+    times = [{"series": name, "values": values_of(name, value)} for name, value in series.items()]
     asked: list[dict[str, object]] = [
         {"eval_time": at, "alertname": name, "exp_alerts": []}
         for name in alerts()
