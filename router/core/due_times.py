@@ -4,7 +4,7 @@
 - A held change is due when its route opens, an inhibited one when its inhibitor ends, one of a digest at its slot.
 - A change that is not to be sent is never due.
 
-A time that has passed stays, whatever is decided later, unless an inhibitor or a digest delays the change. So a message
+A due time that has passed does not change with later decisions, unless an inhibitor or a digest delays the change. So a message
 that misses the hours of its route is late from the time at which they opened.
 """
 
@@ -12,8 +12,8 @@ from router.core.rows import ConversationRow, FateRow, MemberRow
 from router.model import Fate, Millis
 
 GIVEN_UP_BEFORE: Millis = 0
-"""The due time of a change that was given up once, and that an operator retries. It was counted as failed, and is not
-counted again.
+"""The due time of a change that was given up, and that an operator retries. It was counted as failed, and is not counted
+again.
 """
 _KEEPS_ITS_TIME = (Fate.PENDING, Fate.HELD)
 
