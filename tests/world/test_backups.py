@@ -1,6 +1,7 @@
 """The service makes backups by itself, keeps so many, says what fails, and says when its database is new."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,32 @@ async def test_a_stop_in_the_middle_leaves_no_part_of_a_backup(
     await world.end()
     assert {path.name for path in (world.folder / "backups").iterdir()} == {".alert-router-backups.lock"}
     assert pieces[-1][0] < pieces[-1][1]
+
+
+async def test_webhooks_are_delivered_during_a_backup_and_are_not_in_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.store.sqlite_backup._PAGES_PER_PIECE", 1)
+    begun, go_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def tick(_copied: int, _size: int) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait()
+
+    monkeypatch.setattr(
+        "router.backup_schedule.CopyProgress", lambda is_stopped: CopyProgress(tick, is_stopped)
+    )
+    await start(world)
+    await begun.wait()
+    try:
+        assert await world.post("Down", "critical") == 200
+        await until_delivered(world, 3)
+        assert made(world) == []
+    finally:
+        go_on.set()
+    await until_made(world, FIRST)
+    assert rows(world.folder / "backups" / FIRST, "SELECT count(*) FROM webhooks") == [(0,)]
+    assert rows(world.folder / "router.db", "SELECT count(*) FROM webhooks") == [(1,)]
 
 
 async def test_an_upgrade_of_the_tables_makes_a_backup_before(world: World) -> None:

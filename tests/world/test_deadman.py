@@ -71,6 +71,15 @@ async def test_it_pings_at_its_interval(world: World, monitor: FakeMonitor) -> N
     assert (await world.get("/api/v1/overview"))["trouble"] == []
 
 
+async def test_nothing_pings_while_the_router_is_down(world: World, monitor: FakeMonitor) -> None:
+    await start(world, pinging(monitor))
+    await world.stop()
+    world.clock.advance(HOUR)
+    assert monitor.pings == [OK], "so the monitor raises the alarm"
+    await start(world, pinging(monitor))
+    assert monitor.pings == [OK] * 2
+
+
 async def test_a_post_sends_the_text(world: World, monitor: FakeMonitor) -> None:
     await start(world, pinging(monitor, ", method: POST, text: router of Köln"))
     assert monitor.pings == [Ping("POST", "router of Köln", 200)]

@@ -12,7 +12,9 @@ from tests.world.asking import SLACK, until_delivered, until_failed
 from tests.world.browsing import call, read
 from tests.world.commands import run
 from tests.world.conftest import World
+from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_slack import http as slack_http
+from tests.world.reconciling import asking
 
 NAME = "Database down | <b>now</b>"
 
@@ -57,6 +59,31 @@ async def test_the_timeline_has_what_happened_in_order(world: World) -> None:
     digest = next(words for what, alerts, words in lines if what == "decision" and alerts == ["Slow on eu-1"])
     assert digest == "for the next digest"
     assert (found["owner"], len(found["alerts"]), found["timeline_left_out"]) == ("db", 2, 0)
+
+
+async def test_a_silence_of_an_alert_of_which_nobody_knows_is_a_line(world: World) -> None:
+    async with FakeAlertmanager() as alertmanager:
+        world.clock.advance(10 * HOUR)  # 22:00: warnings are held
+        alertmanager.has("Disk", "warning")
+        alertmanager.has("Down", "critical")
+        await world.start(asking(alertmanager))
+        await world.post("Disk", "warning")
+        await world.post("Down", "critical")
+        await until_delivered(world, 3)
+        alertmanager.has("Disk", "warning", silenced=True)
+        alertmanager.has("Down", "critical", silenced=True)
+        world.clock.advance(MINUTE)
+        await world.at_rest()
+        silenced_at = world.clock.now()
+        world.clock.advance(MINUTE)
+        await world.at_rest()
+        found = await world.get(f"/api/v1/incident?{address()}")
+        (line,) = [each for each in found["timeline"] if each["what"] == "silence"]
+        assert (line["at"], line["alerts"]) == (silenced_at, ["Disk on eu-1"])
+        assert line["words"].endswith("silenced in Alertmanager")
+        assert len(line["destinations"]) == 2
+        assert "silenced in Alertmanager" in found["markdown"]
+        await world.stop()
 
 
 async def test_times_to_notify_and_to_resolve_are_those_of_the_ledger(world: World) -> None:

@@ -11,6 +11,7 @@ from tests.world.browsing import ask, read
 from tests.world.commands import run
 from tests.world.conftest import MONDAY_NOON, World
 from tests.world.fake_slack import http as slack_http
+from tests.world.test_storm import settled
 
 
 def with_tenants(rules: str) -> str:
@@ -122,6 +123,34 @@ async def test_tenants_have_objectives_and_targets_of_their_own(world: World) ->
     assert "All delivered in time met" in page.text
     assert "/ledger?tenant=shop" in page.links
     assert "/slo?tenant=other" in (await read(world, "/slo")).links
+
+
+async def test_a_change_that_a_storms_message_names_is_in_time(world: World) -> None:
+    await world.start()
+    for number in range(90):
+        assert await world.post(f"Down{number}", "warning") == 200
+    world.clock.advance(10 * SECOND)  # past the inhibit wait
+    await settled(world)
+    (storm,) = world.slack.in_channel("C0WARNINGS")
+    assert "90" in storm.shown
+    rows = await found(world)
+    assert (rows["in_time", ""]["good"], rows["in_time", ""]["bad"]) == (180, 0)
+    assert (rows["delivered", ""]["good"], rows["delivered", ""]["bad"]) == (180, 0)
+
+
+async def test_a_tenant_that_is_removed_keeps_the_counts_of_its_past(world: World) -> None:
+    await world.start(with_tenants)
+    await world.post("Cart", "critical", team="shop")
+    await until_delivered(world, 3)
+    await world.reload(lambda rules: f"{rules}\ntenant_label: team\ntenants: [{{name: search}}]\n")
+    await world.post("Shelf", "critical", team="shop")
+    await until_delivered(world, 6)
+    rows = await found(world)
+    assert rows["delivered", ""]["good"] == 6
+    assert (rows["delivered", "other"]["good"], ("delivered", "shop") in rows) == (3, False)
+    await world.reload(with_tenants)
+    rows = await found(world)
+    assert (rows["delivered", "shop"]["good"], rows["delivered", "other"]["good"]) == (3, 3)
 
 
 async def test_the_command_has_a_table_and_fails_if_an_objective_is_missed(world: World) -> None:

@@ -14,7 +14,7 @@ from tests.waiting import until
 from tests.world.asking import metric_value, until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_sentry import FakeSentry
-from tests.world.fake_server import http
+from tests.world.fake_server import HANG, http
 from tests.world.planted import (
     PROVIDER_WORDS,
     fail_with_secrets,
@@ -134,6 +134,23 @@ async def test_a_sentry_that_refuses_changes_nothing_but_a_count(
     world.clock.advance(MINUTE)
     await until_delivered(world, 3)
     assert sentry.envelopes == []
+
+
+async def test_a_sentry_that_does_not_answer_delays_nothing(
+    world: World, sentry: FakeSentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = SlackChannel.render
+    monkeypatch.setattr(SlackChannel, "render", fail_with_secrets)
+    sentry.fail(*[HANG] * 100)
+    await world.start(with_sentry(sentry))
+    assert await post_planted(world) == 200
+    await until_failed(world, "slack:C0CRITICAL")
+    monkeypatch.setattr(SlackChannel, "render", render)
+    world.clock.advance(MINUTE)
+    await until_delivered(world, 3)
+    await world.stop()
+    assert sentry.envelopes == []
+    sentry.release()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -12,7 +12,7 @@ from tests.world.asking import metric_value, until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_collector import FakeCollector, SeenSpan
 from tests.world.fake_pagerduty import http as pagerduty_http
-from tests.world.fake_server import Fault, http
+from tests.world.fake_server import HANG, Fault, http
 from tests.world.fake_webhook import FakeWebhook
 from tests.world.planted import PROVIDER_WORDS, fail_with_secrets, found_in, post_planted
 from tests.world.test_programs import with_archive
@@ -232,6 +232,18 @@ async def test_a_collector_that_refuses_changes_nothing_but_a_count(
 
     await until(is_counted, "lost spans")
     assert collector.spans == []
+
+
+async def test_a_collector_that_does_not_answer_delays_nothing(
+    world: World, collector: FakeCollector
+) -> None:
+    collector.fail(*[HANG] * 100)
+    await world.start(with_tracing(collector))
+    assert await post_planted(world) == 200
+    await until_delivered(world, 3)
+    await world.stop()
+    assert collector.spans == []
+    collector.release()
 
 
 async def test_the_headers_of_routes_yaml_reach_the_collector(world: World) -> None:

@@ -31,12 +31,11 @@ from tests.deployed import (
     recorded,
     rules,
 )
-from tests.unit.docs.pages import headings
+from tests.unit.docs.pages import headings, names, rows, section, text
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 OF_OTHERS = re.compile(r"up|ALERTS|(process|probe|node|alertmanager|prometheus)_\w+")
 """Metrics of other programs, and of the client library."""
-"""Commands that runbooks name already, and that are under way."""
 PARTS = ["What it means", "Impact", "How to see it", "What to do", "When to escalate"]
 
 
@@ -287,3 +286,76 @@ def test_the_labels_of_loki_are_bounded() -> None:
     limits = load_yaml(DEPLOY / "loki" / "loki.yml")["limits_config"]
     assert limits["max_label_names_per_series"] <= 10
     assert limits["retention_period"] == "720h"
+
+
+# The questions to Loki in docs/monitoring.md.
+
+_QUESTIONS = re.compile(r"^(?!#|```)\S.*$", re.MULTILINE)
+_TEXT = re.compile(r'"[^"]*"')
+_USES = (  # filtered, unwrapped, grouped
+    re.compile(r"\| (\w+) ?(?:=~|!~|!=|=)"),
+    re.compile(r"\| unwrap (\w+)"),
+    re.compile(r"\bby \(([^)]*)\)"),
+)
+
+
+def questions() -> list[str]:
+    """Return the queries of the page, one a line."""
+    (block,) = re.findall(
+        r"^```\n(# .*?)^```", section("docs/monitoring.md", "Loki"), re.MULTILINE | re.DOTALL
+    )
+    return _QUESTIONS.findall(block)
+
+
+def selected(question: str) -> set[str]:
+    """Return the labels that the selector of a query names."""
+    (selector,) = re.findall(r"\{([^{}]*)\}", question.partition(" | ")[0])
+    return set(re.findall(r"(\w+) ?(?:=~|!~|!=|=)", _TEXT.sub("", selector)))
+
+
+def used(question: str) -> set[str]:
+    """Return the fields of the log that a query filters, shows, counts or groups by."""
+    shown = re.findall(r"\{\{\.(\w+)\}\}", question)
+    without_texts = _TEXT.sub("", question)
+    found = [name for each in _USES for name in each.findall(without_texts)]
+    return {*shown, *(name for each in found for name in re.split(r",\s*", each))}
+
+
+def made_by_the_agent(stage: str) -> set[str]:
+    """Return the names that a stage of config.alloy makes of fields."""
+    agent = (DEPLOY / "loki" / "config.alloy").read_text()
+    (values,) = re.findall(rf"stage\.{stage} \{{\s*values = \{{([^}}]*)\}}", agent)
+    return set(re.findall(r"(\w+)\s*=", values))
+
+
+def labels_of_loki() -> set[str]:
+    agent = (DEPLOY / "loki" / "config.alloy").read_text()
+    return {*re.findall(r'target_label\s*= "(\w+)"', agent), *made_by_the_agent("labels")}
+
+
+def test_the_fields_of_a_question_are_read_from_it() -> None:
+    question = 'sum by (rule, user) (x({service="a", level=~"b=c"} | action="d e" | json | leftOut != "" | unwrap did [1h]))'
+    assert selected(question) == {"service", "level"}
+    assert used(question) == {"rule", "user", "action", "leftOut", "did"}
+    assert used('{a="b"} | json | line_format "{{.peer}} {{.words}}"') == {"peer", "words"}
+
+
+def test_questions_select_on_labels_that_there_are() -> None:
+    assert len(questions()) > 6
+    assert set().union(*map(selected, questions())) == labels_of_loki() == {"service", "level"}
+
+
+def test_each_field_of_a_question_is_in_the_log() -> None:
+    fields = set(re.findall(r"`(\w+)`", text("docs/log.md")))
+    named = set().union(*map(used, questions()))
+    assert len(named) > 12
+    assert named - fields == set()
+
+
+def test_a_field_is_used_before_json_only_if_loki_has_it_apart() -> None:
+    apart = labels_of_loki() | made_by_the_agent("structured_metadata")
+    before = {name for each in questions() for name in used(each.partition("| json")[0])}
+    assert before - apart == set()
+    assert {
+        name for row in rows(section("docs/monitoring.md", "Loki"), "") for name in names(row[1])
+    } >= apart

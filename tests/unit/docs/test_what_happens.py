@@ -27,6 +27,7 @@ def test_the_kinds_of_events_that_operators_ask_about_are_there() -> None:
     page = text(PAGE)
     words = [
         "killed", "down", "restarts", "clock is stepped", "mistake at a reload", "disk is full", "ends while it is held",
-        "inhibitor ends", "storm_above", "two routers", "is lost",
+        "inhibitor ends", "storm_above", "two routers", "is lost", "heartbeat stops", "die together", "slot of a drill",
+        "during a backup", "Sentry does not answer", "tenant is removed",
     ]  # fmt: skip
     assert [word for word in words if word not in page] == []
