@@ -35,6 +35,7 @@ async def test_every_objective_counts_its_events(world: World) -> None:
     world.slack.fail(slack_http(503))
     await world.post("Down", "critical")
     await until_failed(world, SLACK)
+    await until_delivered(world, 2)
     world.clock.advance(6 * MINUTE)
     await until_delivered(world, 3)
     rows = await found(world)
