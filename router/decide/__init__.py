@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterator
 
 from router.decide.heartbeats import Heartbeat, first_of
 from router.decide.inhibition import Key, source_text
-from router.decide.policy import RECEIVER_LABEL, TEST_ALERTNAME, Matched, Outside, Policy, Route, Severity
+from router.decide.policy import (
+    RECEIVER_LABEL,
+    TEST_ALERTNAME,
+    Matched,
+    Outside,
+    Policy,
+    Route,
+    Severity,
+    is_test,
+)
 from router.model import Decision, DecisionKind, Destination, Labels, Millis
 
 # If several routes name the same destination, the strongest decision counts.
@@ -126,5 +135,6 @@ __all__ = [
     "Route",
     "Severity",
     "decide",
+    "is_test",
     "nothing_fires",
 ]
