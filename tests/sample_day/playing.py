@@ -84,7 +84,7 @@ async def started(folder: Path, at: str) -> AsyncIterator[Day]:
         smtp = await stack.enter_async_context(FakeSmtp())
         text = ROUTES.read_text()
         for old, new in (
-            ("{token: ${SLACK_BOT_TOKEN}}", f'{{token: {TOKEN}, api_url: "{slack.url}"}}'),
+            ('{token: "${SLACK_BOT_TOKEN}"}', f'{{token: {TOKEN}, api_url: "{slack.url}"}}'),
             ("pagerduty: {}", f'pagerduty: {{events_url: "{pagerduty.url}"}}'),
             ("${PAGERDUTY_ROUTING_KEY}", KEY),
             ("${SMTP_SMARTHOST:-localhost:25}", smtp.smarthost),
