@@ -319,6 +319,10 @@ class PageQueries:
         """
         return await self._database.read(lambda c: story.story_of(c, alert, before, limit))
 
+    async def first_change_after(self, alert: int, at: Millis) -> int | None:
+        """Return the cursor of an alert's story at a moment, see :func:`router.store.story.first_change_after`."""
+        return await self._database.read(lambda c: story.first_change_after(c, alert, at))
+
     async def message(self, delivery: int) -> dict[str, Any] | None:
         """Return what a delivery sent, see :func:`router.store.story.message`; None: no message is kept."""
         return await self._database.read(lambda c: story.message(c, delivery))
