@@ -155,7 +155,10 @@ def _lines(report: IncidentReport, zone: ZoneInfo, made_at: Millis, version: str
     if report.alerts_left_out:
         yield from ("", f"{report.alerts_left_out:,} more alerts are left out.")
     if report.is_partial:
-        yield from ("", "The history is too large to be searched whole: there may be more alerts.")
+        yield from (
+            "",
+            "The history is too large to be searched whole: there may be more alerts than counted here.",
+        )
     for title, hint in (
         ("Causes", "Why it happened, and why it was not noticed before."),
         ("What went well", "What helped."),

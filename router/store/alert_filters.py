@@ -73,7 +73,9 @@ class AlertFilter:
         if self.since is not None and self.until is not None:
             inside = changes.c.at.between(self.since, self.until)
             found.append(
-                sa.exists().where(changes.c.alert_id == alert, inside, changes.c.kind.in_(("fired", "resolved")))
+                sa.exists().where(
+                    changes.c.alert_id == alert, inside, changes.c.kind.in_(("fired", "resolved"))
+                )
             )
         if self.since is not None:
             found.append(sa.exists().where(row.c.id == alert, row.c.changed_at >= self.since))

@@ -472,7 +472,9 @@ async def test_a_preview_reports_no_silence(world: World) -> None:
         await service.stop()
 
 
-async def test_a_store_that_hangs_does_not_hold_up_a_stop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_hangs_does_not_hold_up_a_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await start(world)
     assert world.service is not None
 

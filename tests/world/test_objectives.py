@@ -242,7 +242,9 @@ async def test_a_test_is_no_event_but_an_alert_of_its_name_is(world: World) -> N
     report = await finish(world, await begin_test(world, "oncall"))
     assert report["outcome"] == "failed"
     rows = await found(world)
-    assert {(each["good"], each["bad"]) for (name, _), each in rows.items() if name == "delivered"} == {(0, 0)}
+    assert {(each["good"], each["bad"]) for (name, _), each in rows.items() if name == "delivered"} == {
+        (0, 0)
+    }
     await world.post(TEST_ALERTNAME, "critical", receiver="oncall", team="shop")
     await until_delivered(world, 6)
     rows = await found(world)

@@ -108,7 +108,7 @@ class IncidentAnswer(BaseModel):
     alerts: list[IncidentMember]
     alerts_left_out: int
     is_partial: bool = Field(
-        description="The history is so large that not all of it was searched: there may be more alerts. A filter searches less."
+        description="The history is so large that not all of it was searched: there are more alerts than counted. A filter searches less."
     )
     timeline: list[IncidentLine]
     timeline_left_out: int
@@ -172,16 +172,17 @@ async def _gather_alerts(context: AppContext, which: AlertFilter, gathered: Inci
                 replace(which, levels=levels), severity, after, _ALERTS_PER_READ
             )
             left -= 1
-            if levels == ():
-                gathered.alerts_left_out = max(0, page.total.count - len(seen))
-            if gathered.is_full:
-                break
             for each in page.alerts:
                 if each.id in seen or gathered.is_full:
                     continue
                 seen.add(each.id)
                 if not (each.source == OWN_SOURCE and is_test(each.labels)):
                     gathered.add_alert(each, await _story(context, each.id, gathered))
+            if gathered.is_full:
+                if levels == ():
+                    gathered.alerts_left_out = max(0, page.total.count - len(seen))
+                    gathered.is_partial = not page.total.is_exact
+                break
             after = page.next
             if after is None:
                 break
