@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+from router.decide.tenants import Tenants
 from router.model import Labels
 from router.render.words import counted
 
 _MAX_NAMES = 5
 _MAX_NAME_CHARS = 100
-_MAX_LABELS = 10
+_MAX_LABELS = _MAX_TENANTS = 10
 
 
 def group_text(labels: Labels) -> str:
@@ -21,6 +22,15 @@ def alert_names(alerts: Iterable[Labels]) -> str:
     names = dict.fromkeys(labels.get("alertname", "") for labels in alerts)
     names.pop("", None)
     return counted([name[:_MAX_NAME_CHARS] for name in names], _MAX_NAMES)
+
+
+def tenant_fields(source: str, alerts: Iterable[Labels], tenants: Tenants) -> dict[str, str]:
+    """Return the fields ``tenant`` and ``source``. Without configured tenants, each source counts as one.
+
+    :param alerts: their labels
+    """
+    found = sorted({tenants.of(labels) for labels in alerts}) if tenants.label is not None else []
+    return {"tenant": counted(found, _MAX_TENANTS) or source, "source": source}
 
 
 def rule_names(rules: Iterable[str]) -> str:

@@ -4,24 +4,17 @@ Counters start at zero with each process. The exact counts are those of the ledg
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Info, ProcessCollector, disable_created_metrics
-from prometheus_client.metrics_core import Metric
-
-from router import histogram
 from router import metric_table as table
-from router.family import Family, head
-from router.histogram import Histogram
 from router.metric_table import Definition
+from router.metric_values import MetricValues
 from router.model import SECOND, Millis
-from router.package import package_version
 
 T = TypeVar("T")
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Reasons come from tables. Beyond this many, those that a provider makes up count as "other".
 _MAX_REASONS = 100
@@ -41,46 +34,19 @@ def _tally(items: Iterable[T]) -> dict[T, int]:
     return times
 
 
-def _text_of(metrics: Iterable[Metric]) -> Iterator[str]:
-    for metric in metrics:
-        yield head(metric)
-        for each in metric.samples:
-            yield f"{histogram.sample_start(each.name, each.labels)} {histogram.number_text(each.value)}\n"
-
-
-class Metrics:
+class Metrics(MetricValues):
     """The metrics of one service. If they are switched off, all methods return immediately and nothing is served."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self.enabled = enabled
-        self.registry = CollectorRegistry()
+        super().__init__(enabled=enabled)
         self._reasons: set[str] = set()
         self._lanes: set[str] = set()
         """The destinations that the gauges show."""
-        self._made: dict[Definition, Any] = {}
-        self._children: dict[tuple[Definition, tuple[Any, ...]], Any] = {}
-        """Each metric with given values of its labels."""
-        self._histograms: list[Histogram] = []
-        self._families: list[Family] = []
-        for each in table.ALL_METRICS if enabled else ():
-            if issubclass(each.type, Histogram):
-                made = each.type(each.name, each.help, each.labels, each.buckets)
-                self._made[each] = made
-                self._histograms.append(made)
-            else:
-                metric = each.type(each.name, each.help, each.labels, registry=self.registry)
-                self._made[each] = metric
-                self._families.append(Family(metric))
         self.disk_usage({}, None)
         for kind in ("read", "write"):  # from the first scrape on, so that the first error is an increase
             self._count(table.STORE_ERRORS_TOTAL, kind, by=0)
         for kind, reason in product(("error", "span"), ("full", "failed")):
             self._count(table.TELEMETRY_DROPPED_TOTAL, kind, reason, by=0)
-        registry = self.registry if enabled else None
-        self._process = ProcessCollector(registry=registry)
-        build = Info("alert_router_build", "The version of this build.", registry=registry)
-        build.info({"version": package_version()})
-        self._build_text = "".join(_text_of(build.collect()))
 
     # Webhooks and decisions.
 
@@ -212,8 +178,7 @@ class Metrics:
                 shown.add((silent, labels))
         for definition, labels in [key for key in self._children if key[0] in _WATCH_METRICS]:
             if (definition, labels) not in shown:
-                self._made[definition].remove(*labels)
-                del self._children[definition, labels]
+                self._remove(definition, labels)
 
     def deadman(self, outcome: str, now: Millis) -> None:
         """Count a ping of the monitor outside. :param outcome: ok, failed or withheld"""
@@ -362,49 +327,9 @@ class Metrics:
             self._set(table.LANE_PAUSED, lane["paused_since"] is not None, key)
         for key in self._lanes - shown:
             for definition in _LANE_METRICS:
-                self._made[definition].remove(key)
-                del self._children[definition, (key,)]
+                self._remove(definition, (key,))
         self._lanes = shown
-        return "".join(self._text()).encode()
-
-    def _text(self) -> Iterator[str]:
-        """Return the text that the library's ``generate_latest`` returns, which takes ten times as long."""
-        for family in self._families:
-            yield from family.text()
-        yield from _text_of(self._process.collect())
-        yield self._build_text
-        for each in self._histograms:
-            yield from each.text()
-
-    def _count(self, definition: Definition, *labels: object, by: int = 1) -> None:
-        if self.enabled:
-            self._child(definition, labels).inc(by)
-
-    def _set(self, definition: Definition, value: float, *labels: object) -> None:
-        if self.enabled:
-            self._child(definition, labels).set(value)
-
-    def _observe(self, definition: Definition, value: float, *labels: str) -> None:
-        if self.enabled:
-            self._made[definition].observe(value, *labels)
-
-    def _replace(self, definition: Definition, values: Mapping[tuple[str, ...], float]) -> None:
-        """Show these values of a gauge, by its labels, and no others."""
-        if not self.enabled:
-            return
-        self._made[definition].clear()
-        self._children = {key: each for key, each in self._children.items() if key[0] is not definition}
-        for labels, value in values.items():
-            self._set(definition, value, *labels)
-
-    def _child(self, definition: Definition, labels: tuple[object, ...]) -> Any:
-        """Return the metric with these labels. It is kept, because the library takes longer to find it than to count."""
-        key = (definition, labels)
-        found = self._children.get(key)
-        if found is None:
-            metric = self._made[definition]
-            found = self._children[key] = metric.labels(*labels) if labels else metric
-        return found
+        return self._text()
 
     def _bounded(self, reason: str) -> str:
         if reason not in self._reasons:

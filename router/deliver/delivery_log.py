@@ -6,8 +6,8 @@ from typing import Any
 import structlog
 
 from router.decide.tenants import Tenants
-from router.log_fields import alert_names, group_text, rule_names
-from router.model import Delivered, Destination, Labels, Millis, Outcome, Retry
+from router.log_fields import alert_names, group_text, rule_names, tenant_fields
+from router.model import DEFAULT_SOURCE, Delivered, Destination, Labels, Millis, Outcome, Retry
 from router.render.words import counted
 from router.store import ClaimedDelivery, Recorded
 
@@ -15,9 +15,6 @@ log = structlog.get_logger(__name__)
 
 # The refused recipients that a line names. The others are counted.
 _MAX_LOGGED_RECIPIENTS = 10
-_NO_TENANT = "default"
-# The tenants that a line names. The others are counted.
-_MAX_LOGGED_TENANTS = 10
 
 
 def log_delivery(
@@ -36,7 +33,7 @@ def log_delivery(
     """
 
     def fields() -> dict[str, Any]:
-        return _fields(destination, work, outcome, recorded, now, duration) | _tenant(work, tenants)
+        return _fields(destination, work, outcome, recorded, now, duration, tenants)
 
     is_failure = not (isinstance(outcome, Delivered) or is_unfinished(outcome))
     (log.warning if is_failure else log.info)("delivery", fields=fields)
@@ -65,13 +62,14 @@ def _fields(
     recorded: Recorded,
     now: Millis,
     duration: Millis | None,
+    tenants: Tenants,
 ) -> dict[str, Any]:
     conversation, row = work.conversation, work.before
     failure = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason, "words": outcome.words}
     about = {"group": group_text(conversation.group_labels), "receiver": conversation.receiver}
     fields = {
         "status": status_of(outcome),
-        "tenant": (row.source if row is not None else "") or _NO_TENANT,
+        **tenant_fields((row.source if row is not None else "") or DEFAULT_SOURCE, _labels(work), tenants),
         "durationMs": duration,
         "alertname": alert_names(_labels(work)),
         **(about if conversation.digest is None and not work.is_storm else {}),
@@ -87,19 +85,6 @@ def _fields(
         "version": conversation.version,
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
-
-
-def _tenant(work: ClaimedDelivery, tenants: Tenants) -> dict[str, Any]:
-    """Return the tenants of the alerts that the message is about, and the source; nothing if no tenants are configured."""
-    if tenants.label is None:
-        return {}
-    found = sorted({tenants.of(labels) for labels in _labels(work)})
-    source = (work.before.source if work.before is not None else "") or _NO_TENANT
-    return (
-        {"tenant": counted(found, _MAX_LOGGED_TENANTS, ", "), "source": source}
-        if found
-        else {"source": source}
-    )
 
 
 def _labels(work: ClaimedDelivery) -> Iterator[Labels]:

@@ -1,26 +1,22 @@
 """The queries of pages, the API and ``/status``. Every query runs on a reader's connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
-from router.decide import Severity
-from router.model import Labels, Millis
+from router.model import Millis
 from router.store import (
     digest_reports,
-    firing_sources,
     ledger,
     load_history,
     quarantined_bodies,
     story,
     totals,
 )
-from router.store.alert_detail import AlertDetail, read_alert
-from router.store.alert_filters import AlertFilter
-from router.store.alert_list import AlertPage, Position, list_alerts
+from router.store.alert_page_queries import MAX_SHARED_ROWS, AlertPageQueries
 from router.store.audit import AuditLine, audit_lines
 from router.store.dead_letter_list import (
     DeadLetterPage,
@@ -30,7 +26,6 @@ from router.store.dead_letter_list import (
     read_dead_letter,
     unsettled_ids,
 )
-from router.store.decision_list import DecisionFilter, DecisionPage, list_decisions
 from router.store.delivery_hours import read_hours
 from router.store.delivery_list import (
     EVERY_DELIVERY,
@@ -47,8 +42,6 @@ from router.store.destination_history import (
     used_destinations,
 )
 from router.store.digest_reports import OpenSlot, SentSlot
-from router.store.firing_groups import GroupPage, GroupPosition, list_groups
-from router.store.firing_sources import SourceKey
 from router.store.health import StoreBusy, StoreUnavailable
 from router.store.load_history import LoadLine, StoredLoad
 from router.store.objective_hours import (
@@ -60,68 +53,20 @@ from router.store.objective_hours import (
     read_overdue,
 )
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
-from router.store.rule_counts import RuleCounts, count_by_rule
-from router.store.search import ALERTS_PER_PAGE, Found, Search, find_alerts
-from router.store.shared_reading import SharedReading
-from router.store.snapshot import KnownAlert
 from router.store.stored_trouble import StoredTrouble, StoredTroubleReader
-from router.store.story import Story
 from router.store.totals import Total
-from router.store.waiting_alerts import (
-    InhibitingAlert,
-    WaitingFilter,
-    WaitingPage,
-    WaitingPosition,
-    WaitingSummary,
-    inhibiting_alerts,
-    list_waiting,
-    waiting_summary,
-)
 from router.store.writer import Database
 
-T = TypeVar("T")
-# Counting more members than this takes more than a few milliseconds.
-_MANY_MEMBERS = 2_000
-_MAX_SHARED, _MAX_SHARED_ROWS = 8, 50
-"""How many readings are kept in memory, and how many rows each may have."""
-_MAX_AGE_SECONDS = 1.0
-"""How old a shared reading may be that shows the present state."""
 
-
-class PageQueries:
-    """Read-only queries. Each one sees the database as it was at one moment.
-
-    Every method raises :class:`~router.store.health.StoreUnavailable` if the database can't be read.
-    """
+class PageQueries(AlertPageQueries):
+    """Read-only queries about deliveries, destinations, the ledger and what is stored, and those about alerts."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._stored_trouble = StoredTroubleReader(database)
         self._counting = False
         """The ledger of a period is being counted."""
         self._body_reads = asyncio.Semaphore(2)
-        self._shared: dict[tuple[Any, ...], SharedReading[Any]] = {}
-        """The readings of the first pages that most people look at, by what was asked."""
-        self._rule_counts = SharedReading(
-            lambda: database.read(count_by_rule),
-            lambda: database.commits,
-            lambda found: found.size > _MANY_MEMBERS,
-        )
-
-    async def _read_shared(self, key: tuple[Any, ...], work: Callable[[sa.Connection], T]) -> T:
-        """Return the result of a query that all who ask the same share, as long as nothing is committed, and for a second
-        at most. A page refreshes itself after a change, so all browsers ask for it in the same moment.
-
-        :param key: the name of the query, and its parameters
-        """
-        if key not in self._shared:
-            if len(self._shared) >= _MAX_SHARED:
-                self._shared.clear()
-            self._shared[key] = SharedReading(
-                lambda: self._database.read(work), lambda: self._database.commits, max_age=_MAX_AGE_SECONDS
-            )
-        found: T = await self._shared[key].get()
-        return found
 
     async def status(self) -> dict[str, Any]:
         """Return the ledger's counts over all time, see :func:`router.store.ledger.read_status`."""
@@ -173,27 +118,15 @@ class PageQueries:
         finally:
             self._counting = False
 
-    async def alerts_of_changes(self, numbers: Sequence[int]) -> dict[int, int]:
-        """Return the number of the alert of each of these changes."""
-        return await self._database.read(lambda c: ledger.alerts_of_changes(c, numbers))
-
     async def total(self, name: str) -> Total:
         """Return how many rows a list has, see :func:`router.store.totals.total`."""
         return await self._database.read(lambda c: totals.total(c, name))
-
-    async def waiting(self) -> list[dict[str, Any]]:
-        """Return firing alerts that a destination was not notified of, see :func:`router.store.ledger.waiting`."""
-        return await self._database.read(ledger.waiting)
-
-    async def decisions(self) -> list[dict[str, Any]]:
-        """Return the newest fates, see :func:`router.store.ledger.decisions`."""
-        return await self._database.read(ledger.decisions)
 
     async def deliveries(
         self, wanted: DeliveryFilter = EVERY_DELIVERY, before: int | None = None, limit: int = 50
     ) -> DeliveryPage:
         """Return a page of deliveries, newest first, see :func:`router.store.delivery_list.list_deliveries`."""
-        if wanted == EVERY_DELIVERY and before is None and limit <= _MAX_SHARED_ROWS:
+        if wanted == EVERY_DELIVERY and before is None and limit <= MAX_SHARED_ROWS:
             return await self._read_shared(
                 ("deliveries", limit), lambda c: list_deliveries(c, EVERY_DELIVERY, None, limit)
             )
@@ -263,21 +196,6 @@ class PageQueries:
         """Return the next unsettled dead letters, see :func:`router.store.dead_letter_list.unsettled_ids`."""
         return await self._database.read(lambda c: unsettled_ids(c, destinations, after, limit))
 
-    async def find_alerts(
-        self, search: Search, before: int | None = None, limit: int = ALERTS_PER_PAGE
-    ) -> Found:
-        """Return a page of alerts, newest first.
-
-        :param before: the cursor that the previous page returned; None: the first page
-        """
-        return await self._database.read(lambda c: find_alerts(c, search, before, limit))
-
-    async def rule_counts(self) -> RuleCounts:
-        """Return what the rules decided about all alerts that fire now, see :mod:`router.store.rule_counts`. If there are
-        many, the result can be some seconds old.
-        """
-        return await self._rule_counts.get()
-
     async def open_and_latest_slots(
         self, destinations: Collection[str], count: int
     ) -> tuple[list[OpenSlot], dict[str, list[SentSlot]]]:
@@ -301,27 +219,6 @@ class PageQueries:
                 digest_reports.count_sent_slots(c, destination),
             )
         )
-
-    async def firing_sources(self, keys: Collection[SourceKey]) -> Mapping[SourceKey, Labels]:
-        """Return, for each key, a firing alert that mutes other alerts, see :func:`router.store.firing_sources.find_sources`."""
-        return await self._database.read(lambda c: firing_sources.find_sources(c, keys)) if keys else {}
-
-    async def known_alerts(self, search: Search, limit: int) -> tuple[tuple[KnownAlert, ...], bool]:
-        """Return the newest alerts that a search finds, see :func:`router.store.firing_sources.known_alerts`."""
-        return await self._database.read(lambda c: firing_sources.known_alerts(c, search, limit))
-
-    async def story(
-        self, alert: int, before: int | None = None, limit: int = story.CHANGES_PER_PAGE
-    ) -> Story | None:
-        """Return the last changes of an alert and all that followed from them; None: there is no such alert.
-
-        :param before: the cursor that the page with the next later changes returned; None: the newest changes
-        """
-        return await self._database.read(lambda c: story.story_of(c, alert, before, limit))
-
-    async def first_change_after(self, alert: int, at: Millis) -> int | None:
-        """Return the cursor of an alert's story at a moment, see :func:`router.store.story.first_change_after`."""
-        return await self._database.read(lambda c: story.first_change_after(c, alert, at))
 
     async def message(self, delivery: int) -> dict[str, Any] | None:
         """Return what a delivery sent, see :func:`router.store.story.message`; None: no message is kept."""
@@ -386,60 +283,3 @@ class PageQueries:
         return await self._database.read(
             lambda c: (audit_lines(c, before, limit), totals.total(c, "actions"))
         )
-
-    async def alerts(
-        self, which: AlertFilter, severity: Severity, after: Position | None, limit: int
-    ) -> tuple[AlertPage, dict[int, InhibitingAlert]]:
-        """Return a page of alerts, see :func:`router.store.alert_list.list_alerts`, and the alerts that mute them by member."""
-
-        def read(connection: sa.Connection) -> tuple[AlertPage, dict[int, InhibitingAlert]]:
-            page = list_alerts(connection, which, severity, after, limit)
-            states = [state for each in page.alerts for state in each.destinations]
-            return page, inhibiting_alerts(connection, states)
-
-        if which == AlertFilter(which.status) and after is None and limit <= _MAX_SHARED_ROWS:
-            return await self._read_shared(("alerts", which.status, severity, limit), read)
-        return await self._database.read(read)
-
-    async def alert_groups(
-        self, which: AlertFilter, severity: Severity, after: GroupPosition | None, limit: int
-    ) -> tuple[GroupPage, dict[int, InhibitingAlert]]:
-        """Return a page of the groups that fire, see :func:`router.store.firing_groups.list_groups`, and the alerts that
-        mute their alerts by member.
-        """
-
-        def read(connection: sa.Connection) -> tuple[GroupPage, dict[int, InhibitingAlert]]:
-            page = list_groups(connection, which, severity, after, limit)
-            states = [state for group in page.groups for each in group.alerts for state in each.destinations]
-            return page, inhibiting_alerts(connection, states)
-
-        if which == AlertFilter() and after is None and limit <= _MAX_SHARED_ROWS:
-            return await self._read_shared(("groups", severity, limit), read)
-        return await self._database.read(read)
-
-    async def alert(self, alert: int) -> AlertDetail | None:
-        """Return one alert with its destinations; None: there is no such alert."""
-        return await self._database.read(lambda c: read_alert(c, alert))
-
-    async def waiting_alerts(
-        self, which: WaitingFilter, severity: Severity, after: WaitingPosition | None, limit: int
-    ) -> tuple[WaitingPage, dict[int, InhibitingAlert]]:
-        """Return a page of what waits, see :func:`router.store.waiting_alerts.list_waiting`, and the alerts that mute it by
-        member.
-        """
-
-        def read(connection: sa.Connection) -> tuple[WaitingPage, dict[int, InhibitingAlert]]:
-            page = list_waiting(connection, which, severity, after, limit)
-            return page, inhibiting_alerts(connection, [each.state for each in page.rows])
-
-        return await self._database.read(read)
-
-    async def waiting_summary(self) -> WaitingSummary:
-        """Return what waits in numbers, see :func:`router.store.waiting_alerts.waiting_summary`. All who ask share a
-        reading, for a second at most, as long as nothing is committed.
-        """
-        return await self._read_shared(("waiting summary",), waiting_summary)
-
-    async def newest_decisions(self, which: DecisionFilter, before: int | None, limit: int) -> DecisionPage:
-        """Return a page of decisions, see :func:`router.store.decision_list.list_decisions`."""
-        return await self._database.read(lambda c: list_decisions(c, which, before, limit))

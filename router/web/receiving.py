@@ -98,7 +98,10 @@ async def _receive(  # noqa: PLR0911, C901  (an answer for each kind of input)
         if webhook.oddities:
             await _quarantine(context, intake, source, body, "; ".join(webhook.oddities))
         context.metrics.webhook(source, "accepted")
-        log.info("webhook accepted", fields=partial(accepted_fields, webhook, source, number, started))
+        log.info(
+            "webhook accepted",
+            fields=partial(accepted_fields, webhook, source, number, started, context.policy().tenants),
+        )
         return web.Response(
             body=b'{"status": "accepted", "alerts": %d}' % len(webhook.alerts), headers=_JSON_HEADERS
         )

@@ -3,11 +3,14 @@
 import time
 from typing import Any
 
-from router.log_fields import alert_names, group_text
+from router.decide.tenants import Tenants
+from router.log_fields import alert_names, group_text, tenant_fields
 from router.model import Status, Webhook
 
 
-def accepted_fields(webhook: Webhook, source: str, number: int, started: float) -> dict[str, Any]:
+def accepted_fields(
+    webhook: Webhook, source: str, number: int, started: float, tenants: Tenants
+) -> dict[str, Any]:
     """Return the fields of the line. The log calls it only for lines that it writes.
 
     :param source: the name of the source that posted it
@@ -17,7 +20,7 @@ def accepted_fields(webhook: Webhook, source: str, number: int, started: float) 
     firing = sum(alert.status is Status.FIRING for alert in webhook.alerts)
     return {
         "status": "accepted",
-        "tenant": source,
+        **tenant_fields(source, (alert.labels for alert in webhook.alerts), tenants),
         "durationMs": milliseconds_since(started),
         "alertname": alert_names(alert.labels for alert in webhook.alerts),
         "group": group_text(webhook.group_labels),

@@ -225,14 +225,15 @@ async def test_a_digest_has_a_section_with_a_line_for_each_tenant(world: World) 
     assert "shop: 1 firing (1 new) - Cart" in text
 
 
-async def test_the_line_of_a_delivery_names_the_tenants_and_the_source(world: World) -> None:
+async def test_lines_of_webhooks_and_deliveries_name_tenants_and_source(world: World) -> None:
     with capture_logs() as logs:
         await world.start(with_tenants)
         await world.post("Cart", "warning", team="shop")
         world.clock.advance(10 * SECOND)
         await until_delivered(world, 1)
         await world.stop()
-    lines = [each["fields"]() for each in logs if each["event"] == "delivery"]
+    lines = [each["fields"]() for each in logs if each["event"] in {"webhook accepted", "delivery"}]
+    assert len(lines) > 1
     assert {(line["tenant"], line["source"]) for line in lines} == {("shop", "default")}
 
 

@@ -30,7 +30,7 @@ async def test_an_accepted_webhook_has_one_line(harness: WebHarness, serve: Serv
     (line,) = lines(logs, "webhook accepted")
     assert line.pop("durationMs") >= 0
     assert line == {
-        "event": "webhook accepted", "log_level": "info", "status": "accepted", "tenant": "default",
+        "event": "webhook accepted", "log_level": "info", "status": "accepted", "tenant": "default", "source": "default",
         "alertname": "A0, A1, A2, A3, A4, and 2 more", "group": '{cluster="eu", team="a"b\n"}', "receiver": "oncall",
         "firing": 5, "resolved": 2, "webhook": 1, "peer": "127.0.0.1",
     }  # fmt: skip
@@ -59,7 +59,7 @@ async def test_the_line_of_a_webhook_stays_short(harness: WebHarness, serve: Ser
     assert line["alertname"].endswith(" and 45 more")
 
 
-async def test_the_source_is_the_tenant(harness: WebHarness, serve: Serve) -> None:
+async def test_without_tenants_the_source_is_the_tenant(harness: WebHarness, serve: Serve) -> None:
     harness.sources = (Source("prod", bearer_token="right"),)
     client = await serve(harness)
     with capture_logs() as logs:
