@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from router.decide import Severity
-from router.model import Labels
+from router.model import Labels, Millis
 from router.store import (
     firing_sources,
     ledger,
