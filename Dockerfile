@@ -14,7 +14,7 @@ LABEL org.opencontainers.image.title="alert-router" \
 # The group is 10001 as well, so that Kubernetes' fsGroup and the owner of a volume can be given as numbers.
 RUN groupadd --system --gid 10001 alert-router \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin alert-router \
- && install -d -o alert-router -g alert-router -m 0700 /var/lib/alert-router
+ && install -d -o alert-router -g alert-router -m 0700 /var/lib/alert-router /var/backups/alert-router
 COPY --from=build /opt/alert-router /opt/alert-router
 COPY routes.yaml /etc/alert-router/routes.yaml
 ENV PATH=/opt/alert-router/bin:$PATH \
@@ -30,7 +30,7 @@ ENV PATH=/opt/alert-router/bin:$PATH \
 #   docker run --rm -it IMAGE hash-password
 #   docker run -p 9099:9099 -v "$PWD:/etc/alert-router:ro" -v alert-router:/var/lib/alert-router IMAGE
 # docs/deploying.md has more. The router writes only to this folder, so the root file system can be read-only. (A preview also
-# needs /tmp.)
+# needs /tmp; backups go to where ALERT_ROUTER_BACKUP_TO says: a volume at /var/backups/alert-router belongs to the user below.)
 VOLUME /var/lib/alert-router
 WORKDIR /var/lib/alert-router
 USER 10001:10001

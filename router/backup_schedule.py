@@ -30,6 +30,7 @@ from router.threads import Threads
 log = structlog.get_logger(__name__)
 
 _NAME = re.compile(r"alert-router-(\d{8}T\d{6}Z)\.db")
+_PART_NAME = re.compile(rf"\.{_NAME.pattern}\.\w+{re.escape(PART_SUFFIX)}")
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _LOCK_NAME = ".alert-router-backups.lock"
 # After a failure the next attempt follows sooner.
@@ -161,10 +162,9 @@ class BackupSchedule:
         """Write a backup, and delete the oldest ones. :raises StoreUnavailable: it failed :raises BackupStopped: by ``stop``"""
         folder = self._options.folder
         self._take_folder()
-        name = f"alert-router-{datetime.fromtimestamp(now / SECOND, UTC):{_TIME_FORMAT}}.db"
         progress = CopyProgress(is_stopped=stop.is_set)
-        found = write_backup(self._database, folder / name, force=True, progress=progress)
-        for path in self._files()[: -self._options.keep]:
+        found = write_backup(self._database, folder / _name_of(now), force=True, progress=progress)
+        for path in self._files(now)[: -self._options.keep]:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -189,21 +189,27 @@ class BackupSchedule:
                         f"another alert-router writes its backups to {folder}; give each one a folder of its own"
                     ) from None
                 self._lock = lock
-            for path in folder.glob(f".alert-router-*{PART_SUFFIX}"):
-                path.unlink(missing_ok=True)
+            for path in folder.iterdir():
+                if _PART_NAME.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(folder / _LOCK_NAME, error) from None
 
-    def _files(self) -> list[Path]:
-        """Return the backups in the folder, the oldest first. Other files are not touched."""
+    def _files(self, now: Millis) -> list[Path]:
+        """Return the backups in the folder, the oldest first. Other files are not touched.
+
+        A backup of the future was made before the clock was set back, so it is older than those of the time since.
+        """
         try:
             found = [path for path in self._options.folder.iterdir() if _NAME.fullmatch(path.name)]
         except OSError:
             return []
-        return sorted(path for path in found if path.is_file() and not path.is_symlink())
+        latest = _name_of(now)
+        files = (path for path in found if path.is_file() and not path.is_symlink())
+        return sorted(files, key=lambda path: (path.name <= latest, path.name))
 
     def _newest_file(self) -> Path | None:
-        files = self._files()
+        files = self._files(self._clock.now())
         return files[-1] if files else None
 
     def _newest_time(self) -> Millis | None:
@@ -234,3 +240,8 @@ class BackupSchedule:
     def _note_failure(self, now: Millis, reason: str) -> None:
         self._failed_at, self._error = now, reason
         self._metrics.backup_failed()
+
+
+def _name_of(at: Millis) -> str:
+    """Return the name of a backup that was made at this time."""
+    return f"alert-router-{datetime.fromtimestamp(at / SECOND, UTC):{_TIME_FORMAT}}.db"

@@ -1,6 +1,6 @@
 """The dead man's switch: pings a monitor outside as long as the router receives, stores and delivers.
 
-The monitor raises the alarm when the pings stop. So somebody hears of it when the router and Prometheus die together.
+The monitor raises the alarm when the pings stop. So somebody is notified even if the router and Prometheus fail together.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _ANSWERS = StatusTable(reasons={404: "nothing at this address", **REDIRECT_REASO
 
 
 class Deadman:
-    """Pings the monitor outside. Its failures are counted and logged once, and disturb nothing else."""
+    """Pings the monitor outside. A failed ping is counted and logged once, and affects no delivery."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Deadman:
         self._silent = silent
         self._is_listening = is_listening
         self._since = clock.now()
-        """What is due waits from then on at the earliest: before, nothing could be sent."""
+        """Waiting counts from this time at the earliest (epoch ms): before it, nothing could be sent."""
         self._transport: HttpTransport | None = None
         self._transport_of: tuple[Network, float] | None = None
         self._changed = asyncio.Event()

@@ -1,5 +1,6 @@
 """The state of the configuration: when it was loaded, and what is wrong with its files. For metrics, pages and people."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,10 @@ class LoadStatus:
         self._metrics.config_loaded(config.digest, now)
         if self.error is not None:
             self._metrics.config_load_failed()
+        destinations = chain.from_iterable(config.policy.receivers.values())
+        self._metrics.begin_at_zero(
+            (each.name for each in config.sources), {each.channel for each in destinations}
+        )
         self._metrics.targets(config.targets.ratios(config.policy.tenants.names))
         self._metrics.fragments({each.name: not each.problems for each in config.fragments})
         for problem in config.problems:

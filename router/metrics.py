@@ -16,6 +16,9 @@ from router.model import SECOND, Millis
 T = TypeVar("T")
 
 
+UNKNOWN_SOURCE = "unknown"
+"""What metrics call a webhook that comes from no source."""
+_REFUSALS = ("quarantined", "unauthorized", "too_large", "unsupported", "unavailable")
 # Reasons come from tables. Beyond this many, those that a provider makes up count as "other".
 _MAX_REASONS = 100
 _LANE_METRICS = (
@@ -115,6 +118,17 @@ class Metrics(MetricValues):
         self._set(table.RELOAD_SUCCESSFUL, 1)
         self._set(table.RELOAD_TIME, now / SECOND)
         self._set(table.CONFIG_HASH, int(digest[:12], 16))
+
+    def begin_at_zero(self, sources: Iterable[str], channels: Iterable[str]) -> None:
+        """Show the counters of what must not happen from the first scrape on, so that the first time is an increase.
+
+        :param sources: of the configuration; webhooks that come from no source are counted too
+        :param channels: those with a destination
+        """
+        for source, outcome in product((*sources, UNKNOWN_SOURCE), _REFUSALS):
+            self._count(table.WEBHOOKS_TOTAL, source, outcome, by=0)
+        for channel in channels:
+            self._count(table.FALLBACKS_TOTAL, channel, by=0)
 
     def config_load_failed(self) -> None:
         self._set(table.RELOAD_SUCCESSFUL, 0)

@@ -11,7 +11,7 @@ from contextlib import suppress
 import structlog
 
 from router.clock import Clock
-from router.core.settled import BatchEvents, verdicts
+from router.core.settled import BatchEvents, objective_results
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import ANSWERED_WITHIN, HOUR, SECOND, Millis, Objective
@@ -58,7 +58,7 @@ class ObjectiveCounts:
         if not metrics.enabled:
             return
         for each in events.settled:
-            for objective, is_good in verdicts(each):
+            for objective, is_good in objective_results(each):
                 metrics.objective_event(objective, each.tenant, is_good=is_good)
             if each.is_delivered:
                 level = levels[min(each.urgency, len(levels) - 1)]
@@ -72,8 +72,8 @@ class ObjectiveCounts:
             await self._clock.wait(never, self._clock.now() + FLUSH_EVERY)
             try:
                 await self.flush()
-            except StoreUnavailable as error:
-                log.warning("answers to webhooks can't be counted now", reason=str(error))
+            except StoreUnavailable:  # the store logs it, once for all parts; the counts are kept
+                continue
             except Exception:  # the task must go on: it tries again
                 log.exception("answers to webhooks can't be counted")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 _NAME = "alert-router"
 _FOLDER = Path(__file__).parent
+COPIED = ("howto/nginx.conf", "howto/slack-manifest.yaml", "routes.schema.json")
+"""Files of the documentation that are no pages. pyproject.toml puts them into the wheel."""
 _DOCS = next((path for path in (_FOLDER / "docs", _FOLDER.parent / "docs") if path.is_dir()), None)
 
 
@@ -43,8 +45,11 @@ def docs_folder() -> Path | None:
 
 
 def docs_pages() -> dict[str, Path]:
-    """Return the pages of the documentation by name, such as ``configuration``; those in folders after the others."""
+    """Return the pages of the documentation by name, such as ``configuration``, and the files that pages say to copy, such as
+    ``howto/nginx.conf``; those in folders after the others.
+    """
     if _DOCS is None:
         return {}
-    names = {path.relative_to(_DOCS).with_suffix("").as_posix(): path for path in _DOCS.rglob("*.md")}
-    return dict(sorted(names.items(), key=lambda named: (named[0].count("/"), named[0])))
+    pages = {path.relative_to(_DOCS).with_suffix("").as_posix(): path for path in _DOCS.rglob("*.md")}
+    copied = {each: _DOCS / each for each in COPIED if (_DOCS / each).is_file()}
+    return dict(sorted((pages | copied).items(), key=lambda named: (named[0].count("/"), named[0])))

@@ -22,7 +22,7 @@ ALERTNAMES = frozenset({HEARTBEAT_SILENT, SOURCE_SILENT})
 
 
 def watched_by(policy: Policy, sources: Iterable[Source]) -> tuple[Watched, ...]:
-    """Return all that is watched: each heartbeat of each source that sends it, then the webhooks of each source."""
+    """Return what is watched: each heartbeat of each source that sends it, then the webhooks of each source."""
     configured = tuple(sources) or (Source(DEFAULT_SOURCE),)
     beats = (
         Watched(each.name, source.name, each.within, each.receiver)
@@ -54,7 +54,7 @@ def silence_alert(watched: Watched, heard: LastHeard, policy: Policy, zone: Zone
     if watched.heartbeat:
         what = f"the alert has to come once in {duration(watched.within)}"
         advice = (
-            "Prometheus or Alertmanager is down, or does not reach the router: other alerts of this source may be missing, "
+            "Prometheus or Alertmanager is down, or does not reach the router. Other alerts of this source may be missing, "
             "too."
         )
     else:
@@ -62,7 +62,9 @@ def silence_alert(watched: Watched, heard: LastHeard, policy: Policy, zone: Zone
         advice = "Its sender is down, does not reach the router, or is refused; the log of the router has refused webhooks."
     summary = f"{watched.words[0].upper()}{watched.words[1:]} has been silent since {since}"
     last = (
-        "it has not come since the router watches it" if heard.seen_at is None else f"it came last at {since}"
+        "it has not come since the router began to watch it"
+        if heard.seen_at is None
+        else f"it last came at {since}"
     )
     annotations = {"summary": summary, "description": f"{what[0].upper()}{what[1:]}; {last}. {advice}"}
     return Alert(identity_of(labels)[:16], labels, annotations, Status.FIRING, now, None, about=frozenset())

@@ -1,8 +1,8 @@
-"""Notices when a heartbeat does not come any more, or when a source posts nothing, and when it is back.
+"""Notices when a heartbeat does not come any more, when a source posts nothing, and when they come again.
 
 Only the time in which the router could receive counts. After a restart, the silence before the stop and the time since the
-start are added; the time in between is left out. After a step of the clock, or a time in which the database could not be
-written, it counts from the beginning.
+start are added; the time between does not count. After a step of the clock, or a time in which the database could not be
+written, the silence counts again from zero.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class _Silence:
 
     alert: Alert
     counts_from: Millis
-    """Since when it was counted. If it is counted from another time by now, it was heard again."""
+    """When its count began (epoch ms). If the present count began at another time, something was heard meanwhile."""
 
 
 class SilenceWatch:
@@ -175,7 +175,7 @@ class SilenceWatch:
         now = self._clock.now()
         watched = self._refresh(now)
         while self._stray and await self._posting.post(
-            end_of_silence(self._stray[0], "it is reported anew", now)
+            end_of_silence(self._stray[0], "A newer self-alert reports the same silence", now)
         ):
             self._stray.pop(0)
         for key in list(self._silences):

@@ -153,7 +153,7 @@ _CHECKS = Row("Checks: anything but 0 is a bug", (
           "stat", width=6, height=4, steps=WARN_IF_ANY),
 ))  # fmt: skip
 
-_WATCH = Row("Who watches whom", (
+_WATCH = Row("Heartbeats and the dead man's switch", (
     Panel("Heartbeats", "An alert that must keep coming.",
           query(f"alert_router_heartbeat_silent{{{_I}}}", "{{heartbeat}} of {{source}}"),
           "state-timeline", words={"0": ("comes", "green"), "1": ("silent", "red")}),

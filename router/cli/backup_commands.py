@@ -29,9 +29,9 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace a file of this name.")
 @json_option
 def backup(*, file: Path, database: str, force: bool, as_json: bool) -> None:
-    """Write a backup of the database to FILE, and check it. The service can run meanwhile, and goes on.
+    """Write a backup of the database to FILE, and check it. The service can run meanwhile.
 
-    Only you can read the file: it has alerts, routing keys and messages. PostgreSQL has pg_dump for this.
+    Only you can read the file, because it contains alerts, routing keys and messages. For PostgreSQL, use pg_dump.
 
     Exit code 1 if there is no backup, or if the ledger in it does not balance.
     """
@@ -55,9 +55,9 @@ def backup(*, file: Path, database: str, force: bool, as_json: bool) -> None:
 @database_option
 @json_option
 def restore(*, file: Path, database: str, as_json: bool) -> None:
-    """Check the backup FILE, and put a copy of it in the place of the database. Stop the service before.
+    """Check the backup FILE, and put a copy of it in the place of the database. Stop the service first.
 
-    The database before stays beside it, renamed. PostgreSQL has pg_restore for this.
+    The previous database is kept under another name in the same folder. For PostgreSQL, use pg_restore.
 
     Exit code 1 if nothing was restored.
     """
@@ -75,11 +75,11 @@ def restore(*, file: Path, database: str, as_json: bool) -> None:
 def _what_now(done: "RestoredDatabase", file: Path) -> Iterator[str]:
     yield f"{done.path} is restored from {file}: {_contents(done.found)}"
     if done.before is not None:
-        yield f"The database before is kept as {done.before}. Delete it when you no longer need it."
+        yield f"The previous database is kept as {done.before}. Delete it when you no longer need it."
     yield ""
     yield "What the router accepted after the backup is not in it:"
     yield "- Alertmanager sends again what still fires, at the latest after its repeat_interval (4 h unless it is set)."
-    yield "- An alert that fired after the backup and has ended is not known, and nobody is notified of it any more."
+    yield "- The router does not know an alert that fired after the backup and has ended. It notifies nobody of it any more."
     yield "- A PagerDuty incident or a message of an alert that fired after the backup stays open: resolve it by hand."
     yield f"More about this: {docs_page('backup')}"
     yield "Now start the service: alert-router serve"

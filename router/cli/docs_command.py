@@ -20,7 +20,9 @@ def docs(*, page: str | None, as_json: bool) -> None:
     """
     pages = docs_pages()
     if not pages:
-        raise Failure(f"the pages are not installed; read them at {docs_address()}")
+        address = docs_address()
+        where = "install the package again" if address is None else f"read them at {address}"
+        raise Failure(f"the pages are not installed; {where}")
     if page is None:
         _list(pages, as_json=as_json)
     elif (path := pages.get(name := page.removesuffix(".md"))) is not None:
@@ -31,7 +33,10 @@ def docs(*, page: str | None, as_json: bool) -> None:
 
 def _list(pages: Mapping[str, Path], *, as_json: bool) -> None:
     titles = {
-        name: path.read_text("utf-8").partition("\n")[0].removeprefix("# ") for name, path in pages.items()
+        name: path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+        if path.suffix == ".md"
+        else "a file to copy"
+        for name, path in pages.items()
     }
     if as_json:
         print_json(

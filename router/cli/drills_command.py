@@ -54,7 +54,7 @@ def drills(
 def _past(time: ServiceTime) -> Listing:
     columns = (
         Column("Slot"), Column("Outcome", is_styled=True), Column("Receivers", is_number=True),
-        Column("Not passed", is_flexible=True),
+        Column("Failed receivers", is_flexible=True),
     )  # fmt: skip
 
     def cells(row: dict[str, Any]) -> Sequence[object]:
@@ -84,7 +84,7 @@ def _markdown(drill: dict[str, Any], time: ServiceTime) -> Iterator[str]:
     good = sum(each["outcome"] == "delivered" for each in tests)
     yield f"# Drill of {time.show_whole(drill['slot'])}"
     yield ""
-    yield f"{good} of {len(tests)} receivers passed: every destination took a message marked TEST and its end."
+    yield f"{good} of {len(tests)} receivers passed. A receiver passes if all its destinations accept a message marked TEST and its end."
     for test in tests:
         yield ""
         yield f"## {_cell(test['receiver'])}: {_cell(test['outcome'])}"

@@ -1,4 +1,4 @@
-"""``alert-router healthcheck``: asks the service of this machine whether it lives, for the health check of a container."""
+"""``alert-router healthcheck``: asks the service on this machine whether it runs, for the health check of a container."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ _MAX_ANSWER_BYTES = 1_000
     envvar="ALERT_ROUTER_CLIENT_CERT",
     help="Show this certificate, with its key in the same file (PEM), if the service asks for one.",
 )
-@click.option("--ready", is_flag=True, help="Ask whether it can keep a webhook, not only whether it lives.")
+@click.option("--ready", is_flag=True, help="Ask whether it can store a webhook, not only whether it runs.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=600),
@@ -58,7 +58,7 @@ def healthcheck(
     *, listen: tuple[str, int], tls_cert: Path | None, tls_client_ca: Path | None, client_cert: Path | None, ready: bool,
     timeout: float,
 ) -> None:  # fmt: skip
-    """Ask the service on this machine whether it lives.
+    """Ask the service on this machine whether it runs.
 
     It reads the variables that `serve` reads, so it follows the service's address and its TLS. Exit code 1 if the service
     does not answer, or says no.

@@ -1,4 +1,4 @@
-"""``alert-router incident``: writes what happened in a period into a file, for people who write about it afterwards."""
+"""``alert-router incident``: writes into a file what happened in a period, for people who write a report about it."""
 
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ _MAX_SLUG_CHARS = 60
 @click.option("--since", required=True, help="When it began: '2026-11-20 22:41', 10:00 or 2h (ago).")
 @click.option("--until", help="When it ended.  [default: now]")
 @click.option(
-    "--owner", default="", help="Who looks after it.  [default: the label owner or team of its alerts]"
+    "--owner", default="", help="Who is responsible for it.  [default: the label owner or team of its alerts]"
 )
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("docs/incidents"),
     show_default=True,
-    help="The folder of the file, which has the day as its name.",
+    help="The folder of the file. The name of the file is the day.",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file; - is standard output."
@@ -38,11 +38,11 @@ def incident(  # noqa: PLR0913  (click passes each option as an argument)
     *, name: str, filters: tuple[str, ...], since: str, until: str | None, owner: str, folder: Path, output: Path | None,
     force: bool, service: ServiceAddress, as_json: bool,
 ) -> None:  # fmt: skip
-    """Write the incident NAME into docs/incidents/YYYY-MM-DD.md: the timeline of its alerts, decisions, notifications and
-    silences, how long it took to notify and to resolve, and headings for what only people know.
+    """Write a file about the incident NAME, docs/incidents/YYYY-MM-DD.md: the timeline of its alerts, decisions, notifications
+    and silences, and how long it took to notify and to resolve. The file has headings for what only people know.
 
-    A FILTER is a matcher as in Alertmanager, like team=db; without one, it is about all alerts of the period. Exit code 1 if
-    there are no alerts, or the file exists.
+    A FILTER is a matcher as in Alertmanager, like team=db. Without a FILTER, the file is about all alerts of the period. Exit
+    code 1 if there are no alerts, or the file exists.
     """
     api = service.api()
     time = ServiceTime(api.overview())

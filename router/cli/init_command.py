@@ -26,15 +26,19 @@ _LOCALTIME = Path("/etc/localtime")
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("routes.yaml"))
 @click.option(
-    "--channel", "channels", multiple=True, type=click.Choice(_CHANNELS), help="How to notify; several times."
+    "--channel",
+    "channels",
+    multiple=True,
+    type=click.Choice(_CHANNELS),
+    help="How to notify people; can be repeated.",
 )
-@click.option("--timezone", help="Of the schedules and of the times in messages.  [default: of this machine]")
+@click.option("--timezone", help="The time zone of schedules and messages.  [default: of this machine]")
 @click.option("--hours", help="Business hours from Monday to Friday, or none.  [default: 09:00-18:00]")
 @click.option("--digest", help="When the daily digest is sent, or none; needs email.  [default: 08:00]")
 @click.option("--source", help="The name of an Alertmanager on another machine, which sends a token.")
 @click.option("--user", help="The name of an administrator, who signs in with a password.")
 @click.option("--slack-channel", help="The id of a Slack channel.")
-@click.option("--email-to", multiple=True, help="An address that gets the mails; several times.")
+@click.option("--email-to", multiple=True, help="An address that gets the mails; can be repeated.")
 @click.option(
     "--email-from", help="The address that the mails come from.  [default: alert-router@ the same domain]"
 )
@@ -64,6 +68,8 @@ def init(  # noqa: PLR0913  (click passes each option as an argument)
     """
     from router.rules.rules_from_answers import FirstAnswers, SecretPlace, first_rules, needed_secrets
 
+    if file.is_dir():
+        raise Failure(f"{file} is a folder; give the name of a file in it")
     if file.exists() and not force:
         raise Failure(f"{file} exists; give another FILE, or --force to replace it")
     if not channels and not sys.stdin.isatty():
@@ -166,7 +172,8 @@ def _hours_of(text: str | None) -> tuple[str, str] | None:
     begin, _, end = (text or "09:00-18:00").partition("-")
     if not (_TIME.fullmatch(begin) and _TIME.fullmatch(end) and begin < end):
         raise click.BadParameter(
-            f"{text!r} are no business hours; write them like 09:00-18:00, or {_NONE}", param_hint="--hours"
+            f"{text!r} is not a range of business hours; write it like 09:00-18:00, or {_NONE}",
+            param_hint="--hours",
         )
     return begin, end
 
@@ -190,13 +197,17 @@ def _write(file: Path, text: str, *, is_private: bool, force: bool) -> None:
     from router.config import show_problem
     from router.rules.check import check_file
 
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes of an argument as surrogates
+        raise Failure("an answer is not UTF-8; nothing is written") from None
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         mode = 0o600 if is_private else 0o666  # less the umask
         with os.fdopen(
             os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb"
         ) as out:
-            out.write(text.encode())
+            out.write(data)
         checked = check_file(part, os.environ, now())
         errors = [each for each in checked.problems if not each.is_warning and not each.is_note]
         if errors:
@@ -219,7 +230,7 @@ def _what_next(file: Path, answers: "FirstAnswers") -> Iterator[str]:
     from router.rules.rules_from_answers import SecretPlace
 
     option = "" if file == Path("routes.yaml") else f" --config {shlex.quote(str(file))}"
-    yield f"{file} is written. Critical alerts go to {', '.join(answers.channels)}. Next:"
+    yield f"{file} is written. Critical alerts go to {', '.join(answers.channels)}. What to do next:"
     yield ""
     yield f"Look at it:           alert-router serve{option} --preview --sample   (nothing is sent)"
     if needed := _outside(answers):
@@ -233,7 +244,7 @@ def _what_next(file: Path, answers: "FirstAnswers") -> Iterator[str]:
     yield f"Check it:             alert-router check{option}"
     yield f"Start it:             alert-router serve{option}"
     if answers.source or answers.user:
-        yield "  It takes requests of other machines with --listen :9099; then give a certificate with --tls-cert and --tls-key."
+        yield "  With --listen :9099 it accepts requests from other machines; then give a certificate with --tls-cert and --tls-key."
     yield "Let Alertmanager post to it, in alertmanager.yml:"
     yield "  receivers:"
     yield "    - name: alert-router"

@@ -15,7 +15,7 @@ _DAY_MS = 86_400_000
 _COLUMNS = (
     Column("Objective"), Column("Tenant", is_flexible=True), Column("Target", is_number=True),
     Column("Good", is_number=True), Column("Bad", is_number=True), Column("Ratio", is_number=True),
-    Column("Budget left", is_number=True), Column("More bad", is_number=True), Column("Burn 1h", is_number=True),
+    Column("Budget left", is_number=True), Column("Events left", is_number=True), Column("Burn 1h", is_number=True),
     Column("6h", is_number=True), Column("3d", is_number=True),
 )  # fmt: skip
 

@@ -38,7 +38,7 @@ def send_test(
     """Send a message marked TEST to all destinations of a RECEIVER through the real channels, and then its end. Show what each
     destination answers, and after how long.
 
-    Exit code 0 only if every destination took both messages.
+    Exit code 0 only if every destination accepted both messages.
     """
     api = service.api()
     test: dict[str, Any] = api.post(
@@ -126,9 +126,9 @@ def _result(test: dict[str, Any]) -> str:
     count = len(test["destinations"])
     good = sum(each["outcome"] == "delivered" for each in test["destinations"])
     what = {
-        "delivered": f"All {count} destinations took the test and its end." if count > 1 else "The test and its end arrived.",
-        "failed": f"{good} of {count} destinations took the test and its end.",
-        "waiting": f"{good} of {count} destinations took the test and its end before the time was over.",
+        "delivered": f"All {count} destinations accepted the test and its end." if count > 1 else "The test and its end arrived.",
+        "failed": f"{good} of {count} destinations accepted the test and its end.",
+        "waiting": f"{good} of {count} destinations accepted the test and its end before the timeout.",
         "interrupted": f"Interrupted: {printable(test['interrupted'])}.",
     }.get(test["outcome"], printable(test["outcome"]))  # fmt: skip
     return painted(what, _STYLES.get(test["outcome"]), colors=stdout_has_colors())

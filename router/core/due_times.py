@@ -4,7 +4,7 @@
 - A held change is due when its route opens, an inhibited one when its inhibitor ends, one of a digest at its slot.
 - A change that is not to be sent is never due.
 
-A time that has passed stays, whatever is decided later, unless an inhibitor or a digest delays the change. So a message
+A due time that has passed does not change with later decisions, unless an inhibitor or a digest delays the change. So a message
 that misses the hours of its route is late from the time at which they opened.
 """
 
@@ -12,8 +12,8 @@ from router.core.rows import ConversationRow, FateRow, MemberRow
 from router.model import Fate, Millis
 
 NOT_COUNTED: Millis = 0
-"""The due time of a change that objectives never count (again): it was given up once and counted as failed, and an operator
-retries it; or it is a test of a receiver, of which an outcome says nothing about real alerts.
+"""The due time of a change that objectives do not count. It was given up, was counted as failed then, and an operator retries
+it; or it is a test of a receiver, which says nothing about real alerts.
 """
 _KEEPS_ITS_TIME = (Fate.PENDING, Fate.HELD)
 

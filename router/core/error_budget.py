@@ -33,7 +33,7 @@ def budget_of(percent: Decimal, good: int, bad: int) -> ErrorBudget:
 
 
 def burn_rate(percent: Decimal, good: int, bad: int) -> float | None:
-    """Return how fast the budget is used up; 1: just all of it within a window. None: there were no events."""
+    """Return how fast the budget is used up; 1: in exactly one window. None: there were no events."""
     total = good + bad
     return None if not total else _rounded(Decimal(bad) / total / ((_ALL - percent) / 100))
 

@@ -6,8 +6,8 @@ Each change x destination that was due counts once, when it is settled:
 - ``in_time``, and for the most urgent level ``urgent_in_time``: good if it was delivered within the limit after it was
   due, bad if it was settled later. A change that was given up within the limit counts only in ``delivered``.
 
-Changes that were never due do not count: obsolete and dropped ones, those whose destination knew of them already, and
-tests of receivers.
+Changes that were never due do not count: obsolete and dropped ones, and those that tell the destination nothing new. Tests of
+receivers do not count either.
 """
 
 from collections import Counter
@@ -59,7 +59,7 @@ class BatchEvents(NamedTuple):
 
 
 def batch_events(state: State) -> BatchEvents:
-    """Return what the unsaved rows of a batch are to objectives and tenants."""
+    """Return what objectives and tenants count of the unsaved rows of a batch."""
     events = BatchEvents([], Counter(), Counter())
     for key, before in state.fates.before.items():
         after = state.fates.get(key)
@@ -74,7 +74,7 @@ def batch_events(state: State) -> BatchEvents:
     return events
 
 
-def verdicts(settled: SettledChange) -> list[tuple[Objective, bool]]:
+def objective_results(settled: SettledChange) -> list[tuple[Objective, bool]]:
     """Return the objectives that count a settled change, and whether it is good."""
     found = [(Objective.DELIVERED, settled.is_delivered)]
     within = (Objective.IN_TIME, ANY_WITHIN), (Objective.URGENT_IN_TIME, URGENT_WITHIN)

@@ -164,7 +164,7 @@ class Drills:
             hashlib.sha256(test.receiver.encode()).hexdigest()[:16], labels,
             {
                 "summary": f"The drill of the receiver {test.receiver} failed: {counted(lines, 1, '; ')}",
-                "description": f"{len(bad)} of {len(test.destinations)} destinations did not take a test and its end. "
+                "description": f"{len(bad)} of {len(test.destinations)} destinations did not accept a test or its end. "
                 f"{counted(lines, _MAX_NAMES, '; ')}. After the repair: alert-router send-test {test.receiver}. This alert "
                 "ends with the next good drill.",
             },

@@ -56,7 +56,7 @@ class _Running:
     look_at: Millis = 0
     """When to look at it at the latest (epoch ms); 0: now."""
     is_starting: bool = False
-    """Whoever has asked for it sends it."""
+    """:meth:`ReceiverTests.start` sends it just now, so nobody else does."""
     next_at: dict[str, Millis | None] = field(default_factory=dict)
     """When each destination may be tried next, by key; None: an attempt is under way, or it has no news."""
 
@@ -303,11 +303,11 @@ def _labels(test: ReceiverTest) -> dict[str, str]:
 def _alert(test: ReceiverTest, status: Status, now: Millis) -> Alert:
     by = f"{test.by} has sent it" if test.by else "The drill of routes.yaml has sent it"
     firing = {
-        "summary": f"This is a TEST of the receiver {test.receiver}. Nothing is wrong, and nothing has to be done.",
-        "description": f"{by}, to see whether messages arrive. Its end follows as soon as this message has arrived "
-        "everywhere.",
+        "summary": f"This is a TEST of the receiver {test.receiver}. Nothing is wrong. You need not do anything.",
+        "description": f"{by} to see whether messages arrive. The end of the test follows when all destinations have "
+        "answered.",
     }
-    ended = {"summary": f"The TEST of the receiver {test.receiver} has ended. Nothing has to be done."}
+    ended = {"summary": f"The TEST of the receiver {test.receiver} has ended. You need not do anything."}
     is_firing = status is Status.FIRING
     return Alert(
         hashlib.sha256(test.id.encode()).hexdigest()[:16], _labels(test), firing if is_firing else ended, status,

@@ -39,7 +39,7 @@ def _why(lane: Mapping[str, Any] | None, next_at: Millis | None, now: Millis) ->
         return "the router does not send to this destination yet"
     if lane["paused_since"] is not None:
         return (
-            f"{lane['paused_by'] or 'an operator'} has paused the destination {duration(now - lane['paused_since'])} ago; "
+            f"{lane['paused_by'] or 'an operator'} paused the destination {duration(now - lane['paused_since'])} ago; "
             f"to end the pause: alert-router deliveries resume {lane['destination']}"
         )
     if lane["paused_until"] is not None:

@@ -25,7 +25,7 @@ from router.store.sqlite import Sqlite
 from router.store.sqlite_backup import SqliteError, Tick
 
 PART_SUFFIX = ".part"
-"""How the name of a file ends that is not finished yet."""
+"""How the name of an unfinished file ends."""
 # What stays free on the disk. A full disk would stop a router that keeps its database there.
 _RESERVE_BYTES = 64 * 2**20
 # A file up to this size is checked thoroughly, which takes some seconds for each gigabyte. Of a larger one, the indexes are not
@@ -44,7 +44,7 @@ class CopyProgress:
     tick: Callable[[int, int], None] = lambda _copied, _all: None
     """Called after each piece with the bytes that are copied, and the bytes of the database."""
     is_stopped: Callable[[], bool] = lambda: False
-    """Asked again and again; if it returns True, the work ends with :class:`BackupStopped`."""
+    """Called again and again; if it returns True, the work ends with :class:`BackupStopped`."""
 
 
 @dataclass(frozen=True, slots=True)

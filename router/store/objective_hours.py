@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from router.core.settled import SettledChange, verdicts
+from router.core.settled import SettledChange, objective_results
 from router.model import DAY, HOUR, Millis, Objective
 from router.store.counters import CounterKind, read_counters
 from router.store.delivery_hours import OLDER, hour_of
@@ -28,11 +28,11 @@ EventCounts = Mapping[EventKey, tuple[int, int]]
 
 
 def count_settled(settled: Iterable[SettledChange]) -> EventCounts:
-    """Return the events that these settled changes are."""
+    """Return how many good and bad events these settled changes make."""
     moves: dict[EventKey, tuple[int, int]] = {}
     for each in settled:
         hour = hour_of(each.at)
-        for objective, is_good in verdicts(each):
+        for objective, is_good in objective_results(each):
             key = hour, each.tenant, str(objective)
             good, bad = moves.get(key, (0, 0))
             moves[key] = good + is_good, bad + (not is_good)
@@ -84,7 +84,7 @@ def merge_old_hours(connection: sa.Connection, before: Millis) -> int:
 
 
 def delivered_events(connection: sa.Connection) -> dict[str, int]:
-    """Return how many changes were due and delivered, by tenant; of all time."""
+    """Return how many changes were due and delivered since the counts began, by tenant."""
     columns = objective_hours.c
     rows = connection.execute(
         sa.select(columns.tenant, sa.func.sum(columns.good))

@@ -70,10 +70,11 @@ def revision_of(connection: sa.Connection, tables: Collection[str], name: str) -
     known = {script.revision for script in _scripts().walk_revisions()}
     for revision in revisions:
         if revision not in known:
+            restored_with = "`alert-router restore`" if connection.dialect.name == "sqlite" else "pg_restore"
             raise StoreUnavailable(
                 f"{name} was written by {_writer_of(connection, tables)}, which is newer than this version, "
                 f"{package_version()} (its tables are at {revision!r}, unknown here). Start that version or a later one; "
-                "or stop it and put the backup from before the upgrade in place with `alert-router restore`; or give "
+                f"or stop it and put the backup from before the upgrade in place with {restored_with}; or give "
                 "another --database"
             )
     return revisions[0] if revisions else None

@@ -39,7 +39,7 @@ class RestoredDatabase:
 def restore_backup(
     url: str, file: Path, now: Millis, progress: CopyProgress | None = None
 ) -> RestoredDatabase:
-    """Check a backup, and put a copy of it in the place of a database. The database before stays beside it, renamed.
+    """Check a backup, and put a copy of it in the place of a database. The previous database is kept under another name.
 
     The copy gets another random id, because keys that were made from the old id after the backup must not be used again.
     Conversations that are open in it keep their keys, so that their ends reach the incidents that were opened under them.
@@ -56,7 +56,17 @@ def restore_backup(
         raise StoreUnavailable(f"{file}: there is no such file")
     database.take_lock()
     try:
+        _give_to_owner(Path(f"{database.path}.lock"), like=_owned(database.path))
         return _replace(database, backup, now, progress or CopyProgress())
+    except StoreUnavailable as error:
+        cause = getattr(error.__cause__, "orig", None) or error.__cause__
+        if not error.damaged or cause is None:
+            raise
+        raise StoreUnavailable(
+            f"{backup.name} is damaged ({cause}); use an older backup", damaged=True
+        ) from None
+    except OSError as error:
+        raise unwritable(database.path, error) from None
     finally:
         database.close()
 
@@ -67,7 +77,7 @@ def _replace(database: Sqlite, backup: Sqlite, now: Millis, progress: CopyProgre
         found = check_copy(copy, progress, like=backup.name)
         set_meta_of_copy(copy, DATABASE_ID, secrets.token_hex(16))
         try:
-            _give_to_owner(copy, Path(f"{path}.lock"), like=path if path.exists() else path.parent)
+            _give_to_owner(copy, like=_owned(path))
             sync(copy)
             before = _keep(path, now)
             copy.replace(path)
@@ -78,7 +88,8 @@ def _replace(database: Sqlite, backup: Sqlite, now: Millis, progress: CopyProgre
 
 
 def _keep(path: Path, now: Millis) -> Path | None:
-    """Give a database a second name beside the first one. Its WAL must not stay: SQLite would apply it to the backup.
+    """Keep the previous database under another name in the same folder. Its WAL must not stay: SQLite would apply it to the
+    backup.
 
     :returns: the second name; None: there is no database
     """
@@ -100,9 +111,13 @@ def _keep(path: Path, now: Millis) -> Path | None:
     return kept if kept.exists() else None
 
 
-def _give_to_owner(*files: Path, like: Path) -> None:
-    """If root restores, give the files to the user whom the database belongs to. Another user could not write them."""
+def _owned(database: Path) -> Path:
+    """Return what the user of the service owns: the database, or the folder in which it will be."""
+    return database if database.exists() else database.parent
+
+
+def _give_to_owner(file: Path, *, like: Path) -> None:
+    """If root restores, give a file to the user whom the database belongs to. That user could not write it otherwise."""
     if os.geteuid() == 0:
         owner = like.stat()
-        for file in files:
-            os.chown(file, owner.st_uid, owner.st_gid)
+        os.chown(file, owner.st_uid, owner.st_gid)

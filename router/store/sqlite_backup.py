@@ -1,7 +1,7 @@
 """Copies an SQLite database while a router writes to it.
 
 SQLite's backup API starts again whenever another connection writes, so under load it would never end. Here it copies one
-snapshot: a read transaction that lasts as long as the copying. The writer is not held up. Until the end, the WAL grows by what
+snapshot: a read transaction lasts as long as the copying. The writer does not wait for it. Until the end, the WAL grows by what
 is written. https://sqlite.org/backup.html, https://sqlite.org/isolation.html
 """
 
@@ -23,13 +23,13 @@ _HEADER = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html#magic_heade
 FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 SqliteError = sqlite3.Error
 Tick = Callable[[int, int], None]
-"""Called after each piece with the bytes that are copied, and the bytes of the database. What it raises ends the copying."""
+"""Called after each piece with the bytes copied so far, and the bytes of the database. If it raises, the copying ends."""
 
 
 def copy_snapshot(source: Path, target: Path, tick: Tick) -> None:
     """Copy a database as it is now into an existing empty file. The copy needs no WAL beside it.
 
-    :raises sqlite3.Error: the one can't be read, or the other can't be written
+    :raises sqlite3.Error: the source can't be read, or the target can't be written
     """
     with closing(_connect(source, "ro")) as origin, closing(_connect(target, "rw")) as copy:
         for pragma in ("journal_mode=OFF", "synchronous=OFF"):  # a copy that fails is deleted
@@ -63,7 +63,7 @@ def find_damage(path: Path, *, is_thorough: bool, is_stopped: Callable[[], bool]
     """Return the first fault of a database that nobody uses; empty: it has none.
 
     :param is_thorough: also compare the indexes with their tables. https://sqlite.org/pragma.html#pragma_integrity_check
-    :param is_stopped: asked again and again; if it returns True, the check ends with an error
+    :param is_stopped: called again and again; if it returns True, the check ends with an error
     :raises sqlite3.Error: it can't be read
     """
     with closing(_connect(path, "ro")) as copy:

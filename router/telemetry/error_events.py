@@ -16,6 +16,7 @@ _MAX_FRAMES = 60
 _MAX_CAUSES = 5
 _MAX_NAME_CHARS = 200
 _OWN_PACKAGE = "router"
+_TEMPLATE = "template"
 
 # https://develop.sentry.dev/sdk/data-model/event-payloads/
 _KEYS = frozenset(
@@ -87,10 +88,12 @@ def _frames(traceback: TracebackType | None) -> list[dict[str, Any]]:
     frames: list[dict[str, Any]] = []
     while traceback is not None:
         code, module = traceback.tb_frame.f_code, str(traceback.tb_frame.f_globals.get("__name__", ""))
+        # Jinja names the module of a template by the path of its file.
+        is_module = all(part.isidentifier() for part in module.split("."))
         frames.append({
-            "module": module[:_MAX_NAME_CHARS],
+            "module": module[:_MAX_NAME_CHARS] if is_module else _TEMPLATE,
             # Made of the module's name: the path of the file would name the machine's folders.
-            "filename": f"{module.replace('.', '/')}.py"[:_MAX_NAME_CHARS],
+            "filename": f"{module.replace('.', '/')}.py"[:_MAX_NAME_CHARS] if is_module else _TEMPLATE,
             "function": code.co_qualname[:_MAX_NAME_CHARS],
             "lineno": traceback.tb_lineno,
             "in_app": module.partition(".")[0] == _OWN_PACKAGE,

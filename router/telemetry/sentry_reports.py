@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import sentry_sdk
 from sentry_sdk.transport import HttpTransport
-from urllib3.util import make_headers
+from urllib3.util import Retry, make_headers
 
 from router.model import Millis, SentrySettings
 from router.network import Network
@@ -60,7 +60,7 @@ class SentryReports:
 
 def _client(settings: SentrySettings, network: Network, dropped: Callable[[str], None]) -> sentry_sdk.Client:
     class Transport(HttpTransport):
-        """Counts what is lost, and trusts the authorities of the network settings."""
+        """Counts what is lost, follows no redirect, and trusts the authorities of the network settings."""
 
         def on_dropped_event(self, reason: str) -> None:
             dropped("full" if reason == "full_queue" else "failed")
@@ -70,7 +70,8 @@ def _client(settings: SentrySettings, network: Network, dropped: Callable[[str],
             self._pool.clear()
 
         def _get_pool_options(self) -> dict[str, Any]:
-            options = super()._get_pool_options()
+            # A redirect is returned as the answer, and so counts as a failure.
+            options = {**super()._get_pool_options(), "retries": Retry(redirect=0, raise_on_redirect=False)}
             context = network.tls_context()
             return options if context is None else {**options, "ssl_context": context, "ca_certs": None}
 

@@ -143,4 +143,15 @@ def _session(url: str, network: Network) -> requests.Session:
     if proxy is not None:
         session.proxies = {"http": proxy, "https": proxy}
     session.mount("https://", _TrustingAdapter(network))
+    session.hooks["response"].append(_refuse_redirect)
     return session
+
+
+def _refuse_redirect(response: requests.Response, **_more: Any) -> None:
+    """The exporter follows no redirect, and would take one for success.
+
+    :raises TooManyRedirects: the collector has moved
+    """
+    if response.is_redirect:
+        response.close()
+        raise requests.TooManyRedirects("the collector has moved")

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from router.metrics import UNKNOWN_SOURCE
 from router.model import Webhook
 from router.parse import ParseError
 from router.store import StoreUnavailable
@@ -79,7 +80,7 @@ async def _receive(  # noqa: PLR0911, C901  (an answer for each kind of input)
     contacted here.
     """
     context, intake = request.app[APP_CONTEXT], request.app[_INTAKE]
-    source, body, started = "unknown", Body(), time.perf_counter()
+    source, body, started = UNKNOWN_SOURCE, Body(), time.perf_counter()
     try:
         name = request.match_info.get("source")
         source = (

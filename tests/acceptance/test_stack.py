@@ -98,6 +98,10 @@ async def test_prepare_makes_secrets_once_and_keeps_them(tmp_path: Path) -> None
             "COMPOSE_PROFILES=postgresql\n",
             ".env starts PostgreSQL, but ALERT_ROUTER_DATABASE does not name it",
         ),
+        (
+            "ALERT_ROUTER_DATABASE=postgresql:///?service=router\nALERT_ROUTER_BACKUP_TO=/var/backups/alert-router\n",
+            "ALERT_ROUTER_BACKUP_TO in .env has to be empty: PostgreSQL has pg_dump for backups",
+        ),
     ],
 )
 async def test_settings_that_do_not_fit_are_named(tmp_path: Path, settings: str, words: str) -> None:

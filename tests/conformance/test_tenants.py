@@ -129,7 +129,8 @@ async def test_the_ledger_of_all_reads_no_counter_of_a_tenant(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await played(store)
-    read, kinds = counters.read_counters, set()
+    read = counters.read_counters
+    kinds: set[str] = set()
 
     def reading(connection: sa.Connection, *some: str) -> counters.Counts:
         found = read(connection, *some)

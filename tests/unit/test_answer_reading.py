@@ -99,7 +99,7 @@ def test_the_worst_destination_is_the_outcome_of_a_test() -> None:
 @pytest.mark.parametrize(
     ("lane", "next_at", "words"),
     [
-        ({"paused_since": NOW - MINUTE, "paused_by": "otto"}, NOW, f"otto has paused the destination 1 min ago; to end the pause: alert-router deliveries resume {KEY}"),
+        ({"paused_since": NOW - MINUTE, "paused_by": "otto"}, NOW, f"otto paused the destination 1 min ago; to end the pause: alert-router deliveries resume {KEY}"),
         ({"paused_until": NOW + 30 * SECOND, "pause_reason": "ratelimited", "is_rate_limited": True}, NOW, "the provider takes no more at the moment (ratelimited); it is tried again in 30 s"),
         ({"paused_until": NOW + MINUTE, "pause_reason": "token_revoked"}, NOW, "the destination pauses (token_revoked); it is tried again in 1 min; sooner: alert-router deliveries resume slack:C1"),
         ({}, None, "an attempt is under way"),

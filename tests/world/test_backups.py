@@ -121,6 +121,36 @@ async def test_the_oldest_backups_are_deleted_and_nothing_else_is(world: World) 
     }  # fmt: skip
 
 
+async def test_after_a_clock_went_back_the_new_backups_are_the_ones_that_stay(world: World) -> None:
+    folder = world.folder / "backups"
+    folder.mkdir()
+    wrong = ["alert-router-20270101T000000Z.db", "alert-router-20270102T000000Z.db"]
+    for name in wrong:
+        (folder / name).write_text("made while the clock was wrong")
+    await start(world, every=HOUR, keep=2)
+    await until_noted(world, "last_success", world.clock.now())
+    assert made(world) == [FIRST, wrong[1]]
+    world.clock.advance(HOUR)
+    second = "alert-router-20261123T130000Z.db"
+    await until_noted(world, "last_success", at := world.clock.now())
+    assert made(world) == [FIRST, second]
+    (folder / wrong[0]).write_text("made while the clock was wrong")
+    await world.stop()
+    await start(world, every=HOUR, keep=2)
+    await until_noted(world, "last_success", at)
+    await world.at_rest()
+    assert made(world) == [FIRST, second, wrong[0]]
+
+
+async def test_a_backup_by_hand_in_the_same_folder_goes_on(world: World) -> None:
+    (world.folder / "backups").mkdir()
+    mine = world.folder / "backups" / ".alert-router-before-upgrade.db.0123abcd.part"
+    mine.write_text("another command writes it")
+    await start(world)
+    await until_noted(world, "last_success", world.clock.now())
+    assert mine.exists()
+
+
 async def test_a_failure_is_shown_and_counted_and_tried_again_soon(world: World) -> None:
     (world.folder / "backups").write_text("a file where the folder should be")
     with capture_logs() as logs:

@@ -63,6 +63,7 @@ def lines(logs: list[Any], event: str) -> list[Any]:
 
 async def test_it_pings_at_its_interval(world: World, monitor: FakeMonitor) -> None:
     await start(world, pinging(monitor, ", every: 30s"))
+    await world.post("Slow", "info")
     assert monitor.pings == [OK]
     await pass_time(world, 29 * SECOND)
     assert len(monitor.pings) == 1
@@ -86,6 +87,7 @@ async def test_a_failed_ping_is_logged_once_without_the_address(
 ) -> None:
     monitor.fail(monitor_http(404, f"no check at /ping/{PING_TOKEN}"), monitor_http(500), monitor_http(503))
     await start(world, pinging(monitor))
+    await world.post("Slow", "info")
     for _ in range(2):
         await pass_time(world, MINUTE)
     (line,) = lines(logs, "a ping of the dead man's switch failed")

@@ -118,7 +118,7 @@ async def test_another_alert_is_no_beat(world: World) -> None:
     await post(world, name="Down", severity="info")
     await pass_time(world, MINUTE)
     await silent(world)
-    assert "it has not come since the router watches it" in said(world)[0]
+    assert "it has not come since the router began to watch it" in said(world)[0]
 
 
 async def test_each_source_has_to_send_its_own(world: World) -> None:

@@ -50,3 +50,16 @@ async def test_batches_that_fail_because_of_the_database_are_counted(world: Worl
         assert await metric_value(world, WRITE_ERRORS) >= 1
     finally:
         beside.rename(path)
+
+
+async def test_what_must_not_happen_is_counted_from_zero_on(world: World) -> None:
+    """`increase` does not see the first value of a series, and Alertmanager does not repeat what got a 4xx."""
+    await world.start(lambda rules: f"{rules}sources: [{{name: prod, bearer_token: token-of-nobody}}]\n")
+    refused = 'alert_router_webhooks_total{{outcome="{}",source="{}"}}'
+    for source in ("prod", "unknown"):
+        for outcome in ("quarantined", "unauthorized", "too_large", "unsupported", "unavailable"):
+            assert await metric_value(world, refused.format(outcome, source)) == 0
+    for channel in ("slack", "pagerduty", "email"):
+        assert await metric_value(world, f'alert_router_template_fallbacks_total{{channel="{channel}"}}') == 0
+    assert await world.post("Down", "critical") == 401
+    assert await metric_value(world, refused.format("unauthorized", "unknown")) == 1

@@ -46,7 +46,7 @@ async def test_a_test_and_its_end_arrive_at_every_destination(world: World) -> N
     world.pagerduty.expect(Page("TEST", open=False))
     assert incident.severity == "critical"
     assert "TEST" in world.slack.only.shown
-    assert "nothing has to be done" in world.slack.only.shown.casefold()
+    assert "you need not do anything" in world.slack.only.shown.casefold()
     assert ["TEST" in each.subject for each in world.smtp.mails] == [True, True]
     assert world.smtp.mails[1].subject.startswith("[RESOLVED]")
     assert await world.fates() == {"delivered": 6}
@@ -190,7 +190,7 @@ async def test_a_paused_destination_says_so(world: World) -> None:
     await run_deliveries_command(world, "pause", SLACK)
     test = await begin_test(world, "oncall", timeout=60)
     report = await until_answered(world, test, EMAIL)
-    assert "has paused the destination" in words(report, SLACK)[0]
+    assert "paused the destination" in words(report, SLACK)[0]
     report = await finish(world, test, 20 * SECOND)
     assert report["outcome"] == "waiting"
     assert f"deliveries resume {SLACK}" in words(report, SLACK)[0]
@@ -366,7 +366,7 @@ async def test_a_test_is_an_action_with_its_result(world: World) -> None:
     )  # fmt: skip
     await finish(world, test)
     page = "\n".join(await world.get(f"/tests/{test}"))
-    assert "Every destination took the test and its end." in page
+    assert "Every destination accepted the test and its end." in page
     assert "Send another test" in page
     assert "Send a test to oncall" in "\n".join(await world.get("/destinations/slack%3AC0CRITICAL"))
     assert f"/tests/{test}" in "\n".join(await world.get("/destinations"))

@@ -11,7 +11,7 @@ from router.model import MINUTE
 from router.package import package_version
 from router.store import Store
 from tests.waiting import until
-from tests.world.asking import until_delivered, until_failed
+from tests.world.asking import metric_value, until_delivered, until_failed
 from tests.world.conftest import World
 from tests.world.fake_sentry import FakeSentry
 from tests.world.fake_server import http
@@ -25,7 +25,7 @@ from tests.world.planted import (
 
 pytestmark = pytest.mark.usefixtures("logs_restored")
 
-DROPPED = 'alert_router_telemetry_dropped_total{kind="error",reason="failed"} '
+DROPPED = 'alert_router_telemetry_dropped_total{kind="error",reason="failed"}'
 Change = Callable[[str], str]
 
 
@@ -41,7 +41,7 @@ def with_sentry(sentry: FakeSentry, more: str = "environment: staging") -> Chang
 
 
 async def is_dropped(world: World) -> bool:
-    return any(line.startswith(DROPPED) for line in await world.get("/metrics"))
+    return await metric_value(world, DROPPED) > 0
 
 
 async def test_an_event_says_which_code_failed_and_what_came_before(
@@ -134,6 +134,20 @@ async def test_a_sentry_that_refuses_changes_nothing_but_a_count(
     world.clock.advance(MINUTE)
     await until_delivered(world, 3)
     assert sentry.envelopes == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed_and_counts_as_lost(
+    world: World, sentry: FakeSentry, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(SlackChannel, "render", fail_with_secrets)
+    async with FakeSentry() as other:
+        sentry.fail(http(status, Location=f"{other.url}/api/42/envelope/"))
+        await world.start(with_sentry(sentry))
+        await post_planted(world)
+        await until_failed(world, "slack:C0CRITICAL")
+        await until(lambda: is_dropped(world), "a lost event")
+        assert (other.envelopes, other.refusals) == ([], [])
 
 
 async def test_what_waits_is_sent_when_the_service_stops(

@@ -25,6 +25,9 @@ async def quarantine(world: World, count: int) -> None:
 
 async def test_nothing_is_wrong_at_first(world: World) -> None:
     await world.start()
+    (new,) = await words(world)
+    assert new.startswith("The database is new and empty")
+    await world.post("Slow", "info")
     assert await words(world) == []
     assert title(await page(world, "/destinations")) == "Destinations · Alert router"
 

@@ -112,13 +112,16 @@ def test_what_to_do_next_names_the_secrets_and_the_receiver(tmp_path: Path) -> N
         (("--channel", "slack"), "--slack-channel is missing"),
         (("--channel", "email"), "--email-to is missing"),
         (("--channel", "pagerduty", "--digest", "08:00"), "--digest needs --channel email"),
-        (("--channel", "pagerduty", "--hours", "18:00-09:00"), "are no business hours"),
+        (("--channel", "pagerduty", "--hours", "18:00-09:00"), "is not a range of business hours"),
         (("--channel", "pagerduty", "--digest", "8 o'clock"), "--digest needs"),
         (
             ("--channel", "pagerduty", "--timezone", "Nowhere/Land"),
             "routes.yaml:5:11: timezone is not a time zone",
         ),
         (("--channel", "pagerduty", "--source", "alert-router"), "reserved"),
+        (("--channel", "slack", "--slack-channel", "C\udcff"), "an answer is not UTF-8"),
+        (("--channel", "slack", "--slack-channel", "C\x7f"), "the character U+007F is not allowed"),
+        (("--channel", "pagerduty", "--source", 'o"r\n: x'), "name has characters that can't be used here"),
     ],
 )
 def test_answers_that_can_not_be_used_write_nothing(
@@ -128,6 +131,13 @@ def test_answers_that_can_not_be_used_write_nothing(
     assert result.exit_code != 0
     assert words in result.stderr
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", [".", "/", ".."])
+def test_a_folder_is_no_file_to_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("init", name, "--channel", "pagerduty", "--force")
+    assert (result.exit_code, result.stderr) == (1, f"{name} is a folder; give the name of a file in it\n")
 
 
 def test_on_a_terminal_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.core.due_times import NOT_COUNTED, first_time, next_time, slot_time
 from router.core.rows import OPEN_FATES, FateRow
-from router.core.settled import SettledChange, settlement, verdicts
+from router.core.settled import SettledChange, objective_results, settlement
 from router.model import HOUR, MINUTE, SECOND, Fate, Millis, Objective, Rejected, Retry, Status
 from tests.unit.core.world import DAILY, MONDAY, NIGHT, NOON, SLACK, TEAM, World, alert
 
@@ -68,7 +68,7 @@ def test_what_was_given_up_once_is_never_due_again(
 def test_each_settled_change_counts_at_most_once_for_each_objective(
     urgency: int, late_by: Millis, is_delivered: bool
 ) -> None:
-    found = verdicts(SettledChange("", urgency, NOON, late_by, is_delivered))
+    found = objective_results(SettledChange("", urgency, NOON, late_by, is_delivered))
     counted = dict(found)
     assert len(counted) == len(found)
     assert counted[Objective.DELIVERED] == is_delivered
@@ -95,7 +95,7 @@ def test_the_limits_of_the_most_urgent_level(
     late_by: Millis, is_delivered: bool, wanted: dict[str, bool]
 ) -> None:
     assert {
-        str(each): good for each, good in verdicts(SettledChange("", 0, NOON, late_by, is_delivered))
+        str(each): good for each, good in objective_results(SettledChange("", 0, NOON, late_by, is_delivered))
     } == wanted
 
 

@@ -102,6 +102,15 @@ def test_the_rules_of_the_stack_need_no_account_anywhere(tmp_path: Path) -> None
     defaults = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in environ.items()}
     config = load(file, environ=defaults, now=0)
     assert config.access.needs_credentials
+    assert [each.name for each in config.policy.watched.heartbeats] == ["watchdog"]
+
+
+def test_backups_are_a_folder_that_the_image_has_for_its_user() -> None:
+    settings = dict(re.findall(r"^(\w+)=(.*)$", (COMPOSE / ".env.example").read_text(), re.MULTILINE))
+    folder = settings["ALERT_ROUTER_BACKUP_TO"]
+    assert f"router-backups:{folder}" in SERVICES["alert-router"]["volumes"]
+    # A new volume gets its owner from the folder of the image; a folder that the image lacks would belong to root.
+    assert re.search(rf"install -d -o alert-router .* {folder}\n", (ROOT / "Dockerfile").read_text())
 
 
 @pytest.mark.skipif(AMTOOL is None, reason="needs amtool: apt-get install prometheus-alertmanager")

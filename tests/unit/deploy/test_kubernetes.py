@@ -82,8 +82,31 @@ def test_users_and_folders_are_those_of_the_image() -> None:
     assert f"USER {POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}\n" in image
     mounts = {each["name"]: each["mountPath"] for each in CONTAINER["volumeMounts"]}
     assert f"VOLUME {mounts['data']}\n" in image
+    assert f"-m 0700 {mounts['data']} {mounts['backups']}\n" in image
+    assert ENVIRON["ALERT_ROUTER_BACKUP_TO"] == mounts["backups"]
     assert ENVIRON["ALERT_ROUTER_DATABASE"] == f"sqlite:///{mounts['data']}/router.db"
     assert ENVIRON["ALERT_ROUTER_CONFIG"] == f"{mounts['routes']}/routes.yaml"
+
+
+def test_the_pod_that_restores_is_like_the_one_of_the_router() -> None:
+    pod = YAML(typ="safe").load(FOLDER / "restore.yaml")["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"] == POD["securityContext"]
+    assert container["securityContext"] == CONTAINER["securityContext"]
+    assert container["image"] == CONTAINER["image"]
+    assert container["env"] == [each for each in CONTAINER["env"] if each["name"] == "ALERT_ROUTER_DATABASE"]
+    mounts = {each["name"]: each["mountPath"] for each in CONTAINER["volumeMounts"]}
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert mounted == {name: mounts[name] for name in ("data", "backups")}
+    claims = {each["name"]: each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"]}
+    assert claims == {
+        each["metadata"]["name"]: f"{each['metadata']['name']}-alert-router-0"
+        for each in read("statefulset.yaml")["spec"]["volumeClaimTemplates"]
+    }
+    command, file = container["args"]
+    assert command == "restore"
+    assert re.fullmatch(rf"{mounts['backups']}/alert-router-\d{{8}}T\d{{6}}Z\.db", file)
+    assert pod["restartPolicy"] == "Never"
 
 
 def test_probes_ports_and_variables_are_those_of_the_router() -> None:
@@ -116,7 +139,9 @@ def test_the_rules_can_be_loaded_with_the_secrets_as_files(tmp_path: Path, name:
     assert set(re.findall(rf"file: {folder}/(\w+)", text)) == set(secrets)
     file = tmp_path / "routes.yaml"
     file.write_text(text.replace(folder, str(tmp_path)))
-    assert load(file, environ={}, now=0).access.needs_credentials
+    config = load(file, environ={}, now=0)
+    assert config.access.needs_credentials
+    assert [each.name for each in config.policy.watched.heartbeats] == ["watchdog"]
 
 
 def _rendered(name: str) -> dict[str, dict[str, Any]]:

@@ -55,6 +55,8 @@ def test_the_variables_of_the_unit_are_those_of_the_router() -> None:
     known = set(known_variables(main, "ALERT_ROUTER"))
     names = [each.partition("=")[0] for each in _settings("Environment")]
     assert {each for each in names if each.startswith("ALERT_ROUTER_")} <= known
+    assert "ALERT_ROUTER_BACKUP_TO=/var/lib/alert-router/backups" in _settings("Environment")
+    assert _settings("StateDirectory") == ["alert-router"]
     assert _settings("ExecStart") == ["/opt/alert-router/bin/alert-router serve"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from router import package
+from router.cli import docs_command
 from router.package import docs_page, docs_pages
 from tests.unit.cli.commands import run
 
@@ -54,14 +55,25 @@ def test_the_command_lists_and_prints_the_pages() -> None:
     assert f"The folder: {ROOT}/docs" in listed.stdout
     assert run("docs", "glossary").stdout == (ROOT / "docs" / "glossary.md").read_text()
     assert run("docs", "glossary.md").stdout == run("docs", "glossary").stdout
+    assert run("docs", "howto/nginx.conf").stdout == (ROOT / "docs/howto/nginx.conf").read_text()
     assert '"page": "glossary"' in run("docs", "--json").stdout
     unknown = run("docs", "nothing")
     assert (unknown.exit_code, "there is no page 'nothing'; pages are: " in unknown.stderr) == (1, True)
     assert docs_page("glossary") == "`alert-router docs glossary`"
 
 
-def test_without_the_pages_the_command_gives_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (None, "install the package again"),
+        ("https://example.org/docs", "read them at https://example.org/docs"),
+    ],
+)
+def test_without_the_pages_the_command_says_where_they_are(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, words: str
+) -> None:
     monkeypatch.setattr(package, "_DOCS", None)
+    monkeypatch.setattr(docs_command, "docs_address", lambda: address)
     result = run("docs")
     assert result.exit_code == 1
-    assert "the pages are not installed; read them at https://" in result.stderr
+    assert f"the pages are not installed; {words}\n" in result.stderr

@@ -76,6 +76,13 @@ def test_the_site_builds_and_loads_nothing_from_other_hosts(site: Path) -> None:
     assert [path.name for path in texts if _FROM_OUTSIDE.search(path.read_text())] == []
 
 
+def test_the_site_has_the_page_of_each_runbook_url(site: Path) -> None:
+    rules = "".join(each.read_text() for each in ROOT.glob("deploy/prometheus/rules/*.yml"))
+    pages = re.findall(r"runbook_url: https://docs\.example\.com/alert-router/(\S+)", rules)
+    assert len(set(pages)) > 40
+    assert [page for page in pages if not (site / page).is_file()] == []
+
+
 def test_files_outside_the_docs_are_pages_of_the_site(site: Path) -> None:
     for page in ("index", "project/CONTRIBUTING", "project/CHANGELOG", "files/routes.yaml", "files/LICENSE"):
         assert "<article" in (site / f"{page}.html").read_text()

@@ -134,10 +134,10 @@ def collected(work: AsyncIterator[T]) -> Sequence[T]:
 
 
 def contents(state: State) -> dict[str, list[Any]]:
-    """Return the rows of a state by table, without random values and without the next id."""
+    """Return the rows of a state by table, without random values, the next id, and the version that wrote them."""
     found: dict[str, list[Any]] = {}
     for table in TABLES:
         found[table.name] = sorted(getattr(state, table.name))
-    found["meta"] = [row for row in found["meta"] if row.key not in {DATABASE_ID, "next_id"}]
+    found["meta"] = [row for row in found["meta"] if row.key not in {DATABASE_ID, "next_id", "written_by"}]
     found["conversations"] = [row._replace(key="", revision="") for row in found["conversations"]]
     return found

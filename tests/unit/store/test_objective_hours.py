@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 
-from router.core.settled import settlement, verdicts
+from router.core.settled import objective_results, settlement
 from router.model import HOUR, Delivered, Fate, Rejected, Retention, Status
 from router.store import objective_hours
 from tests.examples import examples
@@ -31,7 +31,7 @@ class Ledger:
         for key, row in rows.items():
             settled = settlement(self._before.get(key), row)
             if settled is not None:
-                for objective, is_good in verdicts(settled):
+                for objective, is_good in objective_results(settled):
                     self.counts[settled.at // HOUR * HOUR, settled.tenant, str(objective), is_good] += 1
         self._before = rows
 

@@ -1,5 +1,6 @@
 """A restore checks the backup, keeps the database before, and gives the restored one another id."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -132,12 +133,27 @@ def test_a_backup_that_this_version_can_not_use_is_refused(
 def test_a_damaged_backup_is_refused(path: Path, backup: Path) -> None:
     damage(backup)
     assert "damaged" in refusal(path, backup)
+    backup.write_bytes(b"no database" * 1_000)
+    assert refusal(path, backup) == f"{backup} is damaged (file is not a database); use an older backup"
     backup.write_bytes(b"")
     assert "is empty: it has no tables of alert-router" in refusal(path, backup)
     backup.unlink()
     assert "there is no such file" in refusal(path, backup)
     assert "is the database itself" in refusal(path, path)
     assert bodies(path) == 5
+
+
+def test_a_refused_restore_by_root_leaves_no_lock_of_root(
+    path: Path, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user of the service could not open it, and the service would not start."""
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda file, *owner: given.append((Path(file).name, *owner)))
+    path.with_name("router.db.lock").unlink()
+    backup.write_bytes(b"no database" * 1_000)
+    refusal(path, backup)
+    assert given == [("router.db.lock", path.stat().st_uid, path.stat().st_gid)]
 
 
 def test_postgresql_is_referred_to_pg_restore(backup: Path) -> None:

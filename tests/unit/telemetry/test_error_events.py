@@ -1,9 +1,11 @@
 """An event about an error names code, and quotes nothing."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Environment, FileSystemLoader
 
 from router.telemetry.error_events import allowed, breadcrumb, error_event
 
@@ -39,6 +41,25 @@ def test_an_exception_is_a_type_and_the_places_in_the_code() -> None:
     text = json.dumps(event)
     assert SECRET not in text
     assert __file__ not in text
+
+
+def test_the_frame_of_a_template_does_not_name_its_file(tmp_path: Path) -> None:
+    """Jinja gives such a frame the path of the file as the name of its module."""
+    (tmp_path / "slack.j2").write_text("{% block secret %}{{ 1 / 0 }}{% endblock %}")
+    template = Environment(loader=FileSystemLoader(tmp_path), autoescape=True).get_template("slack.j2")
+    with pytest.raises(ZeroDivisionError) as caught:
+        template.render()
+    event = event_about(caught.value)
+    last = event["exception"]["values"][0]["stacktrace"]["frames"][-1]
+    assert (last["module"], last["filename"], last["in_app"]) == ("template", "template", False)
+    assert str(tmp_path) not in json.dumps(event)
+    assert "slack.j2" not in json.dumps(event)
+
+
+def test_notes_of_an_exception_stay_here() -> None:
+    error = raised()
+    error.add_note(SECRET)
+    assert SECRET not in json.dumps(event_about(error))
 
 
 def test_an_exception_comes_after_its_causes() -> None:
