@@ -268,6 +268,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     clock_watch.after_steps(reconciler.restart)
     clock_watch.after_steps(lanes.restart)
     clock_watch.after_steps(silence_watch.restart)
+    clock_watch.after_steps(tests.restart)
 
     file_check, threads = (
         FileCheck(files, environ, clock, lambda: active.config),

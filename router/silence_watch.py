@@ -7,6 +7,7 @@ written, the silence counts again from zero.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 _LOOK_EVERY: Millis = MINUTE
 """How often the state is saved. A silence is noticed when its time has come."""
+_LAST_SAVE_SECONDS = 1.0
+"""A stop waits no longer, for example for a disk that hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +138,10 @@ class SilenceWatch:
             await self._clock.wait(self._changed, until)
 
     async def close(self) -> None:
-        """Save what was heard."""
-        try:
-            await self._save(self._clock.now())
-        except StoreUnavailable:  # the store logs it; the silence since the last save is not counted
-            return
+        """Save what was heard, unless it takes too long. Otherwise the silence since the last save is not counted."""
+        with suppress(StoreUnavailable, TimeoutError):  # the store logs it
+            async with asyncio.timeout(_LAST_SAVE_SECONDS):
+                await self._save(self._clock.now())
 
     def describe(self) -> list[WatchState]:
         """Return the state of each heartbeat of each source, then of each source."""

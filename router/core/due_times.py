@@ -11,9 +11,9 @@ that misses the hours of its route is late from the time at which they opened.
 from router.core.rows import ConversationRow, FateRow, MemberRow
 from router.model import Fate, Millis
 
-GIVEN_UP_BEFORE: Millis = 0
-"""The due time of a change that was given up, and that an operator retries. It was counted as failed, and is not counted
-again.
+NOT_COUNTED: Millis = 0
+"""The due time of a change that objectives do not count. It was given up, was counted as failed then, and an operator retries
+it; or it is a test of a receiver, which says nothing about real alerts.
 """
 _KEEPS_ITS_TIME = (Fate.PENDING, Fate.HELD)
 
@@ -40,8 +40,8 @@ def next_time(row: FateRow, fate: Fate, at: Millis | None, now: Millis) -> Milli
     :param row: its fate before
     :param at: when its member is due by the decision (epoch ms); None: immediately
     """
-    if row.due_at == GIVEN_UP_BEFORE:
-        return GIVEN_UP_BEFORE
+    if row.due_at == NOT_COUNTED:
+        return NOT_COUNTED
     was_due = row.due_at is not None and row.due_at <= now
     if was_due and fate in _KEEPS_ITS_TIME and row.fate in _KEEPS_ITS_TIME:
         return row.due_at
@@ -50,6 +50,6 @@ def next_time(row: FateRow, fate: Fate, at: Millis | None, now: Millis) -> Milli
 
 def slot_time(row: FateRow, slot: Millis) -> Millis | None:
     """Return when a change of a digest is due, if it is sent at this slot (epoch ms); None: it is not due."""
-    if row.due_at is None or row.due_at == GIVEN_UP_BEFORE:
+    if row.due_at is None or row.due_at == NOT_COUNTED:
         return row.due_at
     return max(row.at, slot)

@@ -4,7 +4,7 @@ A fate keeps its decision and the result. When a fate is decided again, its form
 fates are decided once, and need one row.
 """
 
-from router.core.due_times import GIVEN_UP_BEFORE, first_time, next_time, slot_time
+from router.core.due_times import NOT_COUNTED, first_time, next_time, slot_time
 from router.core.rows import FateRow, FormerFateRow
 from router.core.state import State
 from router.model import Fate, Millis
@@ -18,18 +18,21 @@ ANY_GENERATION = 2**62
 def add(  # noqa: PLR0913  (each is a column)
     state: State, change: int, destination: str, member: int | None, decision: FateDecision, generation: int, now: Millis,
     configuration: int | None = None, *, at: Millis | None = None, urgency: int = 0, tenant: str = "",
+    is_counted: bool = True,
 ) -> None:  # fmt: skip
     """Add the fate of a change at a destination.
 
     :param at: when its member is due (epoch ms); None: immediately
     :param urgency: the rank of the change's level
     :param tenant: of the change
+    :param is_counted: whether objectives count it
     """
     fate, rule, reason = decision
+    due_at = first_time(fate, at, now) if is_counted else NOT_COUNTED
     state.fates.put(
         FateRow(
             state.new_id(), change, destination, member, str(fate), rule, reason, generation, now, now,
-            configuration, None, str(fate), reason, first_time(fate, at, now), urgency, tenant,
+            configuration, None, str(fate), reason, due_at, urgency, tenant,
         )
     )  # fmt: skip
 
@@ -96,7 +99,7 @@ def make_obsolete(state: State, member: int, rule: str, reason: str, now: Millis
 def settle_dead(state: State, member: int, fate: Fate, reason: str, now: Millis) -> None:
     """Give the dead fates of a member a new decision, because its dead letter is settled."""
     for row in state.fates.of("dead of member", member):
-        counted = row if row.due_at is None else row._replace(due_at=GIVEN_UP_BEFORE)
+        counted = row if row.due_at is None else row._replace(due_at=NOT_COUNTED)
         decide_again(state, counted, (fate, row.rule, reason), now)
 
 

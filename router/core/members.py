@@ -12,7 +12,7 @@ from router.core.due_times import member_time
 from router.core.rows import OF_GROUP, AlertRow, ConversationRow, MemberRow
 from router.core.state import State
 from router.core.subjects import Subject
-from router.decide import Heartbeat, Policy
+from router.decide import Heartbeat, Policy, is_test
 from router.decide.heartbeats import first_of
 from router.model import Fate, Millis
 
@@ -28,6 +28,11 @@ def heartbeat_of(policy: Policy, alert: AlertRow) -> Heartbeat | None:
     """Return the heartbeat that an alert is; None: it is none."""
     found = policy.match(labels_of(alert), alert.identity, own=about_of(alert) is not None).heartbeats
     return first_of(found, alert.source) if found else None
+
+
+def _is_test(alert: AlertRow) -> bool:
+    """Return whether an alert tests a receiver. One of a sender never does, whatever its labels are."""
+    return alert.about is not None and is_test(labels_of(alert))
 
 
 class MemberTransition:
@@ -72,6 +77,7 @@ class MemberTransition:
         fates.add(
             state, change, destination, id_, decision, generation, self._now, self._policy.configuration.id,
             at=at, urgency=self._rank, tenant=self._subject.tenant if tenant is None else tenant,
+            is_counted=not _is_test(state.alerts[self._subject.alert]),
         )  # fmt: skip
 
     def _drop_without_destination(self, change: int) -> None:

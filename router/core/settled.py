@@ -6,7 +6,8 @@ Each change x destination that was due counts once, when it is settled:
 - ``in_time``, and for the most urgent level ``urgent_in_time``: good if it was delivered within the limit after it was
   due, bad if it was settled later. A change that was given up within the limit counts only in ``delivered``.
 
-Changes that were never due do not count: obsolete and dropped ones, and those that tell the destination nothing new.
+Changes that were never due do not count: obsolete and dropped ones, and those that tell the destination nothing new. Tests of
+receivers do not count either.
 """
 
 from collections import Counter
@@ -33,7 +34,7 @@ class SettledChange(NamedTuple):
 
 def settlement(before: FateRow | None, after: FateRow | None) -> SettledChange | None:
     """Return what a change of a fate settles; None: nothing."""
-    # A due time of 0 is GIVEN_UP_BEFORE: the change was counted then.
+    # A due time of 0 is NOT_COUNTED.
     if after is None or not after.due_at or after.fate not in _SETTLED:
         return None
     if before is not None and before.fate in _SETTLED:

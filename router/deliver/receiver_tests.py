@@ -175,6 +175,12 @@ class ReceiverTests:
                 running.look_at = 0
                 self._woken.set()
 
+    def restart(self) -> None:
+        """Look at all tests. Call it after a step of the clock: it has moved the next look."""
+        for running in self._under_way.values():
+            running.look_at = 0
+        self._woken.set()
+
     def _explained(self, running: _Running, test: ReceiverTest) -> ReceiverTest:
         """Return a test with words that say why it waits where it waits."""
         return (
@@ -231,11 +237,11 @@ class ReceiverTests:
             test = running.test
         test = await self._with_answers(running, test)
         is_answered = all(each.firing.is_final for each in test.destinations)
-        if test.ended_at is None and (is_answered or test.interrupted or test.deadline <= now):
+        if test.ended_at is None and (is_answered or test.interrupted or test.is_over(now)):
             await self._post(test, Status.RESOLVED)
             test = await self._with_answers(running, replace(self._explained(running, test), ended_at=now))
         if test.ended_at is not None and (
-            all(each.end.is_final for each in test.destinations) or test.deadline <= now
+            all(each.end.is_final for each in test.destinations) or test.is_over(now)
         ):
             test = replace(self._explained(running, test), finished_at=now, outcome=outcome_of(test))
         if test == running.test:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from router.model.millis import Millis
+from router.model.millis import SECOND, Millis
+
+_SMALL_STEP: Millis = SECOND
 
 
 class TestOutcome(StrEnum):
@@ -109,7 +111,17 @@ class ReceiverTest:
     @property
     def deadline(self) -> Millis:
         """When the router stops waiting for the answers to the present message."""
-        return (self.ended_at or self.sent_at or self.started_at) + self.timeout
+        return self._waits_since + self.timeout
+
+    @property
+    def _waits_since(self) -> Millis:
+        return self.ended_at or self.sent_at or self.started_at
+
+    def is_over(self, now: Millis) -> bool:
+        """Return whether the time for answers has ended. A clock that is stepped back to before its begin ends it, too:
+        otherwise the test would wait for as long as the step.
+        """
+        return now >= self.deadline or now < self._waits_since - _SMALL_STEP
 
 
 @dataclass(frozen=True, slots=True)

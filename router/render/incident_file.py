@@ -81,6 +81,8 @@ class IncidentReport:
     notified_at: Millis | None
     resolved_at: Millis | None
     """When the last alert ended; None: some fire, or nothing was found."""
+    is_partial: bool = False
+    """The history is so large that not all of it was searched: there may be more alerts."""
 
     @property
     def firing(self) -> int:
@@ -152,6 +154,11 @@ def _lines(report: IncidentReport, zone: ZoneInfo, made_at: Millis, version: str
         yield "No alert fired or ended in this period."
     if report.alerts_left_out:
         yield from ("", f"{report.alerts_left_out:,} more alerts are left out.")
+    if report.is_partial:
+        yield from (
+            "",
+            "The history is too large to be searched whole: there may be more alerts than counted here.",
+        )
     for title, hint in (
         ("Causes", "Why it happened, and why it was not noticed before."),
         ("What went well", "What helped."),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from router.decide.matchers import Matcher
 from router.model import Labels, Millis
 from router.store.labels import label_hash
-from router.store.schema import alert_labels, alerts, conversations, members
+from router.store.schema import alert_labels, alerts, changes, conversations, members
 
 MAX_LABEL_CHARS = 64 * 1024
 """Labels with more characters (as JSON) are read one alert at a time, so that a query never fills the memory."""
@@ -35,6 +35,8 @@ class AlertFilter:
 
     since: Millis | None = None
     """Only alerts that fired or ended since then (epoch ms)."""
+    until: Millis | None = None
+    """With ``since``: only those that fired or ended from then until this moment, whatever happened to them later."""
 
     @property
     def is_about_labels(self) -> bool:
@@ -68,6 +70,13 @@ class AlertFilter:
         for value, column in ((self.source, row.c.source), (self.fingerprint, row.c.fingerprint)):
             if value is not None:
                 found.append(sa.exists().where(row.c.id == alert, column == value))
+        if self.since is not None and self.until is not None:
+            inside = changes.c.at.between(self.since, self.until)
+            found.append(
+                sa.exists().where(
+                    changes.c.alert_id == alert, inside, changes.c.kind.in_(("fired", "resolved"))
+                )
+            )
         if self.since is not None:
             found.append(sa.exists().where(row.c.id == alert, row.c.changed_at >= self.since))
         return found

@@ -187,7 +187,8 @@ def _total(connection: sa.Connection, which: AlertFilter, severity: Severity) ->
     be read for that.
     """
     if which == AlertFilter():
-        return Total(counters.read_counters(connection).get((CounterKind.ALERT, "", "firing"), 0))
+        firing = counters.read_counters(connection, CounterKind.ALERT)
+        return Total(firing.get((CounterKind.ALERT, "", "firing"), 0))
     several = stages(connection, severity, which.status, which.levels)
     count = _count_checked if which.is_about_labels else _count
     return count(connection, which, several)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from router.decide import Severity
-from router.model import Labels
+from router.model import Labels, Millis
 from router.store import (
     firing_sources,
     ledger,
@@ -118,6 +118,10 @@ class AlertPageQueries:
         :param before: the cursor that the page with the next later changes returned; None: the newest changes
         """
         return await self._database.read(lambda c: story.story_of(c, alert, before, limit))
+
+    async def first_change_after(self, alert: int, at: Millis) -> int | None:
+        """Return the cursor of an alert's story at a moment, see :func:`router.store.story.first_change_after`."""
+        return await self._database.read(lambda c: story.first_change_after(c, alert, at))
 
     async def alerts(
         self, which: AlertFilter, severity: Severity, after: Position | None, limit: int

@@ -49,17 +49,14 @@ class CounterKind:
     WEBHOOK = "webhook"
     CHANGE = "change"
     OWED = "owed"
-    """How many fates the changes must have, which is the sum of their destinations. The ledger compares it with the
-    fates.
-    """
+    """How many fates the changes must have: the sum of their destinations. The ledger compares it with the fates."""
     FATE = "fate"
     DELIVERY = "delivery"
     ALERT = "alert"
     CONVERSATION = "conversation"
     DEAD_LETTER = "dead letter"
     DUE = "due"
-    """How many changes were due and delivered, by tenant. It has no counter: it is compared with the hours of objectives.
-    """
+    """How many changes were due and delivered, by tenant. No counter: it is compared with the hours of objectives."""
 
 
 OF_TENANTS = (CounterKind.CHANGE, CounterKind.OWED, CounterKind.FATE)
@@ -156,7 +153,11 @@ def upsert_sql(parameters: Iterable[str]) -> str:
     )
 
 
-_SELECT_COUNTS = sa.text(f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WHERE count <> 0")  # noqa: S608  (constants)
+_SELECT_COUNTS = f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WHERE count <> 0"  # noqa: S608  (constants)
+_SELECT_ALL = sa.text(_SELECT_COUNTS)
+_SELECT_KINDS = sa.text(f"{_SELECT_COUNTS} AND what IN :kinds").bindparams(
+    sa.bindparam("kinds", expanding=True)
+)
 _UPSERT = sa.text(upsert_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
@@ -181,9 +182,9 @@ def count_interrupted(connection: sa.Connection, under_way: Mapping[str, int]) -
         connection.execute(_UPSERT, moves)
 
 
-def read_counters(connection: sa.Connection) -> Counts:
-    """Return all counters that are not zero."""
-    rows = connection.execute(_SELECT_COUNTS)
+def read_counters(connection: sa.Connection, *kinds: str) -> Counts:
+    """Return the counters of these kinds that are not zero. :param kinds: none: all, also those of tenants, which are many"""
+    rows = connection.execute(_SELECT_KINDS, {"kinds": kinds}) if kinds else connection.execute(_SELECT_ALL)
     return {(each, destination, value): int(count) for each, destination, value, count in rows}
 
 

@@ -91,8 +91,10 @@ def differences(connection: sa.Connection) -> list[Difference]:
     """Return the sums of the hours that differ from the counters. It reads only counts."""
     ended = {
         (destination, outcome): count
-        for (what, destination, outcome), count in counters.read_counters(connection).items()
-        if what == CounterKind.DELIVERY and outcome != counters.UNDER_WAY
+        for (_, destination, outcome), count in counters.read_counters(
+            connection, CounterKind.DELIVERY
+        ).items()
+        if outcome != counters.UNDER_WAY
     }
     columns = delivery_hours.c.destination, delivery_hours.c.outcome
     sums = {

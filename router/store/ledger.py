@@ -26,6 +26,15 @@ from router.store.schema import (
 )
 
 FATE_NAMES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
+_KINDS = (
+    CounterKind.WEBHOOK,
+    CounterKind.CHANGE,
+    CounterKind.OWED,
+    CounterKind.FATE,
+    CounterKind.DELIVERY,
+    CounterKind.ALERT,
+)
+"""The counters of the ledger. With many tenants, most counters are those of tenants."""
 
 
 def ledger_from_counts(counts: Counts) -> dict[str, Any]:
@@ -60,7 +69,7 @@ def ledger_from_counts(counts: Counts) -> dict[str, Any]:
 
 def read_status(connection: sa.Connection) -> dict[str, Any]:
     """Return the ledger of all time and the number of alerts that are ``firing``. It reads only the counters."""
-    counts = counters.read_counters(connection)
+    counts = counters.read_counters(connection, *_KINDS)
     return {**ledger_from_counts(counts), "firing": counts.get((CounterKind.ALERT, "", FIRING), 0)}
 
 
@@ -77,7 +86,8 @@ def ledger_of_tenant(counts: Counts, tenant: str) -> dict[str, Any]:
 
 def read_status_of_tenant(connection: sa.Connection, tenant: str) -> dict[str, Any]:
     """Return the ledger of one tenant of all time. It reads only the counters."""
-    return ledger_of_tenant(counters.read_counters(connection), tenant)
+    kinds = (counters.of_tenant(kind, tenant) for kind in counters.OF_TENANTS)
+    return ledger_of_tenant(counters.read_counters(connection, *kinds), tenant)
 
 
 def ledger_of_period(

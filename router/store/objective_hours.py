@@ -180,9 +180,7 @@ def read_overdue(connection: sa.Connection, urgent_before: Millis, any_before: M
         conversations.c.urgency,
     )
     waiting = [
-        key
-        for (what, key, _), count in read_counters(connection).items()
-        if what == CounterKind.CONVERSATION and count
+        key for (_, key, _), count in read_counters(connection, CounterKind.CONVERSATION).items() if count
     ]
     rows = connection.execute(
         sa.select(due_at, urgency)

@@ -94,6 +94,12 @@ def story_of(
     )
 
 
+def first_change_after(connection: sa.Connection, alert: int, at: Millis) -> int | None:
+    """Return the first change of an alert after a moment (epoch ms), as a cursor for what was before; None: there is none."""
+    query = sa.select(changes.c.id).where(changes.c.alert_id == alert, changes.c.at > at)
+    return connection.execute(query.order_by(changes.c.at, changes.c.id).limit(1)).scalar()
+
+
 def message(connection: sa.Connection, delivery: int) -> dict[str, Any] | None:
     """Return what a delivery sent; None: no message is kept.
 

@@ -116,6 +116,7 @@ FILTERS = [
     AlertFilter(None, search="n2"),
     AlertFilter("resolved"),
     AlertFilter(None, since=NIGHT + MINUTE),
+    AlertFilter(None, since=NIGHT, until=NIGHT + MINUTE - 1),
     AlertFilter(since=NIGHT + MINUTE, levels=("critical",)),
     AlertFilter("resolved", matchers=parse_matchers('team="web"')),
 ]
@@ -131,6 +132,8 @@ def expected(rows: Sequence[Any], which: AlertFilter) -> list[str]:
             and (not which.levels or row.level in which.levels)
             and (which.source is None or row.source == which.source)
             and (which.since is None or row.changed_at >= which.since)
+            # All others fired before, although one of them has ended since.
+            and (which.until is None or row.labels["instance"] not in {"n30", "n31"})
             and (which.fingerprint is None or row.fingerprint == which.fingerprint)
             and (which.destination is None or which.destination in destinations)
             and all(each.matches(row.labels) for each in which.matchers)

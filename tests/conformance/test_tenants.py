@@ -3,8 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+import sqlalchemy as sa
+
 from router.model import DAY, HOUR, MINUTE, Alert, Delivered, Rejected, Retention, Status
-from router.store import ClaimedDelivery, Store
+from router.store import ClaimedDelivery, Store, counters
 from router.store.objective_hours import ObjectiveCount, Overdue
 from tests.unit.core.world import DAILY, MONDAY, PAGER, POLICY, SLACK, TEAM, alert, webhook
 
@@ -120,3 +123,23 @@ async def test_overdue_conversations_are_those_that_were_due(store: Store) -> No
     assert (later.count, later.urgent, later.oldest) == (4, 3, now)
     assert later.oldest is not None
     assert now + 5 * MINUTE > later.oldest
+
+
+async def test_the_ledger_of_all_reads_no_counter_of_a_tenant(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await played(store)
+    read = counters.read_counters
+    kinds: set[str] = set()
+
+    def reading(connection: sa.Connection, *some: str) -> counters.Counts:
+        found = read(connection, *some)
+        kinds.update(what for what, _, _ in found)
+        return found
+
+    monkeypatch.setattr(counters, "read_counters", reading)
+    await store.pages.status()
+    assert kinds == {"webhook", "change", "owed", "fate", "delivery"}, "no alert fires any more"
+    kinds.clear()
+    await store.pages.status_of_tenant("shop")
+    assert kinds == {"change of shop", "owed of shop", "fate of shop"}

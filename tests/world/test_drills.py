@@ -35,6 +35,9 @@ def with_watchers(rules: str) -> str:
 async def start(world: World, change: Callable[[str], str]) -> None:
     """Start, and wait until the drill knows its next slot."""
     await world.start(change)
+    assert world.service is not None
+    while await world.service.store.tests.last_slot() is None:
+        pass
     await world.at_rest()
 
 

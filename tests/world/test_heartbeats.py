@@ -1,5 +1,7 @@
 """Heartbeats that do not come, sources that post nothing, and their return."""
 
+import asyncio
+
 import pytest
 
 from router.app import ServeOptions, Service
@@ -468,3 +470,23 @@ async def test_a_preview_reports_no_silence(world: World) -> None:
         assert (await service.store.pages.status())["changes"]["fired"] == 0
     finally:
         await service.stop()
+
+
+async def test_a_store_that_hangs_does_not_hold_up_a_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(world)
+    assert world.service is not None
+
+    async def hang(_record: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(world.service.store.silence_records, "save", hang)
+    await world.stop()
+
+
+@pytest.mark.parametrize("more", [HEARTBEAT, sources(am2="silent_after: 30m, silent_receiver: watchers")])
+async def test_a_receiver_of_silence_is_not_without_a_route(world: World, more: str) -> None:
+    await start(world, more)
+    found = {each["key"]: each["words"] for each in (await world.get("/api/v1/destinations"))["items"]}
+    assert found[f"slack:{WATCHERS}"] == "unused: nothing was sent to it yet"

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from router.decide import TEST_ALERTNAME
 from router.model import HOUR, MINUTE, SECOND
 from router.web.api import incident_gathering, incidents
 from tests.world.asking import SLACK, until_delivered, until_failed
@@ -15,6 +16,7 @@ from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
 from tests.world.fake_slack import http as slack_http
 from tests.world.reconciling import asking
+from tests.world.testing_receivers import begin_test, finish
 
 NAME = "Database down | <b>now</b>"
 
@@ -115,17 +117,6 @@ async def test_equal_failures_are_one_line_with_their_number(world: World) -> No
     assert words == "an attempt failed: http 503 (3 times within 10 min)"
 
 
-async def test_a_test_of_a_receiver_is_no_part_of_an_incident(world: World) -> None:
-    await world.start()
-    status, _ = await call(world, "POST", "/api/v1/tests", json={"receiver": "oncall"})
-    assert status == 200
-    await until_delivered(world, 6)
-    await world.post("Down", "critical")
-    await until_delivered(world, 9)
-    found = await world.get(f"/api/v1/incident?{address()}")
-    assert [each["title"] for each in found["alerts"]] == ["Down on eu-1"]
-
-
 async def test_the_file_shows_texts_of_others_literally(world: World) -> None:
     await played(world)
     found = await world.get(f"/api/v1/incident?{address(owner='[a](http://b)')}")
@@ -212,3 +203,60 @@ async def test_the_command_writes_the_file_and_replaces_none(world: World, tmp_p
     assert shown.stdout.startswith("# Database down")
     empty = await run(world, "incident", *given, "alertname=Nothing")
     assert (empty.exit_code, "nothing is written" in empty.stderr) == (1, True)
+
+
+async def test_what_happened_after_the_period_takes_no_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    for number in range(3):
+        await world.post(f"Early{number}", "info")
+    until = world.clock.now() + MINUTE
+    world.clock.advance(HOUR)
+    for number in range(5):
+        await world.post(f"Late{number}", "info")
+    for name, value in (("_ALERTS_PER_READ", 2), ("_READS_OF_ALERTS", 6)):
+        monkeypatch.setattr(incidents, name, value)
+    monkeypatch.setattr(incident_gathering, "_MAX_ALERTS", 2)
+    found = await world.get(f"/api/v1/incident?{address(until=str(until))}")
+    assert [each["title"] for each in found["alerts"]] == ["Early2 on eu-1", "Early1 on eu-1"]
+    assert (found["alerts_left_out"], found["is_partial"]) == (1, False)
+
+
+async def test_an_alert_with_a_long_story_since_then_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    await world.post("Slow", "info")
+    until = world.clock.now() + MINUTE
+    for _ in range(4):
+        world.clock.advance(HOUR)
+        await world.post("Slow", "info")
+    monkeypatch.setattr(incidents, "_CHANGES_PER_READ", 1)
+    monkeypatch.setattr(incidents, "_READS_OF_A_STORY", 2)
+    found = await world.get(f"/api/v1/incident?{address(since='6h', until=str(until))}")
+    assert [each["title"] for each in found["alerts"]] == ["Slow on eu-1"]
+    assert found["timeline"][0]["words"] == "fired (info)"
+
+
+async def test_the_search_of_a_huge_history_ends_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    for number in range(6):
+        await world.post(f"Slow{number}", "info")
+    for name, value in (("_ALERTS_PER_READ", 1), ("_READS_OF_ALERTS", 4)):
+        monkeypatch.setattr(incidents, name, value)
+    found = await world.get(f"/api/v1/incident?{address()}")
+    assert (found["is_partial"], 0 < len(found["alerts"]) < 6) == (True, True)
+    assert "there may be more alerts than counted" in found["markdown"]
+
+
+async def test_a_test_of_a_receiver_is_no_incident(world: World) -> None:
+    await world.start()
+    await finish(world, await begin_test(world, "oncall"))
+    await world.post(TEST_ALERTNAME, "info", receiver="oncall")
+    found = await world.get(f"/api/v1/incident?{address()}")
+    assert [(each["title"], each["level"]) for each in found["alerts"]] == [
+        (f"{TEST_ALERTNAME} on eu-1", "info")
+    ]

@@ -5,13 +5,16 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
+from router.decide import TEST_ALERTNAME
 from router.model import HOUR, MINUTE, SECOND
 from tests.world.asking import SLACK, metric_value, until_delivered, until_failed
 from tests.world.browsing import ask, read
 from tests.world.commands import run
 from tests.world.conftest import MONDAY_NOON, World
+from tests.world.fake_pagerduty import http as pagerduty_http
 from tests.world.fake_slack import http as slack_http
 from tests.world.test_storm import settled
+from tests.world.testing_receivers import begin_test, finish
 
 
 def with_tenants(rules: str) -> str:
@@ -87,6 +90,7 @@ async def test_what_is_overdue_is_shown_before_it_is_counted(world: World) -> No
     world.slack.fail(*[slack_http(503)] * 50)
     await world.post("Down", "critical")
     await until_failed(world, SLACK)
+    await until_delivered(world, 2)
     world.clock.advance(31 * SECOND)
     await world.at_rest()
     _, answer = await ask(world, "/api/v1/slo")
@@ -160,6 +164,7 @@ async def test_the_command_has_a_table_and_fails_if_an_objective_is_missed(world
     world.slack.fail(slack_http(503))
     await world.post("Down", "critical")
     await until_failed(world, SLACK)
+    await until_delivered(world, 2)
     world.clock.advance(6 * MINUTE)
     await until_delivered(world, 3)
     await flushed(world)
@@ -259,3 +264,20 @@ async def test_lines_of_webhooks_and_deliveries_name_tenants_and_source(world: W
     lines = [each["fields"]() for each in logs if each["event"] in {"webhook accepted", "delivery"}]
     assert len(lines) > 1
     assert {(line["tenant"], line["source"]) for line in lines} == {("shop", "default")}
+
+
+async def test_a_test_is_no_event_but_an_alert_of_its_name_is(world: World) -> None:
+    await world.start(with_tenants)
+    world.pagerduty.fail(*[pagerduty_http(400)] * 20)
+    report = await finish(world, await begin_test(world, "oncall"))
+    assert report["outcome"] == "failed"
+    rows = await found(world)
+    assert {(each["good"], each["bad"]) for (name, _), each in rows.items() if name == "delivered"} == {
+        (0, 0)
+    }
+    await world.post(TEST_ALERTNAME, "critical", receiver="oncall", team="shop")
+    await until_delivered(world, 6)
+    rows = await found(world)
+    assert (rows["delivered", "shop"]["good"], rows["delivered", "none"]["good"]) == (2, 0)
+    assert world.service is not None
+    assert (await world.service.store.integrity(world.clock.now(), None)).miscounted.count == 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.decide import TEST_ALERTNAME
-from router.model import MINUTE, SECOND
+from router.model import HOUR, MINUTE, SECOND
 from router.store import Receipt, StoreUnavailable
 from tests import database
 from tests.world.asking import SLACK, metric_value, run_deliveries_command, until_delivered, until_failed
@@ -384,3 +384,19 @@ def _own_reports(world: World) -> int:
         for several in world.pagerduty.incidents.values()
         for each in several
     )
+
+
+async def test_a_step_of_the_clock_ends_a_test_that_waits(world: World) -> None:
+    await world.start()
+    world.slack.fail(*[slack_http(503)] * 100)
+    test = await begin_test(world, "oncall")
+    await until_failed(world, SLACK)
+    await world.at_rest()
+    world.clock.step_back(6 * HOUR)
+    for _ in range(10):
+        world.clock.advance(30 * SECOND)
+        await world.at_rest()
+    report = await read_test(world, test)
+    assert report["outcome"] == "waiting"
+    status, _ = await post_test(world, "oncall")
+    assert status == 200, "another test can begin"

@@ -163,8 +163,7 @@ async def _known_destinations(context: AppContext, now: Millis, key: str | None 
     """Return all destinations. :param key: only the one with this key"""
     due, used = await context.store.pages.lanes_and_used_destinations(now)
     policy = context.policy()
-    drill = context.config().drill
-    receivers, routed = receivers_of(policy), _routed(policy, None if drill is None else drill.report_to)
+    receivers, routed = receivers_of(policy), _routed(policy) | _named_outside_routes(context)
     return [
         _known(lane, due.get(lane["destination"], _NOTHING_DUE), tuple(receivers.get(lane["destination"], ())), routed, used)
         for lane in context.lanes()
@@ -172,15 +171,24 @@ async def _known_destinations(context: AppContext, now: Millis, key: str | None 
     ]  # fmt: skip
 
 
-def _routed(policy: Policy, report_to: str | None) -> frozenset[str]:
-    """Return the receivers to which anything can be sent. :param report_to: that of a drill that fails"""
+def _routed(policy: Policy) -> frozenset[str]:
+    """Return the receivers to which the rules send anything."""
     by_routes = {
         name for route, _, _ in policy.root.walk() for name in (route.receiver, route.outside_digest)
     }
     by_failures = {each.on_failure for each in policy.destinations.values()}
-    return frozenset(
-        name for name in (*by_routes, *by_failures, policy.operators, report_to) if name is not None
+    return frozenset(name for name in (*by_routes, *by_failures, policy.operators) if name is not None)
+
+
+def _named_outside_routes(context: AppContext) -> frozenset[str]:
+    """Return the receivers that are notified of silence, and of a drill that fails."""
+    drill = context.config().drill
+    silent = (
+        *(each.receiver for each in context.policy().watched.heartbeats),
+        *(each.silent_receiver for each in context.sources()),
     )
+    names = (*silent, None if drill is None else drill.report_to)
+    return frozenset(name for name in names if name is not None)
 
 
 def _known(

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from router.decide import is_test
-from router.model import OWN_SOURCE, Millis
+from router.model import Millis
 from router.render.incident_file import IncidentAlert, IncidentEntry, IncidentReport, NotifiedDestination
 from router.render.words import clip, duration
 from router.store.alert_rows import ListedAlert
@@ -31,10 +30,12 @@ class IncidentGathering:
     """Collects what belongs to an incident."""
 
     def __init__(self, since: Millis, until: Millis, titles: Titles) -> None:
-        self.since, self._until, self._titles = since, until, titles
+        self.since, self.until, self._titles = since, until, titles
         self._alerts: list[IncidentAlert] = []
         self.alerts_left_out = 0
         """How many alerts have no room."""
+        self.is_partial = False
+        """Not all alerts of the history were looked at: there may be more."""
         self._lines: dict[_Grouping, tuple[dict[str, None], dict[str, None]]] = {}
         """The alerts and the destinations of each line, without those that occur twice."""
         self._deliveries: dict[int, StoryEvent] = {}
@@ -46,11 +47,9 @@ class IncidentGathering:
         return len(self._alerts) >= _MAX_ALERTS
 
     def add_alert(self, alert: ListedAlert, events: Iterable[StoryEvent]) -> None:
-        """Add an alert, if something happened to it in the period. Tests of receivers are no part of an incident."""
-        if alert.source == OWN_SOURCE and is_test(alert.labels):
-            return
+        """Add an alert, if something happened to it in the period."""
         summary = alert_summary(alert, self._titles)
-        inside = [each for each in events if self.since <= each.at <= self._until]
+        inside = [each for each in events if self.since <= each.at <= self.until]
         changes = [each for each in inside if each.event == "change" and each.kind in {"fired", "resolved"}]
         if not changes:
             return
@@ -73,7 +72,7 @@ class IncidentGathering:
         """Return when an alert began to fire. The start that its sender gave is that of its latest firing."""
         fired = [each.at for each in changes if each.kind == "fired"]
         first = min(fired, default=None)
-        is_latest = len(fired) <= 1 and alert.starts_at is not None and alert.changed_at <= self._until
+        is_latest = len(fired) <= 1 and alert.starts_at is not None and alert.changed_at <= self.until
         return alert.starts_at if is_latest or first is None else first
 
     def _add_event(self, event: StoryEvent, title: str) -> None:
@@ -108,7 +107,7 @@ class IncidentGathering:
 
     def add_action(self, line: AuditLine) -> None:
         """Add what an operator did, if it was in the period."""
-        if self.since <= line.at <= self._until:
+        if self.since <= line.at <= self.until:
             outcome = line.outcome or "its end is not known"
             words = " ".join(filter(None, (f"{line.actor}:", line.action, line.target, f"({outcome})")))
             self._add(line.at, "action", words)
@@ -144,12 +143,12 @@ class IncidentGathering:
         ends = [each.ended_at for each in self._alerts if each.ended_at is not None]
         owner = given_owner or (next(iter(self._owners)) if len(self._owners) == 1 else "")
         return IncidentReport(
-            name=name, owner=owner, since=self.since, until=self._until, filter=matchers,
+            name=name, owner=owner, since=self.since, until=self.until, filter=matchers,
             alerts=tuple(self._alerts), alerts_left_out=self.alerts_left_out, entries=tuple(lines[:_MAX_ENTRIES]),
             entries_left_out=max(0, len(lines) - _MAX_ENTRIES), destinations=tuple(self._notified()),
             began_at=min((each.began_at for each in self._alerts if each.began_at is not None), default=reported),
             reported_at=reported, notified_at=min(delivered, default=None),
-            resolved_at=max(ends, default=None) if is_over else None,
+            resolved_at=max(ends, default=None) if is_over else None, is_partial=self.is_partial,
         )  # fmt: skip
 
     def _notified(self) -> Iterable[NotifiedDestination]:
@@ -164,7 +163,7 @@ class IncidentGathering:
                 notified[where] += 1
             elif each.outcome is not None:
                 failed[where] += 1
-        for where in sorted({*notified, *failed}, key=lambda key: (first.get(key, self._until), key)):
+        for where in sorted({*notified, *failed}, key=lambda key: (first.get(key, self.until), key)):
             yield NotifiedDestination(where, first.get(where), notified[where], failed[where])
 
 

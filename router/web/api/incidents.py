@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from router.model import Millis
+from router.decide import is_test
+from router.model import OWN_SOURCE, Millis
 from router.package import package_version
 from router.render.incident_file import (
     IncidentReport,
@@ -23,7 +24,7 @@ from router.web.api.incident_gathering import IncidentGathering
 from router.web.api.moment_parameters import Moment, read_moment, wrong_parameter
 from router.web.app_context import AppContext
 
-_ALERTS_PER_READ = 50
+_ALERTS_PER_READ, _READS_OF_ALERTS = 50, 60
 _CHANGES_PER_READ, _READS_OF_A_STORY = 200, 5
 _ACTIONS_PER_READ, _READS_OF_ACTIONS = 200, 10
 _NAME_CHARS = 200
@@ -108,6 +109,9 @@ class IncidentAnswer(BaseModel):
     )
     alerts: list[IncidentMember]
     alerts_left_out: int
+    is_partial: bool = Field(
+        description="The history is so large that not all of it was searched: there are more alerts than counted. A filter searches less."
+    )
     timeline: list[IncidentLine]
     timeline_left_out: int
     destinations: list[IncidentDestination]
@@ -150,50 +154,59 @@ async def _report(context: AppContext, query: IncidentQuery) -> IncidentReport:
         raise wrong_parameter("until", "it is not later than since")
     gathered = IncidentGathering(since, until, titles_in_force(context))
     matchers = tuple(each for text in query.filter for each in read_matchers(text))
-    await _gather_alerts(context, AlertFilter(None, matchers, since=since), gathered)
+    await _gather_alerts(context, AlertFilter(None, matchers, since=since, until=until), gathered)
     for line in await _actions_since(context, since):
         gathered.add_action(line)
     return gathered.report(query.name, query.owner, ", ".join(map(str, matchers)))
 
 
 async def _gather_alerts(context: AppContext, which: AlertFilter, gathered: IncidentGathering) -> None:
-    """Add the alerts that changed since the beginning of the period, the most urgent level first, and count those that have no
-    room. Alerts of levels that the rules no longer have come last.
+    """Add the alerts that changed in the period, the most urgent level first, and count those that have no room. Alerts of
+    levels that the rules no longer have come last. Tests of receivers are left out: nothing happened.
     """
     severity = context.policy().severity
     seen: set[int] = set()
+    left = _READS_OF_ALERTS
     for levels in (*((level,) for level in severity.levels), ()):
         after = None
         while True:
             page, _ = await context.store.pages.alerts(
                 replace(which, levels=levels), severity, after, _ALERTS_PER_READ
             )
-            if levels == ():
-                gathered.alerts_left_out = max(0, page.total.count - len(seen))
-            if gathered.is_full:
-                break
+            left -= 1
             for each in page.alerts:
-                if each.id not in seen and not gathered.is_full:
-                    seen.add(each.id)
-                    gathered.add_alert(each, await _story(context, each.id, gathered.since))
+                if each.id in seen or gathered.is_full:
+                    continue
+                seen.add(each.id)
+                if not (each.source == OWN_SOURCE and is_test(each.labels)):
+                    gathered.add_alert(each, await _story(context, each.id, gathered))
+            if gathered.is_full:
+                if levels == ():
+                    gathered.alerts_left_out = max(0, page.total.count - len(seen))
+                    gathered.is_partial = not page.total.is_exact
+                break
             after = page.next
             if after is None:
                 break
+            if left <= 0:  # the search of a huge history ends here, also if it has found little
+                gathered.is_partial = True
+                break
 
 
-async def _story(context: AppContext, alert: int, since: Millis) -> list[StoryEvent]:
-    """Return the events of an alert, back to the beginning of the period. An alert that was reported more often than
-    thousands of times since has only the latest.
+async def _story(context: AppContext, alert: int, gathered: IncidentGathering) -> list[StoryEvent]:
+    """Return the events of an alert in the period. An alert that was reported more than a thousand times in it has only the
+    latest.
     """
     events: list[StoryEvent] = []
-    before: int | None = None
+    before = await context.store.pages.first_change_after(alert, gathered.until)
     for _ in range(_READS_OF_A_STORY):
         story = await context.store.pages.story(alert, before, _CHANGES_PER_READ)
         if story is None:  # pruned meanwhile
             break
-        events += story_events(story)
+        found = list(story_events(story))
+        events += found
         before = story.before
-        if before is None or any(each.event == "change" and each.at < since for each in story_events(story)):
+        if before is None or any(each.event == "change" and each.at < gathered.since for each in found):
             break
     return events
 

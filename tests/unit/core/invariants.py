@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from router.core.due_times import GIVEN_UP_BEFORE
+from router.core.due_times import NOT_COUNTED
 from router.core.rows import (
     CLOSED,
     CLOSING,
@@ -58,7 +58,7 @@ def _fate(state: State, fate: FateRow) -> None:
 def _due_time(fate: FateRow) -> None:
     """An open fate that is to be sent has a due time, one that is inhibited has none. It is never before its change."""
     has_time = fate.due_at is not None
-    if fate.fate in OPEN_FATES and fate.due_at != GIVEN_UP_BEFORE:
+    if fate.fate in OPEN_FATES and fate.due_at != NOT_COUNTED:
         assert has_time == (fate.fate != Fate.INHIBITED), f"{fate}: has a wrong due time"
     assert not fate.due_at or fate.due_at >= fate.at, f"{fate}: is due before it was accepted"
 

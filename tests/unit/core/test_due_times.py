@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.due_times import GIVEN_UP_BEFORE, first_time, next_time, slot_time
+from router.core.due_times import NOT_COUNTED, first_time, next_time, slot_time
 from router.core.rows import OPEN_FATES, FateRow
 from router.core.settled import SettledChange, objective_results, settlement
 from router.model import HOUR, MINUTE, SECOND, Fate, Millis, Objective, Rejected, Retry, Status
@@ -59,8 +59,8 @@ def test_a_passed_due_time_moves_only_to_a_digest_or_inhibition(
 def test_what_was_given_up_once_is_never_due_again(
     was: Fate, fate: Fate, at: Millis | None, now: Millis
 ) -> None:
-    row = fate_row(was, due_at=GIVEN_UP_BEFORE)
-    assert next_time(row, fate, at, now) == slot_time(row, now) == GIVEN_UP_BEFORE
+    row = fate_row(was, due_at=NOT_COUNTED)
+    assert next_time(row, fate, at, now) == slot_time(row, now) == NOT_COUNTED
     assert settlement(None, row._replace(fate=str(fate))) is None
 
 
@@ -188,7 +188,7 @@ def test_a_dead_letter_that_is_retried_is_not_counted_again() -> None:
     assert not counted.is_delivered
     world.now += HOUR
     world.retry_the_dead()
-    assert due(world, SLACK.key) == [GIVEN_UP_BEFORE]
+    assert due(world, SLACK.key) == [NOT_COUNTED]
     world.deliver(SLACK)
     assert (world.fates(SLACK), late(world, SLACK.key)) == (["delivered"], [])
 
