@@ -1,10 +1,11 @@
-"""Asks the peers of an Alertmanager for their alerts."""
+"""Asks the peers of an Alertmanager for their alerts and silences."""
 
 import asyncio
 import base64
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -12,13 +13,15 @@ from http import HTTPStatus
 import aiohttp
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
-from router.model import SECOND, Alertmanager, Millis, identity_of
+from router.decide.matchers import Matcher, MatcherError
+from router.model import SECOND, Alertmanager, Millis, Source, identity_of
 from router.network import Network
 from router.store import Reported
 from router.threads import Threads
 
 # The time for a request and its answer.
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_MAX_SILENCES_BYTES = 16 * 2**20
 
 
 class _Status(BaseModel):
@@ -46,7 +49,35 @@ class _Alert(BaseModel):
     status: _Status
 
 
+class _SilenceMatcher(BaseModel):
+    name: str
+    value: str
+    is_regex: bool = Field(alias="isRegex")
+    is_equal: bool = Field(default=True, alias="isEqual")
+
+    @property
+    def matcher(self) -> Matcher:
+        """:raises MatcherError: the regular expression is none of RE2"""
+        return Matcher(
+            self.name,
+            ("=~" if self.is_equal else "!~") if self.is_regex else ("=" if self.is_equal else "!="),
+            self.value,
+        )
+
+
+class _PeerSilence(BaseModel):
+    """https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml (gettableSilence)"""
+
+    id: str
+    created_by: str = Field(alias="createdBy")
+    comment: str
+    starts_at: AwareDatetime = Field(alias="startsAt")
+    ends_at: AwareDatetime = Field(alias="endsAt")
+    matchers: list[_SilenceMatcher]
+
+
 _ANSWER = TypeAdapter(list[_Alert])
+_SILENCES = TypeAdapter(list[_PeerSilence])
 _QUERY = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
 
 
@@ -66,8 +97,29 @@ class PeerAnswers:
     """The peers that gave no answer: the reason of each, by its URL."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSilence:
+    """A silence of an Alertmanager, also one that has expired. Times are epoch ms, by its clock."""
+
+    source: str
+    matchers: tuple[Matcher, ...]
+    created_by: str
+    comment: str
+    starts_at: Millis
+    ends_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSilences:
+    """The silences of all sources that can be asked. Alertmanager keeps expired ones for five days by default."""
+
+    silences: tuple[KnownSilence, ...] = ()
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    """The sources that gave no answer: the reason of each, by its name."""
+
+
 class AlertmanagerClient:
-    """Asks Alertmanagers for their alerts, by the network settings in force."""
+    """Asks Alertmanagers for their alerts and silences, by the network settings in force."""
 
     def __init__(self, network: Callable[[], Network]) -> None:
         """:param network: returns the proxies and certificate authorities in force"""
@@ -78,12 +130,9 @@ class AlertmanagerClient:
         self._making_tls = asyncio.Lock()
 
     async def ask(self, alertmanager: Alertmanager, now: Millis) -> PeerAnswers:
-        """Ask all peers at the same time, and return their answers."""
+        """Ask all peers for their alerts at the same time, and return their answers."""
         network = self._network()
-        connector = aiohttp.TCPConnector(ssl=await self._tls_context(network) or True)
-        async with aiohttp.ClientSession(
-            timeout=_REQUEST_TIMEOUT, headers=_headers(alertmanager), connector=connector
-        ) as session:
+        async with self._session(alertmanager, network) as session:
             answers = await asyncio.gather(
                 *(_ask_peer(session, url, now, network.proxy_for(url)) for url in alertmanager.urls),
                 return_exceptions=True,
@@ -101,6 +150,45 @@ class AlertmanagerClient:
                         known = alerts.get(identity)
                         alerts[identity] = each if known is None else _merged(known, each)
         return PeerAnswers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
+
+    async def silences(self, sources: Iterable[Source]) -> KnownSilences:
+        """Ask the Alertmanagers of sources for their silences at the same time. A source without an Alertmanager has none."""
+        asked = [(each.name, each.alertmanager) for each in sources if each.alertmanager is not None]
+        answers = await asyncio.gather(
+            *(self._silences_of(name, where) for name, where in asked), return_exceptions=True
+        )
+        found: list[KnownSilence] = []
+        unanswered: dict[str, str] = {}
+        for (name, _), answer in zip(asked, answers, strict=True):
+            match answer:
+                case PeerError():
+                    unanswered[name] = str(answer)
+                case BaseException():
+                    raise answer
+                case _:
+                    found += answer
+        return KnownSilences(tuple(found), unanswered)
+
+    async def _silences_of(self, source: str, alertmanager: Alertmanager) -> list[KnownSilence]:
+        """Return the silences of the first peer that answers: peers have the same. :raises PeerError: none answers"""
+        network, error = self._network(), PeerError("it has no peer")
+        async with self._session(alertmanager, network) as session:
+            for url in alertmanager.urls:
+                try:
+                    return await _ask_silences(session, url, source, network.proxy_for(url))
+                except PeerError as failed:
+                    error = failed
+        raise error
+
+    @asynccontextmanager
+    async def _session(
+        self, alertmanager: Alertmanager, network: Network
+    ) -> AsyncIterator[aiohttp.ClientSession]:
+        connector = aiohttp.TCPConnector(ssl=await self._tls_context(network) or True)
+        async with aiohttp.ClientSession(
+            timeout=_REQUEST_TIMEOUT, headers=_headers(alertmanager), connector=connector
+        ) as session:
+            yield session
 
     async def _tls_context(self, network: Network) -> ssl.SSLContext | None:
         """Return what verifies servers; None: aiohttp's own default does.
@@ -135,20 +223,9 @@ async def _ask_peer(
     session: aiohttp.ClientSession, url: str, now: Millis, proxy: str | None
 ) -> dict[str, Reported]:
     """Return all alerts that a peer has, by identity. :raises PeerError:"""
-    try:
-        async with session.get(
-            f"{url}/api/v2/alerts", params=_QUERY, allow_redirects=False, proxy=proxy
-        ) as answer:
-            if answer.status != HTTPStatus.OK:
-                raise PeerError(f"http {answer.status}")
-            entries = _ANSWER.validate_json(await answer.read())
-            date = answer.headers.get("Date")
-    except TimeoutError:
-        raise PeerError("timeout") from None
-    except (aiohttp.ClientError, OSError):
-        raise PeerError("connection failed") from None
-    except ValidationError:
-        raise PeerError("bad answer") from None
+    async with _answer_of(session, f"{url}/api/v2/alerts", proxy, _QUERY) as answer:
+        entries = _ANSWER.validate_json(await answer.read())
+        date = answer.headers.get("Date")
     peer_now = _parsed_date(date)
     return {
         identity_of(each.labels): Reported(
@@ -159,6 +236,44 @@ async def _ask_peer(
         )
         for each in entries
     }
+
+
+async def _ask_silences(
+    session: aiohttp.ClientSession, url: str, source: str, proxy: str | None
+) -> list[KnownSilence]:
+    """Return all silences that a peer has. :raises PeerError:"""
+    async with _answer_of(session, f"{url}/api/v2/silences", proxy, {}) as answer:
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > _MAX_SILENCES_BYTES:
+                raise PeerError("too many silences")
+        entries = _SILENCES.validate_json(bytes(body))
+        return [
+            KnownSilence(
+                source, tuple(matcher.matcher for matcher in each.matchers), each.created_by, each.comment,
+                int(each.starts_at.timestamp() * SECOND), int(each.ends_at.timestamp() * SECOND),
+            )
+            for each in entries
+        ]  # fmt: skip
+
+
+@asynccontextmanager
+async def _answer_of(
+    session: aiohttp.ClientSession, address: str, proxy: str | None, query: Mapping[str, str]
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Yield the answer of a peer. :raises PeerError: there is none, or it can't be read"""
+    try:
+        async with session.get(address, params=query, allow_redirects=False, proxy=proxy) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise PeerError(f"http {answer.status}")
+            yield answer
+    except TimeoutError:
+        raise PeerError("timeout") from None
+    except (aiohttp.ClientError, OSError):
+        raise PeerError("connection failed") from None
+    except (ValidationError, MatcherError):
+        raise PeerError("bad answer") from None
 
 
 def _parsed_date(date: str | None) -> datetime | None:

@@ -237,9 +237,10 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         store=store, clock=clock, metrics=metrics, policy=active.policy, drill=lambda: active.config.drill, tests=tests,
         posting=posting,
     )  # fmt: skip
+    alertmanagers = AlertmanagerClient(active.network)
     reconciler = Reconciler(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, wake=lanes.wake,
-        counting_since=clock_watch.look, client=AlertmanagerClient(active.network), preview=options.preview,
+        counting_since=clock_watch.look, client=alertmanagers, preview=options.preview,
     )  # fmt: skip
     silence_watch = SilenceWatch(
         store=store, clock=clock, metrics=metrics, policy=active.policy, sources=active.sources,
@@ -279,7 +280,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
-        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, lanes=lanes.describe, stopping=shutdown.has_begun,
+        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,

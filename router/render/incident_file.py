@@ -81,6 +81,8 @@ class IncidentReport:
     notified_at: Millis | None
     resolved_at: Millis | None
     """When the last alert ended; None: some fire, or nothing was found."""
+    silences_unknown: tuple[str, ...] = ()
+    """The sources whose Alertmanager did not say which silences there were, each with the reason."""
     is_partial: bool = False
     """The history is so large that not all of it was searched: there may be more alerts."""
 
@@ -140,6 +142,9 @@ def _lines(report: IncidentReport, zone: ZoneInfo, made_at: Millis, version: str
             "",
             f"{report.entries_left_out:,} more lines are left out here; the pages of the alerts have them.",
         )
+    if report.silences_unknown:
+        asked = markdown(counted(report.silences_unknown, _MAX_SHOWN_DESTINATIONS))
+        yield from ("", f"Which silences there were is not known of these sources: {asked}.")
     yield from ("", "## Notifications", "")
     if report.destinations:
         heads = ("Destination", "First notified", "After the report", "Delivered", "Failed attempts")

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from router.alertmanager_client import KnownSilences
 from router.channels.outbox import Entry
 from router.clock import Clock
 from router.config import Config
@@ -32,6 +33,10 @@ from router.web.access.identification import Identification
 # Alertmanager's client keeps idle connections for five minutes. A server that closes earlier races with its next POST.
 # https://github.com/prometheus/common/blob/main/config/http_config.go
 KEEPALIVE_SECONDS = 330.0
+
+
+async def _no_silences() -> KnownSilences:
+    return KnownSilences()
 
 
 async def _no_files() -> tuple[FileOnDisk, ...]:
@@ -129,6 +134,8 @@ class AppContext:
     """Observes webhooks, for Sentry and for traces."""
     backups: Callable[[], dict[str, Any] | None] = lambda: None
     """Returns the state of the backups, for ``/status``; None: the service makes none."""
+    silences: Callable[[], Awaitable[KnownSilences]] = _no_silences
+    """Asks the Alertmanagers of the sources for their silences."""
     preview: bool = False
     """The service sends nothing, and shows messages on a page instead."""
     in_flight: int = 64 * 2**20

@@ -31,6 +31,7 @@ class FakeAlertmanager(FakeServer):
         self.clock: Callable[[], Millis] | None = None
         """Its own clock, which its answers are dated by; None: the machine's."""
         self._alerts: dict[str, dict[str, Any]] = {}
+        self.silences: list[dict[str, Any]] = []
 
     async def __aexit__(self, *_: object) -> None:
         await super().__aexit__()
@@ -62,6 +63,19 @@ class FakeAlertmanager(FakeServer):
             "labels": labels,
         }
 
+    def silence(self, by: str, comment: str, starts: str, ends: str, **labels: str) -> None:
+        """Someone silences alerts with these labels."""
+        matchers = [
+            {"name": name, "value": value, "isRegex": False, "isEqual": True}
+            for name, value in labels.items()
+        ]
+        self.silences.append(
+            {
+                "id": "e352fe2b-66c5-4a2f-898d-57e9c1ed9df4", "status": {"state": "active"}, "updatedAt": starts,
+                "comment": comment, "createdBy": by, "startsAt": starts, "endsAt": ends, "matchers": matchers,
+            }
+        )  # fmt: skip
+
     def forget(self) -> None:
         """As at a restart."""
         self._alerts.clear()
@@ -86,6 +100,8 @@ class FakeAlertmanager(FakeServer):
     def _take(self, request: web.Request, body: Any) -> web.Response:
         if request.headers.get("Authorization") != self.authorization:
             return web.Response(status=401, text="Unauthorized")
+        if (request.method, request.path) == ("GET", "/behind/a/proxy/api/v2/silences") and not request.query:
+            return web.json_response(self.silences)
         wanted = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
         if (request.method, request.path, dict(request.query)) != (
             "GET",

@@ -14,6 +14,7 @@ from tests.world.browsing import call, read
 from tests.world.commands import run
 from tests.world.conftest import World
 from tests.world.fake_alertmanager import FakeAlertmanager
+from tests.world.fake_server import http as alertmanager_http
 from tests.world.fake_slack import http as slack_http
 from tests.world.reconciling import asking
 from tests.world.testing_receivers import begin_test, finish
@@ -85,6 +86,45 @@ async def test_a_silence_of_an_alert_of_which_nobody_knows_is_a_line(world: Worl
         assert line["words"].endswith("silenced in Alertmanager")
         assert len(line["destinations"]) == 2
         assert "silenced in Alertmanager" in found["markdown"]
+        await world.stop()
+
+
+async def test_the_timeline_has_who_silenced_what_in_alertmanager(world: World) -> None:
+    async with FakeAlertmanager() as alertmanager:
+        alertmanager.has("Down", "critical")
+        await world.start(asking(alertmanager))
+        await world.post("Down", "critical")
+        await until_delivered(world, 3)
+        by_ada = {"starts": "2026-11-23T12:05:00Z", "ends": "2026-11-23T12:20:00Z"}
+        alertmanager.silence("ada", "we | know", **by_ada, alertname="Down")
+        alertmanager.silence("bob", "another", **by_ada, alertname="Other")
+        alertmanager.silence(
+            "eve", "long ago", "2026-11-22T12:05:00Z", "2026-11-22T12:20:00Z", alertname="Down"
+        )
+        alertmanager.silence("kim", "before", "2026-11-23T08:00:00Z", "2026-11-24T12:20:00Z", cluster="eu-1")
+        world.clock.advance(HOUR)
+        await world.at_rest()
+        found = await world.get(f"/api/v1/incident?{address()}")
+        silences = [
+            (each["alerts"], each["words"]) for each in found["timeline"] if each["what"] == "silence"
+        ]
+        assert silences == [
+            (["Down on eu-1"], "already silenced in Alertmanager by kim for 1 d 4 h: before"),
+            (["Down on eu-1"], "silenced in Alertmanager by ada for 15 min: we | know"),
+            (["Down on eu-1"], "the silence of ada ended"),
+        ]
+        assert found["silences_unknown"] == []
+        await world.stop()
+
+
+async def test_an_alertmanager_that_does_not_say_its_silences_is_named(world: World) -> None:
+    async with FakeAlertmanager() as alertmanager:
+        await world.start(asking(alertmanager))
+        await world.post("Down", "critical")
+        alertmanager.fail(alertmanager_http(500))
+        found = await world.get(f"/api/v1/incident?{address()}")
+        assert found["silences_unknown"] == ["prod: http 500"]
+        assert "is not known of these sources: prod: http 500." in found["markdown"]
         await world.stop()
 
 

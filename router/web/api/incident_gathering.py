@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from router.model import Millis
+from router.alertmanager_client import KnownSilences
+from router.model import Labels, Millis
 from router.render.incident_file import IncidentAlert, IncidentEntry, IncidentReport, NotifiedDestination
 from router.render.words import clip, duration
 from router.store.alert_rows import ListedAlert
@@ -36,6 +37,9 @@ class IncidentGathering:
         """How many alerts have no room."""
         self.is_partial = False
         """Not all alerts of the history were looked at: there may be more."""
+        self._labels: list[tuple[str, str, Labels]] = []
+        """The title, the source and the labels of each alert."""
+        self._silences_unknown: tuple[str, ...] = ()
         self._lines: dict[_Grouping, tuple[dict[str, None], dict[str, None]]] = {}
         """The alerts and the destinations of each line, without those that occur twice."""
         self._deliveries: dict[int, StoryEvent] = {}
@@ -63,6 +67,7 @@ class IncidentGathering:
                 max(ended, default=None) if status == "resolved" else None, summary.summary, runbook,
             )
         )  # fmt: skip
+        self._labels.append((summary.title, alert.source, alert.labels))
         self._owners.add(_owner_of(summary))
         self._reported += [each.at for each in changes if each.kind == "fired"]
         for each in inside:
@@ -104,6 +109,25 @@ class IncidentGathering:
             self._add(
                 at, "failure", f"{words}{storm}: {why}" if why else words, title, event.destination or ""
             )
+
+    def add_silences(self, known: KnownSilences) -> None:
+        """Add the silences of Alertmanager that matched an alert of the incident in the period."""
+        self._silences_unknown = tuple(f"{source}: {why}" for source, why in sorted(known.unanswered.items()))
+        for each in known.silences:
+            if each.starts_at > self.until or each.ends_at < self.since:
+                continue
+            words = f"silenced in Alertmanager by {each.created_by} for {duration(each.ends_at - each.starts_at)}: {each.comment}"
+            begins_before = each.starts_at < self.since
+            for title, source, labels in self._labels:
+                if source == each.source and all(matcher.matches(labels) for matcher in each.matchers):
+                    self._add(
+                        max(each.starts_at, self.since),
+                        "silence",
+                        f"already {words}" if begins_before else words,
+                        title,
+                    )
+                    if each.ends_at <= self.until:
+                        self._add(each.ends_at, "silence", f"the silence of {each.created_by} ended", title)
 
     def add_action(self, line: AuditLine) -> None:
         """Add what an operator did, if it was in the period."""
@@ -149,6 +173,7 @@ class IncidentGathering:
             began_at=min((each.began_at for each in self._alerts if each.began_at is not None), default=reported),
             reported_at=reported, notified_at=min(delivered, default=None),
             resolved_at=max(ends, default=None) if is_over else None, is_partial=self.is_partial,
+            silences_unknown=self._silences_unknown,
         )  # fmt: skip
 
     def _notified(self) -> Iterable[NotifiedDestination]:

@@ -112,6 +112,9 @@ class IncidentAnswer(BaseModel):
     is_partial: bool = Field(
         description="The history is so large that not all of it was searched: there are more alerts than counted. A filter searches less."
     )
+    silences_unknown: list[str] = Field(
+        description="The sources whose Alertmanager did not say which silences there were, each with the reason."
+    )
     timeline: list[IncidentLine]
     timeline_left_out: int
     destinations: list[IncidentDestination]
@@ -155,6 +158,8 @@ async def _report(context: AppContext, query: IncidentQuery) -> IncidentReport:
     gathered = IncidentGathering(since, until, titles_in_force(context))
     matchers = tuple(each for text in query.filter for each in read_matchers(text))
     await _gather_alerts(context, AlertFilter(None, matchers, since=since, until=until), gathered)
+    # The labels of many alerts are matched, so the loop does not wait for it.
+    await context.threads.run(gathered.add_silences, await context.silences())
     for line in await _actions_since(context, since):
         gathered.add_action(line)
     return gathered.report(query.name, query.owner, ", ".join(map(str, matchers)))
