@@ -47,7 +47,7 @@ _ANSWERS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "What is open or closed this week?": ("", ("office: closed now", "Opens Tue 24 Nov 2026 09:00"), ("office", "Sat 28 Nov ····")),
     "Did the last drill succeed?": ("", ("Tests of receivers", "never"), ("There was no drill yet.",)),
     "Do a receiver's messages arrive?": (
-        "", ("oncall", "Send a test"), ("slack:C0CRITICAL: TEST delivered after", "no such user", "2 of 3 destinations took"),
+        "", ("oncall", "Send a test"), ("slack:C0CRITICAL: TEST delivered after", "no such user", "2 of 3 destinations accepted"),
     ),
 }  # fmt: skip
 
