@@ -175,6 +175,7 @@ async def test_the_page_shows_it_and_offers_the_file(world: World) -> None:
     page = await read(world, f"/incident?{address()}")
     assert page.status == 200
     assert "fired (critical)" in page.text
+    assert "refresh.js" not in page.html, "it would ask Alertmanager again and again"
     (where,) = [link for link in page.links if link.startswith("/api/v1/incident/file")]
     assert world.service is not None
     async with aiohttp.request("GET", world.service.url + where) as answer:
