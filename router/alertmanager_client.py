@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import TypeVar
 
 import aiohttp
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
@@ -19,6 +20,7 @@ from router.network import Network
 from router.store import Reported
 from router.threads import Threads
 
+A = TypeVar("A")
 # The time for a request and its answer.
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=5)
 _MAX_SILENCES_BYTES = 16 * 2**20
@@ -137,37 +139,22 @@ class AlertmanagerClient:
                 *(_ask_peer(session, url, now, network.proxy_for(url)) for url in alertmanager.urls),
                 return_exceptions=True,
             )
+        answered, unanswered = _sorted_out(alertmanager.urls, answers)
         alerts: dict[str, Reported] = {}
-        unanswered: dict[str, str] = {}
-        for url, answer in zip(alertmanager.urls, answers, strict=True):
-            match answer:
-                case PeerError():
-                    unanswered[url] = str(answer)
-                case BaseException():
-                    raise answer
-                case _:
-                    for identity, each in answer.items():
-                        known = alerts.get(identity)
-                        alerts[identity] = each if known is None else _merged(known, each)
+        for reported in answered:
+            for identity, each in reported.items():
+                known = alerts.get(identity)
+                alerts[identity] = each if known is None else _merged(known, each)
         return PeerAnswers(alerts, frozenset(alertmanager.urls) - unanswered.keys(), unanswered)
 
     async def silences(self, sources: Iterable[Source]) -> KnownSilences:
-        """Ask the Alertmanagers of sources for their silences at the same time. A source without an Alertmanager has none."""
+        """Ask the Alertmanagers of all sources at the same time for their silences. A source without an Alertmanager is skipped."""
         asked = [(each.name, each.alertmanager) for each in sources if each.alertmanager is not None]
         answers = await asyncio.gather(
             *(self._silences_of(name, where) for name, where in asked), return_exceptions=True
         )
-        found: list[KnownSilence] = []
-        unanswered: dict[str, str] = {}
-        for (name, _), answer in zip(asked, answers, strict=True):
-            match answer:
-                case PeerError():
-                    unanswered[name] = str(answer)
-                case BaseException():
-                    raise answer
-                case _:
-                    found += answer
-        return KnownSilences(tuple(found), unanswered)
+        answered, unanswered = _sorted_out([name for name, _ in asked], answers)
+        return KnownSilences(tuple(each for silences in answered for each in silences), unanswered)
 
     async def _silences_of(self, source: str, alertmanager: Alertmanager) -> list[KnownSilence]:
         """Return the silences of the first peer that answers: peers have the same. :raises PeerError: none answers"""
@@ -205,6 +192,21 @@ class AlertmanagerClient:
                     threads.shutdown()
                 self._authorities = network.ca_certificates
             return self._tls
+
+
+def _sorted_out(names: Sequence[str], answers: Sequence[A | BaseException]) -> tuple[list[A], dict[str, str]]:
+    """Return the answers, and why the others gave none, by name. An error that is no :class:`PeerError` is raised."""
+    answered: list[A] = []
+    unanswered: dict[str, str] = {}
+    for name, answer in zip(names, answers, strict=True):
+        match answer:
+            case PeerError():
+                unanswered[name] = str(answer)
+            case BaseException():
+                raise answer
+            case _:
+                answered.append(answer)
+    return answered, unanswered
 
 
 def _merged(one: Reported, other: Reported) -> Reported:

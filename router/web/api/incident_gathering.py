@@ -97,7 +97,7 @@ class IncidentGathering:
                 self._add(event.at, what, words, title, event.destination or "", rule)
 
     def _add_attempt(self, event: StoryEvent, title: str) -> None:
-        at = event.at if event.finished_at is None else event.finished_at
+        at = _ended_at(event)
         if event.delivery is not None:
             self._deliveries[event.delivery] = event
         storm = ", in the message of a storm" if event.storm else ""
@@ -160,9 +160,7 @@ class IncidentGathering:
             )
         )
         reported = min(self._reported, default=None)
-        delivered = [
-            each.finished_at or each.at for each in self._deliveries.values() if each.outcome == "delivered"
-        ]
+        delivered = [_ended_at(each) for each in self._deliveries.values() if each.outcome == "delivered"]
         is_over = bool(self._alerts) and all(each.status == "resolved" for each in self._alerts)
         ends = [each.ended_at for each in self._alerts if each.ended_at is not None]
         owner = given_owner or (next(iter(self._owners)) if len(self._owners) == 1 else "")
@@ -183,7 +181,7 @@ class IncidentGathering:
         for each in self._deliveries.values():
             where = each.destination or ""
             if each.outcome == "delivered":
-                at = each.at if each.finished_at is None else each.finished_at
+                at = _ended_at(each)
                 first[where] = min(at, first.get(where, at))
                 notified[where] += 1
             elif each.outcome is not None:
@@ -195,8 +193,15 @@ class IncidentGathering:
 _ORDER = ("alert", "resolution", "decision", "silence", "notification", "failure", "action")
 
 
+def _ended_at(attempt: StoryEvent) -> Millis:
+    """Return when an attempt ended; while it is under way, when it began."""
+    return attempt.at if attempt.finished_at is None else attempt.finished_at
+
+
 def _folded(entries: Iterable[IncidentEntry]) -> list[IncidentEntry]:
-    """Return the entries with equal failures as one, at the time of the first: retries of an outage would fill the timeline."""
+    """Join equal failures into one entry, at the time of the first one. Otherwise the retries of an outage would fill the
+    timeline.
+    """
     found: dict[IncidentEntry, list[Millis]] = {}
     for each in entries:
         key = replace(each, at=0) if each.what == "failure" else each
