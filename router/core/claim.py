@@ -110,7 +110,7 @@ def begin(state: State, work: ClaimedDelivery, now: Millis) -> ClaimedDelivery:
     delivery = state.deliveries.put(
         DeliveryRow(
             state.new_id(), work.id, conversation.destination, conversation.version, conversation.attempt, now,
-            None, None, "", "",
+            None, None, "", "", state.head.session,
         )
     ).id  # fmt: skip
     revision = revision_of(state, conversation)

@@ -284,6 +284,8 @@ class DeliveryRow(NamedTuple):
     """None: under way."""
     reason: str
     words: str
+    replica: str = ""
+    """The session of the replica that made it."""
 
 
 class MessageRow(NamedTuple):

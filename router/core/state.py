@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
 from router.core import indexes, rows
+from router.core.head import Head
 from router.core.indexes import RowIndex, Table
 
 R = TypeVar("R", bound=tuple[Any, ...])
@@ -255,6 +256,8 @@ class State:
         self.asked: dict[str, set[Any]] = {}
         self.lacking = False
         """The current transition has requested something that is not loaded."""
+        self.head = Head()
+        """What holds for the whole batch."""
 
     def __getattr__(self, name: str) -> Any:
         """Create a table when it is first needed: few batches need all tables."""

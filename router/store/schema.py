@@ -198,6 +198,9 @@ conversations = sa.Table(
     sa.UniqueConstraint("token", "episode"),
     sa.Index("ix_conversations_group", "group_id"),
 )
+partial_index(
+    "ix_conversations_under_way", conversations, "delivery_id", where=conversations.c.delivery_id.is_not(None)
+)
 IS_OPEN = conversations.c.state == sa.literal_column("'open'")
 # Thousands of conversations may be due at the same time, when a route opens. The id orders them within the index. The columns
 # after it decide whether a storm's message covers a conversation, so that no row has to be read for that.
@@ -406,6 +409,7 @@ deliveries = sa.Table(
     optional_text("outcome"),  # null: under way; interrupted: the process ended before the answer
     text("reason", ""),
     text("words", ""),  # the provider's answer, for people
+    text("replica", ""),  # the session of the replica that made it; empty: made by a version without replicas
     sa.Index("ix_deliveries_conversation", "conversation_id"),
     sa.Index("ix_deliveries_destination", "destination", "id"),
 )
@@ -534,3 +538,51 @@ loads = sa.Table(
     blob("files"),  # packed JSON: [{name, text, size}], secrets masked; of a failed load empty
     sa.Index("ix_loads_sha256", "sha256"),
 )
+
+# The replicas that run, and what each of them may do. Their times are the database's. See replicas.py.
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    text_key("id"),  # random, new at each start
+    text("name"),
+    text("version"),
+    time("started_at"),
+    time("renewed_at"),
+    time("expires_at"),
+    text("rules", ""),  # the fingerprint of the rules that it judges by; empty: it has not loaded any yet
+    text("sha256", ""),  # of the files of these rules
+    number("accepted", "0"),  # how many webhooks it has accepted
+)
+leases = sa.Table(
+    "leases",
+    metadata,
+    text_key("name"),
+    optional_text("replica"),  # the replica that holds it; null: nobody does
+    number("fence"),  # grows with each grant
+    time("since"),  # when it was granted or given up last
+    text("passed_on", ""),  # how it left its last holder: released | expired; empty: it had none
+)
+
+# The state of each lane as its holder published it last, for all replicas and for the next holder.
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    text_key("destination"),
+    text("replica"),
+    text("state"),  # JSON
+    time("at"),
+)
+
+# What people ask of lanes. The holder of the lane's lease answers.
+lane_requests = sa.Table(
+    "lane_requests",
+    metadata,
+    id_column(),
+    time("at"),
+    text("destination"),
+    text("action"),  # pause | resume
+    text("actor"),
+    optional_text("answer"),  # JSON; null: the holder has not answered yet
+    optional_time("answered_at"),
+)
+partial_index("ix_lane_requests_open", lane_requests, "id", where=lane_requests.c.answer.is_(None))

@@ -1,0 +1,51 @@
+"""The head of a batch: what the store reads first, and what holds for all jobs of the batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from router.core.rows import ConversationRow, DeliveryRow
+from router.model import Millis
+
+
+class LeaseLost(Exception):  # noqa: N818  (a state, not an error)
+    """This process does not hold the lease that a job needs."""
+
+
+class OtherRules(Exception):  # noqa: N818  (a state, not an error)
+    """Another replica has put other rules in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease that was granted to this process."""
+
+    name: str
+    fence: int
+    """Grows with each grant of the lease, so that an earlier holder is told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the store reads first in each batch."""
+
+    now: Millis = 0
+    """The time of the database (epoch ms); 0: the jobs bring their own times."""
+    session: str = ""
+    """The id of this process among the replicas; empty: it has none."""
+    rules: str = ""
+    """The fingerprint of the rules in force; empty: there are none yet."""
+    leases: Mapping[str, int] | None = field(default=None)
+    """The fences of the leases that this process holds now, by name; None: it is the only one, and holds everything."""
+
+    def check_grant(self, grant: Grant | None) -> None:
+        """:param grant: None: the job needs no lease. :raises LeaseLost: this process does not hold it any more"""
+        if grant is not None and self.leases is not None and self.leases.get(grant.name) != grant.fence:
+            raise LeaseLost(grant.name)
+
+
+def is_fenced(conversation: ConversationRow | None, delivery: DeliveryRow | int) -> bool:
+    """Return whether a delivery is no longer the one that is under way for its conversation: it was taken over by another
+    replica, or its outcome is recorded already.
+    """
+    id_ = delivery if isinstance(delivery, int) else delivery.id
+    return conversation is None or conversation.delivery_id != id_
