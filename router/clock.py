@@ -12,6 +12,8 @@ from router.model import SECOND, Millis
 
 # During a long wait, the clocks are compared at this interval.
 _COMPARE_SECONDS = 1.0
+_OBSERVED_WITHIN_SECONDS = 0.1
+_JITTER: Millis = 5
 STEP: Millis = SECOND
 """The smallest change of the difference between the two clocks that counts as a step. A smaller one is a correction by
 NTP.
@@ -47,6 +49,33 @@ async def wait_elapsed(clock: Clock, event: asyncio.Event, until: Millis) -> Non
         await clock.wait(event, clock.now() + left)
 
 
+class DatabaseClock:
+    """A wall clock that follows a database's, so that all replicas have one time. The machine's wall clock does not matter."""
+
+    def __init__(self) -> None:
+        self._offset: Millis = time.time_ns() // 1_000_000 - self.elapsed()
+
+    def now(self) -> Millis:
+        return self.elapsed() + self._offset
+
+    def elapsed(self) -> Millis:
+        return time.monotonic_ns() // 1_000_000
+
+    def observe(self, now: Millis, began: float, ended: float) -> None:
+        """Follow the database's time, unless the answer took so long that it says little.
+
+        :param now: what the database answered (epoch ms)
+        :param began: when it was asked, and when the answer came (seconds, ``time.monotonic``)
+        """
+        if ended - began <= _OBSERVED_WITHIN_SECONDS:
+            found = now - round((began + ended) / 2 * 1_000)
+            if abs(found - self._offset) > _JITTER:
+                self._offset = found
+
+    async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
+        await wait_by(self, event, until)
+
+
 class SystemClock:
     """The clocks of the machine, plus an offset that only the preview changes."""
 
@@ -67,12 +96,17 @@ class SystemClock:
         self._skipped += max(0, by)
 
     async def wait(self, event: asyncio.Event, until: Millis | None) -> None:
-        before = offset(self)
-        while not event.is_set() and abs(offset(self) - before) <= STEP:
-            seconds = _COMPARE_SECONDS
-            if until is not None:
-                seconds = min(seconds, (until - self.now()) / SECOND)
-            if seconds <= 0:
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
+        await wait_by(self, event, until)
+
+
+async def wait_by(clock: Clock, event: asyncio.Event, until: Millis | None) -> None:
+    """Wait in real time, as :meth:`Clock.wait` says."""
+    before = offset(clock)
+    while not event.is_set() and abs(offset(clock) - before) <= STEP:
+        seconds = _COMPARE_SECONDS
+        if until is not None:
+            seconds = min(seconds, (until - clock.now()) / SECOND)
+        if seconds <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)

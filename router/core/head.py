@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from router.core.rows import ConversationRow, DeliveryRow
 from router.model import Millis
 
+NEXT_ID, LAST_TIME = "next_id", "last_time"
+"""Keys of the meta table: the high-water mark of ids, and of the times at which batches ran."""
+
 
 class LeaseLost(Exception):  # noqa: N818  (a state, not an error)
     """This process does not hold the lease that a job needs."""

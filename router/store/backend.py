@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from router.core.head import Head
 from router.store.disk_usage import DiskUsage
 from router.store.health import StoreUnavailable
-from router.store.sets import Dialect
+from router.store.sets import DatabaseCursor, Dialect
 from router.store.sqlite import Sqlite
 
 _EXAMPLES = f"{Sqlite.example}, or postgresql://user:password@host/database"
@@ -23,6 +24,15 @@ class Backend(Dialect, Protocol):
     name: str
     """The file, or the server and the database; for people, without secrets."""
     engine: sa.Engine
+    is_shared: bool
+    """Whether several processes may serve from it at the same time."""
+
+    def read_head(self, cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
+        """Return the head of a batch, and the stored high-water mark of ids (None: there is none).
+
+        :param cursor: in the transaction of the batch, after its lock
+        :param session: of this process among the replicas; empty: it has none
+        """
 
     def prepare(self) -> None:
         """Create what can be created without an administrator, and take the lock that keeps a second router out.
@@ -43,9 +53,9 @@ class Backend(Dialect, Protocol):
         """
 
     def open_writer(self) -> sa.Connection:
-        """Open the only connection that writes. It never returns to the pool.
+        """Open the only connection of this process that writes. It never returns to the pool.
 
-        :raises StoreUnavailable: another router has one
+        :raises StoreUnavailable: it can't be opened, or a version without replicas serves from the database
         """
 
     def check_not_moved(self) -> None:

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
 
+from router.core.head import LAST_TIME, NEXT_ID, Head
 from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
 from router.store.jobs import Job
 from router.store.queries import run_queries
-from router.store.sets import Sets
+from router.store.sets import DatabaseCursor, Sets
 
 T = TypeVar("T")
 
-_NEXT_ID = "next_id"
 # A job names the rows that it needs step by step: alerts, then their members, then the conversations of these. Each step
 # loads rows that were not loaded before, so the steps end. A job that needs more steps than this has a bug; only this job
 # fails.
@@ -53,13 +53,22 @@ class JobResult:
         return self.job.kind if isinstance(self.job, Direct) else type(self.job).__name__
 
 
+ReadHead = Callable[[DatabaseCursor], tuple[Head, str | None]]
+"""Reads the head of a batch, and the high-water mark of ids."""
+
+
 class Batch:
     """Runs the jobs of one transaction.
 
     :param connection: in a transaction, which the caller commits
+    :param sets_time: the head's time replaces the times of the jobs
     """
 
-    def __init__(self, connection: sa.Connection, sets: Sets) -> None:
+    def __init__(
+        self, connection: sa.Connection, sets: Sets, read_head: ReadHead, *, sets_time: bool = False
+    ) -> None:
+        self._read_head = read_head
+        self._sets_time = sets_time
         self._connection = connection
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  (narrows the type)
@@ -98,21 +107,25 @@ class Batch:
 
     def _new_state(self) -> State:
         state = State()
-        state.meta.want("id", (_NEXT_ID,))
-        self._sets.load(self._cursor, state)
-        row = state.meta.get(_NEXT_ID)
-        state.first_new_id = state.next_id = 1 if row is None else int(row.value)
+        state.head, next_id = self._read_head(self._cursor)
+        state.first_new_id = state.next_id = 1 if next_id is None else int(next_id)
         return state
 
     def _run_transitions(self, results: list[JobResult]) -> None:
         if not results:
             return
         state = self._state
+        if self._sets_time:
+            for each in results:
+                if hasattr(each.job, "now"):
+                    each.job = replace(cast("Any", each.job), now=state.head.now)
         state.answers.clear()  # other statements may have run since
         self._preload(results)
         self._run_all(results)
         if state.next_id != state.first_new_id:
-            state.meta.put(MetaRow(_NEXT_ID, str(state.next_id)))
+            state.meta.put(MetaRow(NEXT_ID, str(state.next_id)))
+            if self._sets_time:
+                state.meta.put(MetaRow(LAST_TIME, str(state.head.now)))
         events = self._sets.save(self._cursor, state)
         if events.any:
             self.events.append(events)

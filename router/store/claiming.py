@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
+from router.core.head import Grant
 from router.core.large_conversations import LargeClaim
 from router.core.storms import CONVERSATIONS_PER_BATCH, Limits, Room, with_line
 from router.decide import Policy
@@ -54,39 +55,39 @@ class Claiming:
                 case ClaimAgain():
                     pass
                 case LargeConversation():
-                    work = await self._claim_large(found.id, destination, policy, now)
+                    work = await self._claim_large(found.id, permit, policy, now)
                 case LargeDigest():
-                    work = await self._claim_report(found.id, destination, policy, now)
+                    work = await self._claim_report(found.id, permit, policy, now)
                 case Claimed((storm,)) if storm.is_storm and limits is not None:
-                    work = await self._fill_storm(storm, limits, destination, policy, now)
+                    work = await self._fill_storm(storm, limits, permit, policy, now)
                 case Claimed():
                     return found
             if work is not None:
                 return Claimed((work,))
 
     async def _claim_large(
-        self, id_: int, destination: Destination, policy: Policy, now: Millis
+        self, id_: int, permit: Permit, policy: Policy, now: Millis
     ) -> ClaimedDelivery | None:
         """Begin the delivery of a large conversation. Return None if it has nothing to send any more."""
-        before = await self._mark_members(id_, policy, now)
-        begun = await self._database.do(jobs.StartLarge(id_, now, before))
+        before = await self._mark_members(id_, policy, now, permit.grant)
+        begun = await self._database.do(jobs.StartLarge(id_, now, before, None, permit.grant))
         if begun is None:
             await self._recording.close_large(policy, now)
             return None
         try:
             work = await self._build_work(begun, before, policy, now)
-            return None if await self._is_unsent(work, destination, policy, now) else work
+            return None if await self._is_unsent(work, permit.destination, policy, now) else work
         except BaseException as error:
             await self._give_back(begun.work, error, policy, now)
             raise
 
     async def _claim_report(
-        self, id_: int, destination: Destination, policy: Policy, now: Millis
+        self, id_: int, permit: Permit, policy: Policy, now: Millis
     ) -> ClaimedDelivery | None:
         """Begin the delivery of a large digest; None: it has nothing to report after all."""
-        await self._mark_members(id_, policy, now)
-        work = await self._database.look(jobs.ReportDigest(id_, destination, policy, now))
-        begun = await self._database.do(jobs.StartDigest(work, destination, policy, now))
+        await self._mark_members(id_, policy, now, permit.grant)
+        work = await self._database.look(jobs.ReportDigest(id_, permit.destination, policy, now))
+        begun = await self._database.do(jobs.StartDigest(work, permit.destination, policy, now, permit.grant))
         if begun is None:
             await self._recording.close_large(policy, now)
         return begun
@@ -101,13 +102,15 @@ class Claiming:
         await self._recording.close_large(policy, now)
         return True
 
-    async def _mark_members(self, id_: int, policy: Policy, now: Millis) -> dict[int, str]:
+    async def _mark_members(
+        self, id_: int, policy: Policy, now: Millis, grant: Grant | None
+    ) -> dict[int, str]:
         """Mark the members of a large conversation that have news.
 
         :returns: the status that the destination was notified of before, by the id of each marked member
         """
         before: dict[int, str] = {}
-        for marked in await in_pieces(self._database, partial(jobs.MarkMembers, id_, policy, now)):
+        for marked in await in_pieces(self._database, partial(jobs.MarkMembers, id_, policy, now, grant)):
             before |= marked
         return before
 
@@ -158,14 +161,14 @@ class Claiming:
                 return
 
     async def _fill_storm(
-        self, storm: ClaimedDelivery, limits: Limits, destination: Destination, policy: Policy, now: Millis
+        self, storm: ClaimedDelivery, limits: Limits, permit: Permit, policy: Policy, now: Millis
     ) -> ClaimedDelivery | None:
         """Return the work of a storm with all conversations that its message absorbs; None: nothing is left to send.
         It takes many batches, so that webhooks come in between.
         """
         parts: list[ClaimedDelivery] = []
         try:
-            room = await self._collect_parts(storm, parts, Room(limits.room), destination, policy, now)
+            room = await self._collect_parts(storm, parts, Room(limits.room), permit, policy, now)
             shown = await self._database.do(jobs.BuildStormView(storm, tuple(parts), room.full, policy))
         except BaseException as error:
             await self._give_back(replace(storm, parts=tuple(parts)), error, policy, now)
@@ -179,7 +182,7 @@ class Claiming:
         storm: ClaimedDelivery,
         parts: list[ClaimedDelivery],
         room: Room,
-        destination: Destination,
+        permit: Permit,
         policy: Policy,
         now: Millis,
     ) -> Room:
@@ -189,14 +192,12 @@ class Claiming:
         async for ids in self._find_absorbable(storm.conversation.destination, storm.share or NO_STORM, now):
             while ids and not room.full:
                 more, room, looked_at = await self._database.do(
-                    jobs.Absorb(storm, ids[:CONVERSATIONS_PER_BATCH], policy, now, room)
+                    jobs.Absorb(storm, ids[:CONVERSATIONS_PER_BATCH], policy, now, room, permit.grant)
                 )
                 parts += more
                 if not looked_at:
                     looked_at = 1
-                    room = await self._collect_large_part(
-                        storm, ids[0], parts, room, destination, policy, now
-                    )
+                    room = await self._collect_large_part(storm, ids[0], parts, room, permit, policy, now)
                 ids = ids[looked_at:]  # noqa: PLW2901  (the ids that are left)
             if room.full:
                 break
@@ -208,7 +209,7 @@ class Claiming:
         id_: int,
         parts: list[ClaimedDelivery],
         room: Room,
-        destination: Destination,
+        permit: Permit,
         policy: Policy,
         now: Millis,
     ) -> Room:
@@ -219,13 +220,13 @@ class Claiming:
         expected = await self._database.read(expected_work)
         if expected is None or with_line(room, expected, policy).full:
             return room if expected is None else replace(room, full=True)
-        before = await self._mark_members(id_, policy, now)
-        begun = await self._database.do(jobs.StartLarge(id_, now, before, storm))
+        before = await self._mark_members(id_, policy, now, permit.grant)
+        begun = await self._database.do(jobs.StartLarge(id_, now, before, storm, permit.grant))
         if begun is None:
             return room
         parts.append(begun.work)
         parts[-1] = await self._build_work(begun, before, policy, now)
-        if await self._is_unsent(parts[-1], destination, policy, now):
+        if await self._is_unsent(parts[-1], permit.destination, policy, now):
             parts.pop()
             return room
         return with_line(room, parts[-1], policy)

@@ -1,8 +1,8 @@
-"""PostgreSQL: a server, one writer for now, many readers.
+"""PostgreSQL: a server, from which any number of replicas serve. Each has one connection that writes, and many readers.
 
-There are two advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). The writer's
-connection holds the first one as long as it lives: a second router is refused, and a router that loses its connection also
-loses the right to write. Each transaction that writes takes the second one first.
+There are two advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). Each transaction
+that writes takes the second one first, so the batches of all replicas run one after the other. A version without replicas
+holds the first one, alone, as long as it runs; replicas share it, so that no such version serves beside them.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,12 @@ import sqlalchemy as sa
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from router.clock import STEP
+from router.core.adopt import POLICY
+from router.core.head import LAST_TIME, NEXT_ID, Head
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
+from router.store.sets import DatabaseCursor
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
@@ -52,6 +56,14 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
+_NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+# The session of a replica that was expelled has no row any more, and one that has expired may be expelled at any moment.
+_HEAD = f"""
+SELECT {_NOW},
+  (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s),
+  (SELECT json_object_agg(l.name, l.fence) FROM leases l JOIN replicas r ON r.id = l.replica
+    WHERE r.id = %s AND r.expires_at > {_NOW})
+"""
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
@@ -65,6 +77,7 @@ class Postgresql:
     """
 
     placeholder = "%s"
+    is_shared = True
     lookup_join = "JOIN"
     rows_at_once = (
         1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
@@ -89,6 +102,15 @@ class Postgresql:
             },
         )
         sa.event.listen(self.engine, "begin", _begin)
+
+    @staticmethod
+    def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
+        cursor.execute(_HEAD, (NEXT_ID, LAST_TIME, POLICY, session))
+        now, next_id, last_time, rules, leases = cursor.fetchall()[0]
+        last = int(last_time or 0)
+        # A difference of less than a step comes from another server's clock, after a failover.
+        moment = last if 0 < last - now <= STEP else now
+        return Head(moment, session, rules or "", leases or {}), next_id
 
     @staticmethod
     def keys(kinds: list[str]) -> str:
@@ -120,18 +142,18 @@ class Postgresql:
             raise self.explain_error(error) from error
 
     def open_writer(self) -> sa.Connection:
-        """Open the writer's connection. A second router is refused, because both would notify of everything."""
+        """Open the writer's connection. A version without replicas is refused, because both would notify of everything."""
         connection = self.engine.connect().execution_options(writes=True)
         try:
-            alone = _locked(connection.connection.driver_connection)
+            is_shared = _share_lock(connection.connection.driver_connection)
         except psycopg.Error:
             connection.close()
             raise
-        if alone:
+        if is_shared:
             return connection
         connection.close()
         raise StoreUnavailable(
-            f"{self.name} is in use by another alert-router; stop that one, or give another --database"
+            f"{self.name} is in use by an alert-router of a version that can't share it; stop that one first"
         )
 
     def check_not_moved(self) -> None:
@@ -184,13 +206,13 @@ def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
 
-def _locked(driver: Any) -> bool:
-    """Take the lock of the router that serves; False: another router has it. A router that has just ended may still hold it
+def _share_lock(driver: Any) -> bool:
+    """Share the lock of those that serve; False: a version without replicas has it. One that has just ended may still hold it
     for a moment, so wait a second.
     """
     try:
         driver.execute("SET LOCAL lock_timeout = '1s'")
-        driver.execute("SELECT pg_advisory_lock(%s)", (_SERVES,))
+        driver.execute("SELECT pg_advisory_lock_shared(%s)", (_SERVES,))
     except errors.LockNotAvailable:
         driver.rollback()
         return False

@@ -546,6 +546,7 @@ replicas = sa.Table(
     text_key("id"),  # random, new at each start
     text("name"),
     text("version"),
+    text("process"),  # which process of which machine it is, see router/replicas/process_mark.py
     time("started_at"),
     time("renewed_at"),
     time("expires_at"),

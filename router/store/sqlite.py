@@ -12,9 +12,11 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from router.core.head import NEXT_ID, Head
 from router.store.disk_usage import DiskUsage
 from router.store.file_modes import create_private, make_folder, restrict_files
 from router.store.health import RESUMES, StoreUnavailable
+from router.store.sets import DatabaseCursor
 
 _BUSY_SECONDS = 5
 """How long to wait for another program's lock."""
@@ -56,6 +58,7 @@ class Sqlite:
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
     placeholder = "?"
+    is_shared = False
     lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
     rows_at_once = 64
 
@@ -72,6 +75,12 @@ class Sqlite:
         )  # one for the writer
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
+
+    @staticmethod
+    def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
+        cursor.execute("SELECT value FROM meta WHERE key = ?", (NEXT_ID,))
+        found = cursor.fetchall()
+        return Head(session=session), found[0][0] if found else None
 
     @staticmethod
     def keys(kinds: list[str]) -> str:

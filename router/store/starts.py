@@ -1,6 +1,7 @@
 """SQL statements that change many conversations: at a start of the service, and when the backoff of a destination ends."""
 
 import secrets
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -15,6 +16,7 @@ from router.store.schema import IS_OPEN, conversations, deliveries, meta
 
 ROWS_PER_STATEMENT = 2_000
 """How many rows of a table one statement examines. Such a statement takes about 10 milliseconds."""
+_IDS_PER_STATEMENT = 500
 _PROBED = "probed"
 next_attempt_at = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
@@ -33,31 +35,51 @@ def set_meta(connection: sa.Connection, key: str, value: str) -> None:
     connection.execute(sa.insert(meta).values(key=key, value=value))
 
 
-def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
-    """Mark the deliveries that the last process left under way as interrupted, and make them due again.
+def note_start(connection: sa.Connection) -> None:
+    """Replace the random id of the database, and store which version started, for the error message of an older one.
 
-    It also replaces the random id of the database: a start after a restore looks like any other start, and a restored
-    database must not reuse keys that were used after its backup. Open conversations keep their keys. And it stores which
-    version started, for the error message of an older one.
+    A start after a restore looks like any other start, and a restored database must not reuse keys that were used after its
+    backup. Open conversations keep their keys.
     """
     set_meta(connection, WRITTEN_BY, package_version())
     set_meta(connection, DATABASE_ID, secrets.token_hex(16))
-    under_way = counters.read_under_way(connection)
+
+
+def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
+    """Mark the deliveries that the last process left under way as interrupted, and make them due again."""
+    note_start(connection)
+    interrupt(connection, None, now)
+
+
+def interrupt(connection: sa.Connection, sessions: Collection[str] | None, now: Millis) -> None:
+    """Mark deliveries that are under way as interrupted, and make their conversations due again.
+
+    :param sessions: the deliveries of these replicas; None: all
+    """
+    delivery = conversations.c.delivery_id
+    theirs = () if sessions is None else (deliveries.c.replica.in_(sessions),)
+    under_way = counters.read_under_way(connection, *theirs)
     counters.count_interrupted(connection, under_way)
     delivery_hours.count_interrupted(connection, under_way, now)
+    # Conversations that a storm's message absorbed may be left although the delivery of the storm has ended.
+    left = sa.select(delivery).where(delivery.is_not(None))
+    if sessions is not None:
+        left = left.join(deliveries, deliveries.c.id == delivery).where(*theirs)
+    ids = connection.execute(left.distinct()).scalars().all()
     connection.execute(
         sa.update(deliveries)
-        .where(deliveries.c.outcome.is_(None))
+        .where(deliveries.c.outcome.is_(None), *theirs)
         .values(outcome=counters.INTERRUPTED, finished_at=now)
     )
-    connection.execute(
-        sa.update(conversations).where(conversations.c.delivery_id.is_not(None)).values(delivery_id=None)
-    )
-    connection.execute(
-        sa.update(conversations)
-        .where(*is_due, conversations.c.next_at.is_(None))
-        .values(next_at=next_attempt_at)
-    )
+    for first in range(0, len(ids), _IDS_PER_STATEMENT):
+        some = conversations.c.delivery_id.in_(ids[first : first + _IDS_PER_STATEMENT])
+        freed = (
+            conversations.c.state == "open",
+            conversations.c.due_at.is_not(None),
+            conversations.c.deciding.is_(None),
+        )
+        connection.execute(sa.update(conversations).where(some, *freed).values(next_at=next_attempt_at))
+        connection.execute(sa.update(conversations).where(some).values(delivery_id=None))
 
 
 def resume_some(connection: sa.Connection, after: int, *, destination: str) -> int:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import structlog
 
+from router.clock import DatabaseClock
+from router.core.head import Head
 from router.core.settled import BatchEvents
 from router.store.backend import open_backend
 from router.store.batch import Batch, Direct, JobResult
@@ -20,7 +22,7 @@ from router.store.disk_usage import DiskUsage
 from router.store.health import CountError, Health, StoreUnavailable
 from router.store.jobs import Job
 from router.store.opening import StoredTables, check_database, migrate
-from router.store.sets import Sets
+from router.store.sets import DatabaseCursor, Sets
 from router.threads import Threads
 
 T = TypeVar("T")
@@ -65,6 +67,12 @@ class Database:
         self.on_events: EventObserver = lambda _events: None
         self._backend = open_backend(url, _READERS)
         self.name = self._backend.name
+        self.is_shared = self._backend.is_shared
+        """Whether several processes may serve from the database at the same time."""
+        self.session = ""
+        """The session of this process among the replicas; empty: it has none."""
+        self.clock: DatabaseClock | None = None
+        """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
         self._connection: sa.Connection | None = None
@@ -178,7 +186,7 @@ class Database:
 
         def work(connection: sa.Connection) -> T:
             with connection.begin():
-                return Batch(connection, self._sets).look(job)
+                return Batch(connection, self._sets, self._read_head).look(job)
 
         return await self.read(work)
 
@@ -296,10 +304,17 @@ class Database:
         driver = connection.connection.driver_connection
         with connection.begin():
             before = self._backend.write_count(driver) if wanted else 0
-            transaction = Batch(connection, self._sets)
+            transaction = Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)
             transaction.run([each.result for each in batch])
             batch[0].wrote = wanted and self._backend.write_count(driver) > before
         batch[0].events += transaction.events
+
+    def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
+        began = time.monotonic()
+        head, next_id = self._backend.read_head(cursor, self.session)
+        if self.clock is not None:
+            self.clock.observe(head.now, began, time.monotonic())
+        return head, next_id
 
     def _is_usable(self) -> bool:
         """Return whether the writer's connection is outside a transaction. If its rollback failed, it is not."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from router.core import storms
 from router.core.claimed_delivery import ClaimedDelivery, Share
+from router.core.head import Grant
 from router.core.state import State
 from router.core.storms import Room
 from router.decide import Policy
@@ -64,8 +65,10 @@ class Absorb(PieceJob):
     policy: Policy
     now: Millis
     room: Room
+    grant: Grant | None = None
 
     def run(self, state: State) -> tuple[list[ClaimedDelivery], Room, int]:
+        state.head.check_grant(self.grant)
         some = storms.first_batch(state, self.ids)
         if state.conversations[some[0]].is_large:
             return [], self.room, 0

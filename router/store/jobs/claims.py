@@ -9,6 +9,7 @@ from router.core import claim as claims
 from router.core import digests, large_conversations, storms
 from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, next_of_changed
+from router.core.head import Grant
 from router.core.inhibited_alerts import want_inhibited
 from router.core.rows import ConversationRow
 from router.core.state import State
@@ -88,6 +89,8 @@ class Permit:
     """Claim only conversations that have been due for at least this long (ms)."""
     skips_large: bool = False
     """Leave large conversations due: one of them is under way at the lane, and each takes as much memory as its alerts."""
+    grant: Grant | None = None
+    """The lease by which the lane is served; None: no other process serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class Claim:
         state.meta.want("id", (DATABASE_ID,))
 
     def run(self, state: State) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
+        """:raises LeaseLost: another replica may serve the lane by now"""
+        state.head.check_grant(self.permit.grant)
         plan = storms.ClaimPlan()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
@@ -218,6 +223,7 @@ class StartDigest(BaseJob):
     destination: Destination
     policy: Policy
     now: Millis
+    grant: Grant | None = None
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
@@ -226,6 +232,7 @@ class StartDigest(BaseJob):
             state.members.want("conversation", (self.work.id,))
 
     def run(self, state: State) -> ClaimedDelivery | None:
+        state.head.check_grant(self.grant)
         quiet = _sends_empty_digests(self.destination)
         return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
 
@@ -244,9 +251,11 @@ class MarkMembers(PieceJob):
     id: int
     policy: Policy
     now: Millis
+    grant: Grant | None
     after: int
 
     def run(self, state: State) -> tuple[dict[int, str], int]:
+        state.head.check_grant(self.grant)
         ids: list[int] = state.ask("members of", (self.id, self.after, job.MEMBERS_PER_BATCH))
         return large_conversations.mark(state, self.id, ids, self.policy, self.now), next_after(
             ids, job.MEMBERS_PER_BATCH
@@ -265,6 +274,7 @@ class StartLarge(BaseJob):
     now: Millis
     before: Mapping[int, str]
     storm: ClaimedDelivery | None = None
+    grant: Grant | None = None
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
@@ -275,6 +285,7 @@ class StartLarge(BaseJob):
         state.groups.want("id", () if group is None else (group,))
 
     def run(self, state: State) -> large_conversations.LargeClaim | None:
+        state.head.check_grant(self.grant)
         return large_conversations.start(state, self.id, self.now, self.before, self.storm)
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -59,6 +60,7 @@ class InSqlite:
         metadata.create_all(engine)
         self.connection = engine.connect()
         self._sets = Sets(Sqlite)
+        self._read_head = partial(Sqlite.read_head, session="")
         self.rows_of_batches: list[int] = []
         """How many rows each batch had, since this list was cleared."""
 
@@ -70,7 +72,7 @@ class InSqlite:
         """Run jobs in one transaction, and return their results."""
         results = [JobResult(job) for job in jobs]
         with self.connection.begin():
-            batch = Batch(self.connection, self._sets)
+            batch = Batch(self.connection, self._sets, self._read_head)
             batch.run(results)
         self.rows_of_batches.append(sum(1 for table in batch._state.tables for _ in table))
         return results
@@ -87,7 +89,7 @@ class InSqlite:
 
     async def look(self, job: Job[T]) -> T:
         with self.connection.begin():
-            return Batch(self.connection, self._sets).look(job)
+            return Batch(self.connection, self._sets, self._read_head).look(job)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         result: T = self.one(Direct(work))

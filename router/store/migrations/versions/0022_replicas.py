@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("id", _text(), nullable=False),
         sa.Column("name", _text(), nullable=False),
         sa.Column("version", _text(), nullable=False),
+        sa.Column("process", _text(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("renewed_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
@@ -61,7 +62,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lane_requests")),
     )
     op.create_index(
-        "ix_lane_requests_open", "lane_requests", ["id"], sqlite_where=_UNANSWERED, postgresql_where=_UNANSWERED
+        "ix_lane_requests_open",
+        "lane_requests",
+        ["id"],
+        sqlite_where=_UNANSWERED,
+        postgresql_where=_UNANSWERED,
     )
 
 

@@ -1,0 +1,136 @@
+"""The replicas and their leases in the database. What they decide is in :mod:`router.core.leases`.
+
+Times are the database's, so the clocks of the replicas' machines do not matter.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from router.core.adopt import POLICY
+from router.core.leases import RELEASED, Beat, LeaseRow, Renewal, ReplicaRow, renew
+from router.model import Millis
+from router.store import starts
+from router.store.schema import leases, meta, replicas
+from router.store.writer import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasView:
+    """The replicas and leases at one moment."""
+
+    now: Millis
+    """The time of the database (epoch ms)."""
+    replicas: tuple[ReplicaRow, ...]
+    leases: tuple[LeaseRow, ...]
+
+
+class Replicas:
+    """Begins, renews and ends the session of this process among the replicas.
+
+    Every method raises :class:`~router.store.health.StoreUnavailable` if the database can't be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def are_possible(self) -> bool:
+        """Whether other processes may serve from the same database. If not, this process holds everything."""
+        return self._database.is_shared
+
+    async def join(self, beat: Beat) -> Renewal:
+        """Begin a session. What replicas have under way whose sessions have ended is due again."""
+        self._database.session = beat.session
+        joined = await self._database.write(partial(_join, beat=beat))
+        assert joined is not None  # noqa: S101  (only a session that had begun can be expelled)
+        return joined
+
+    async def renew(self, beat: Beat) -> Renewal | None:
+        """Renew the session. Return None if it was expelled: then a new session has to begin."""
+        return await self._database.write(partial(_renew, beat=beat))
+
+    async def release(self, session: str, names: Collection[str]) -> None:
+        """Give up leases for which nothing is under way, so that others can take them."""
+        await self._database.write(partial(_release, session=session, names=tuple(names)))
+
+    async def leave(self, session: str) -> None:
+        """End the session: its leases are free, and what it still has under way is due again."""
+        await self._database.write(partial(_leave, session=session))
+
+    async def view(self) -> ReplicasView:
+        """Return who runs, and who holds what."""
+        return await self._database.read(_view)
+
+
+def _join(connection: sa.Connection, *, beat: Beat) -> Renewal | None:
+    starts.note_start(connection)
+    starts.interrupt(connection, [""], _now(connection))  # by a version without replicas
+    return _renew(connection, beat=beat, is_new=True)
+
+
+def _renew(connection: sa.Connection, *, beat: Beat, is_new: bool = False) -> Renewal | None:
+    now, members = _now(connection), _replicas(connection)
+    if not is_new and all(each.id != beat.session for each in members):
+        return None
+    before = _leases(connection)
+    in_force = connection.execute(sa.select(meta.c.value).where(meta.c.key == POLICY)).scalar()
+    renewal = renew(members, before, beat, in_force or "", now)
+    gone = [each.id for each in renewal.expelled]
+    if gone:
+        starts.interrupt(connection, gone, now)
+        connection.execute(sa.delete(replicas).where(replicas.c.id.in_(gone)))
+    me = next(each for each in renewal.replicas if each.id == beat.session)
+    connection.execute(sa.delete(replicas).where(replicas.c.id == me.id))
+    connection.execute(sa.insert(replicas).values(**me._asdict()))
+    _save(connection, before, renewal.leases)
+    return renewal
+
+
+def _release(connection: sa.Connection, *, session: str, names: Sequence[str]) -> None:
+    connection.execute(
+        sa.update(leases)
+        .where(leases.c.replica == session, leases.c.name.in_(names))
+        .values(replica=None, since=_now(connection), passed_on=RELEASED)
+    )
+
+
+def _leave(connection: sa.Connection, *, session: str) -> None:
+    now = _now(connection)
+    starts.interrupt(connection, [session], now)
+    connection.execute(
+        sa.update(leases)
+        .where(leases.c.replica == session)
+        .values(replica=None, since=now, passed_on=RELEASED)
+    )
+    connection.execute(sa.delete(replicas).where(replicas.c.id == session))
+
+
+def _view(connection: sa.Connection) -> ReplicasView:
+    return ReplicasView(_now(connection), tuple(_replicas(connection)), tuple(_leases(connection)))
+
+
+def _replicas(connection: sa.Connection) -> list[ReplicaRow]:
+    columns = (replicas.c[name] for name in ReplicaRow._fields)
+    return [ReplicaRow(*row) for row in connection.execute(sa.select(*columns).order_by(replicas.c.id))]
+
+
+def _leases(connection: sa.Connection) -> list[LeaseRow]:
+    columns = (leases.c[name] for name in LeaseRow._fields)
+    return [LeaseRow(*row) for row in connection.execute(sa.select(*columns).order_by(leases.c.name))]
+
+
+def _save(connection: sa.Connection, before: Collection[LeaseRow], after: Collection[LeaseRow]) -> None:
+    changed = [each for each in after if each not in before]
+    if changed:
+        connection.execute(sa.delete(leases).where(leases.c.name.in_([each.name for each in changed])))
+        connection.execute(sa.insert(leases), [each._asdict() for each in changed])
+
+
+def _now(connection: sa.Connection) -> Millis:
+    """Return the time of the database (epoch ms), at this moment and not at the begin of the transaction."""
+    return int(
+        connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000)).scalar_one()
+    )
