@@ -5,7 +5,7 @@ connection holds the first one as long as it lives: a second router is refused, 
 loses the right to write. Each transaction that writes takes the second one first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 
@@ -52,6 +53,13 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
+_TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
+# For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
+_WITHOUT_HASTE = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL enable_sort = off",
+)
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
@@ -69,6 +77,7 @@ class Postgresql:
     rows_at_once = (
         1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     )
+    keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         host = url.host or _first(url.query.get("host", "")) or "localhost"
@@ -134,6 +143,51 @@ class Postgresql:
             f"{self.name} is in use by another alert-router; stop that one, or give another --database"
         )
 
+    @contextmanager
+    def fill(self, check: Callable[[sa.Connection], None]) -> Iterator[sa.Connection]:
+        """Fill the database in one transaction. It has the lock of the router that serves."""
+        connection = None
+        try:
+            connection = self.open_writer()
+            with connection.begin():
+                for setting in _WITHOUT_HASTE:
+                    connection.exec_driver_sql(setting)
+                check(connection)
+                yield connection
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            raise self.explain_error(error) from error
+        finally:
+            if connection is not None:
+                connection.invalidate()  # the lock belongs to the session
+                connection.close()
+
+    @staticmethod
+    def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
+        for setting in _WITHOUT_HASTE:
+            connection.exec_driver_sql(setting)
+        table, names = _quoted(connection, columns)
+        _, keys = _quoted(connection, list(columns[0].table.primary_key))
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        query = f"COPY (SELECT {names} FROM {table} ORDER BY {keys}) TO STDOUT (FORMAT BINARY)"
+        with cursor.copy(query) as copy:
+            copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+            yield from copy.rows()
+
+    @staticmethod
+    def load_rows(
+        connection: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """See :meth:`router.store.backend.Backend.load_rows`. Afterwards the planner knows the table."""
+        table, names = _quoted(connection, columns)
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(f"ANALYZE {table}")
+
     def check_not_moved(self) -> None:
         """Do nothing: the server itself reports a lost database."""
 
@@ -196,6 +250,12 @@ def _locked(driver: Any) -> bool:
         return False
     driver.commit()
     return True
+
+
+def _quoted(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> tuple[str, str]:
+    """Return the name of the table, and the names of the columns, as SQL."""
+    quote = connection.dialect.identifier_preparer.quote
+    return quote(columns[0].table.name), ", ".join(quote(each.name) for each in columns)
 
 
 def _first(value: str | tuple[str, ...]) -> str:
