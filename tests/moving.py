@@ -27,7 +27,7 @@ def exported(url: str, file: Path) -> ExportedState:
 
 def imported(url: str, file: Path, tick: Tick = no_tick) -> ImportedState:
     with file.open("rb") as stream:
-        return import_state(url, stream, str(file), AT, tick)
+        return import_state(url, stream, str(file), tick)
 
 
 def tables_of(file: Path) -> Lines:

@@ -7,6 +7,7 @@ loses the right to write. Each transaction that writes takes the second one firs
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import psycopg
@@ -53,6 +54,8 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
+# Until the end of a statement, the server keeps in its memory which rows it has to check for their references.
+_ROWS_PER_COPY = 100_000
 _TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
 # For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
 _WITHOUT_HASTE = (
@@ -182,10 +185,12 @@ class Postgresql:
         table, names = _quoted(connection, columns)
         driver: Any = connection.connection.driver_connection
         cursor = driver.cursor()
-        with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
-            for row in rows:
-                copy.write_row(row)
+        left = iter(rows)
+        for first in left:
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+                for row in chain((first,), islice(left, _ROWS_PER_COPY - 1)):
+                    copy.write_row(row)
         cursor.execute(f"ANALYZE {table}")
 
     def check_not_moved(self) -> None:

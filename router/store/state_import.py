@@ -12,10 +12,9 @@ from typing import IO
 import sqlalchemy as sa
 
 from router.core.conversations import DATABASE_ID
-from router.model import Millis
 from router.store.backend import Backend, open_backend
 from router.store.health import StoreUnavailable
-from router.store.integrity import Finding, find_faults
+from router.store.integrity import Finding, miscounted
 from router.store.opening import (
     create_indexes,
     create_tables,
@@ -50,7 +49,7 @@ class ImportedState:
     """Counters that differ from the sums of their rows, see :mod:`router.store.integrity`."""
 
 
-def import_state(url: str, file: IO[bytes], name: str, now: Millis, tick: Tick) -> ImportedState:
+def import_state(url: str, file: IO[bytes], name: str, tick: Tick) -> ImportedState:
     """Fill an empty database from an export.
 
     Every row is read again, and compared with the file; so are the figures of the ledger. The database gets another random
@@ -59,7 +58,6 @@ def import_state(url: str, file: IO[bytes], name: str, now: Millis, tick: Tick) 
 
     :param file: as it was written, compressed
     :param name: of the file, for errors
-    :param now: the time
     :raises StoreUnavailable: the database is not empty, a router serves from it, or the file can't be used; nothing is changed
     """
     backend = open_backend(url)
@@ -68,7 +66,7 @@ def import_state(url: str, file: IO[bytes], name: str, now: Millis, tick: Tick) 
             reader = StateReader(stream, name, tick, keeps_nul=backend.keeps_nul)
             _check_revision(reader.header, name)
             with backend.fill(partial(_check_empty, name=backend.name)) as connection:
-                return _Import(backend, connection, reader).run(now)
+                return _Import(backend, connection, reader).run()
     finally:
         backend.close()
 
@@ -105,7 +103,7 @@ class _Import:
         self._revision = reader.header.revision
         self._is_older = self._revision != newest_revision()
 
-    def run(self, now: Millis) -> ImportedState:
+    def run(self) -> ImportedState:
         connection = self._connection
         is_new = not sa.inspect(connection).get_table_names()
         if is_new:
@@ -126,11 +124,11 @@ class _Import:
                 f"the ledger differs from the exported one: {ledger} instead of {dict(stored.ledger)}; nothing was "
                 "imported; please report this"
             )
-        miscounted = find_faults(connection, now).miscounted
+        faults = miscounted(connection, pauses=False)
         set_meta(connection, DATABASE_ID, secrets.token_hex(16))
         return ImportedState(
             self._backend.name, self._reader.header, {name: each.found.rows for name, each in found.items()},
-            sum(each.replaced for each in found.values()), ledger, miscounted,
+            sum(each.replaced for each in found.values()), ledger, faults,
         )  # fmt: skip
 
     def _tables(self) -> Mapping[str, sa.Table]:
