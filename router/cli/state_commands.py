@@ -106,7 +106,8 @@ def _imported(done: "ImportedState", name: str) -> Iterator[str]:
         yield f"In {done.replaced:,} rows the character NUL is replaced with U+FFFD: PostgreSQL stores no NUL in texts."
     yield f"The ledger is the same, too: {_ledger(done.ledger)}."
     if done.miscounted.count:
-        yield f"{done.miscounted.count:,} COUNTERS DIFFER FROM THEIR ROWS: {'; '.join(done.miscounted.first)}"
+        differ = "COUNTER DIFFERS FROM ITS" if done.miscounted.count == 1 else "COUNTERS DIFFER FROM THEIR"
+        yield f"{done.miscounted.count:,} {differ} ROWS: {'; '.join(done.miscounted.first)}"
     else:
         yield "The counters agree with their rows."
     yield ""

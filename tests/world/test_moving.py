@@ -33,9 +33,8 @@ async def move(world: World, mover: Mover) -> None:
     await world.start(two)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_a_service_goes_on_after_two_moves(world: World, mover: Mover, kind: str) -> None:
-    world.database = mover.new(kind)
+async def make_history(world: World) -> None:
+    """A page, a failover and a dead letter, a digest's alert, a held alert, a quarantined body, and a page under way."""
     world.smtp.refused = {BERT: "550 5.1.1 <bert@example.com>: unknown"}
     await world.start(two)
     await world.post("Down", "critical")
@@ -48,6 +47,12 @@ async def test_a_service_goes_on_after_two_moves(world: World, mover: Mover, kin
     world.pagerduty.fail(HANG)
     await world.post("Gone", "critical")
     await world.at_rest()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_service_goes_on_after_two_moves(world: World, mover: Mover, kind: str) -> None:
+    world.database = mover.new(kind)
+    await make_history(world)
     before = await world.ledger()
     await move(world, mover)
     try:
