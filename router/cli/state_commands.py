@@ -72,7 +72,7 @@ def import_state(*, file: Path, database: str, as_json: bool) -> None:
     from router.store.state_import import import_state as fill
 
     with _failures(), _opened(file) as (stream, name), _progress("Importing") as tick:
-        done = fill(database, stream, name, tick)
+        done = fill(database, stream, name, now(), tick)
     if as_json:
         print_json(
             {

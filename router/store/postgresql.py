@@ -148,11 +148,12 @@ class Postgresql:
 
     @contextmanager
     def fill(self, check: Callable[[sa.Connection], None]) -> Iterator[sa.Connection]:
-        """Fill the database in one transaction. It has the lock of the router that serves."""
+        """Fill the database in one transaction. Nobody shares the lock of those that serve meanwhile."""
         connection = None
         try:
-            connection = self.open_writer()
+            connection = self.open_writer().execution_options(untimed=True)
             with connection.begin():
+                self._exclude_routers(connection)
                 for setting in _WITHOUT_HASTE:
                     connection.exec_driver_sql(setting)
                 check(connection)
@@ -163,6 +164,19 @@ class Postgresql:
             if connection is not None:
                 connection.invalidate()  # the lock belongs to the session
                 connection.close()
+
+    def _exclude_routers(self, connection: sa.Connection) -> None:
+        """Keep routers out until the end of the transaction. :raises StoreUnavailable: one serves"""
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        try:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SERVES})")
+        except sa.exc.DBAPIError as error:
+            if isinstance(error.orig, errors.LockNotAvailable):
+                raise StoreUnavailable(
+                    f"{self.name} is in use by another alert-router; stop that one, or give another --database"
+                ) from None
+            raise
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
 
     @staticmethod
     def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:

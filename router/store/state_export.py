@@ -23,7 +23,7 @@ from router.store.schema import metadata
 from router.store.sqlite import Sqlite
 from router.store.state_file import FileHeader, StateWriter, Tick
 
-NOT_EXPORTED = frozenset({"replicas", "leases"})
+NOT_EXPORTED = frozenset({"replicas", "leases", "lanes", "lane_requests"})
 """Tables about the processes that run now. They mean nothing in another database."""
 # 1: twice as fast as the default 6, and the file is a tenth larger. Most of the data is compressed already.
 _GZIP_LEVEL = 1
@@ -112,6 +112,8 @@ def _opened(url: str) -> Iterator[Backend]:
 
 def _export(backend: Backend, stream: IO[bytes], now: Millis, tick: Tick) -> ExportedState:
     with backend.open_read_only() as connection:
+        connection.execution_options(untimed=True)
+        backend.check_usable(connection)
         revision = revision_of(connection, sa.inspect(connection).get_table_names(), backend.name)
         if revision is None:
             raise StoreUnavailable(f"{backend.name} is empty: it has no tables of alert-router")

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from router.core.conversations import DATABASE_ID
+from router.model import Millis
 from router.store.backend import Backend, open_backend
 from router.store.health import StoreUnavailable
 from router.store.integrity import Finding, miscounted
@@ -25,7 +24,7 @@ from router.store.opening import (
     upgrade,
 )
 from router.store.schema import metadata
-from router.store.starts import set_meta
+from router.store.starts import mark_interrupted
 from router.store.state_export import NOT_EXPORTED, ledger_figures
 from router.store.state_file import FileHeader, FileTable, RowEncoder, RowSum, StateReader, Tick, columns_of
 
@@ -49,15 +48,16 @@ class ImportedState:
     """Counters that differ from the sums of their rows, see :mod:`router.store.integrity`."""
 
 
-def import_state(url: str, file: IO[bytes], name: str, tick: Tick) -> ImportedState:
+def import_state(url: str, file: IO[bytes], name: str, now: Millis, tick: Tick) -> ImportedState:
     """Fill an empty database from an export.
 
-    Every row is read again, and compared with the file; so are the figures of the ledger. The database gets another random
-    id, as after a restore: keys that were made from the old one must not be used again. Conversations that are open keep
-    their keys.
+    Every row is read again, and compared with the file; so are the figures of the ledger. Then the same is done as at a start:
+    the database gets another random id, because keys that were made from the old one must not be used again, and deliveries
+    that were under way are interrupted. Conversations that are open keep their keys.
 
     :param file: as it was written, compressed
     :param name: of the file, for errors
+    :param now: the time
     :raises StoreUnavailable: the database is not empty, a router serves from it, or the file can't be used; nothing is changed
     """
     backend = open_backend(url)
@@ -66,7 +66,7 @@ def import_state(url: str, file: IO[bytes], name: str, tick: Tick) -> ImportedSt
             reader = StateReader(stream, name, tick, keeps_nul=backend.keeps_nul)
             _check_revision(reader.header, name)
             with backend.fill(partial(_check_empty, name=backend.name)) as connection:
-                return _Import(backend, connection, reader).run()
+                return _Import(backend, connection, reader).run(now)
     finally:
         backend.close()
 
@@ -103,8 +103,9 @@ class _Import:
         self._revision = reader.header.revision
         self._is_older = self._revision != newest_revision()
 
-    def run(self) -> ImportedState:
+    def run(self, now: Millis) -> ImportedState:
         connection = self._connection
+        self._backend.check_usable(connection)
         is_new = not sa.inspect(connection).get_table_names()
         if is_new:
             create_tables(connection)
@@ -125,7 +126,8 @@ class _Import:
                 "imported; please report this"
             )
         faults = miscounted(connection, pauses=False)
-        set_meta(connection, DATABASE_ID, secrets.token_hex(16))
+        # The processes that have something under way are not those that will serve from this database.
+        mark_interrupted(connection, now)
         return ImportedState(
             self._backend.name, self._reader.header, {name: each.found.rows for name, each in found.items()},
             sum(each.replaced for each in found.values()), ledger, faults,

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -17,6 +18,7 @@ from router.store import Store, StoreUnavailable, state_file
 from router.store.backend import Backend, open_backend
 from router.store.columns import kind_of
 from router.store.opening import migrate
+from router.store.postgresql import _SERVES
 from router.store.schema import metadata
 from router.store.state_export import NOT_EXPORTED, exported_tables, write_snapshot
 from router.store.state_file import FileHeader
@@ -63,7 +65,8 @@ def odd_value(column: sa.Column[Any], number: int, dice: Random, ids: dict[str, 
         return parents[number] if column.primary_key or not column.nullable else None
     if column.name == "fate":
         return dice.choice(("pending", "held", "delivered", "dead"))
-    if column.nullable and dice.random() < 0.3:
+    # Nothing is under way: an import would change that.
+    if column.name == "delivery_id" or (column.nullable and column.name != "outcome" and dice.random() < 0.3):
         return None
     match kind_of(column):
         case "blob":
@@ -96,7 +99,7 @@ def fill_oddly(url: str, seed: int) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_table_moves_there_and_back_row_by_row(mover: Mover, tmp_path: Path, seed: int) -> None:
     url = mover.new("sqlite")
     fill_oddly(url, seed)
@@ -151,7 +154,7 @@ async def test_a_history_reads_the_same_after_a_move(history: Recorded, mover: M
 
 def test_all_tables_but_those_about_processes_are_exported() -> None:
     assert {*metadata.tables} - {each.name for each in exported_tables()} <= NOT_EXPORTED
-    assert {"replicas", "leases"} == NOT_EXPORTED
+    assert {"replicas", "leases", "lanes", "lane_requests"} == NOT_EXPORTED
 
 
 async def history_of(url: str) -> Recorded:
@@ -221,6 +224,17 @@ async def test_a_database_that_a_router_serves_from_is_refused(
     await store.close()
 
 
+async def test_a_session_that_shares_the_lock_of_routers_is_enough(
+    mover: Mover, tmp_path: Path, postgresql: Server
+) -> None:
+    file, url = await a_file(mover, tmp_path), mover.new("postgresql")
+    with psycopg.connect(url) as session:
+        session.execute("SELECT pg_advisory_lock_shared(%s)", (_SERVES,))
+        with pytest.raises(StoreUnavailable, match="is in use by another alert-router"):
+            imported(url, file)
+    assert imported(url, file).ledger["imbalance"] == 0
+
+
 async def test_no_router_starts_on_a_database_that_is_being_filled(
     mover: Mover, tmp_path: Path, kind: str, every_row: None
 ) -> None:
@@ -241,7 +255,7 @@ async def test_no_router_starts_on_a_database_that_is_being_filled(
 
     imported(url, file, start)
     assert len(refusals) == 2
-    assert all("is in use by another alert-router" in each for each in refusals)
+    assert all("is in use by an" in each for each in refusals)
     await (await Store.open(url)).close()
 
 
@@ -328,6 +342,31 @@ async def test_an_export_of_a_database_in_use_is_one_snapshot(
     assert found.rows == before.rows
     assert tables_of(tmp_path / "meanwhile.gz") == tables_of(tmp_path / "before.gz")
     assert exported(url, tmp_path / "after.gz").rows["troubles"] == before.rows["troubles"] + 3
+
+
+async def test_what_was_under_way_is_interrupted_and_due_again(
+    mover: Mover, tmp_path: Path, kind: str
+) -> None:
+    """Also if another process than the one that starts next had it under way."""
+    history = next(each for each in load() if ends_under_way(each))
+    source = mover.new("postgresql" if kind == "sqlite" else "sqlite")
+    await play({**history, "steps": history["steps"][: ends_under_way(history)]}, source)
+    url = mover.move(source)
+    assert mover.interrupted == 1
+    assert rows(url, "SELECT count(*) FROM deliveries WHERE outcome = 'interrupted'") != [(0,)]
+    assert rows(url, "SELECT count(*) FROM conversations WHERE delivery_id IS NOT NULL") == [(0,)]
+    mover.move(url)
+    assert mover.interrupted == 1
+    assert [each.miscounted.count for each in mover.moves] == [0, 0]
+
+
+def ends_under_way(history: Recorded) -> int:
+    """Return the number of steps after which a delivery is under way at a restart; 0: there is none."""
+    names = [step["do"] for step in history["steps"]]
+    for number, name in enumerate(names):
+        if name == "restart" and names[number - 1] == "claim" and "claims" in history["results"][number - 1]:
+            return number
+    return 0
 
 
 def reflected(connection: sa.Connection) -> list[sa.Table]:

@@ -3,7 +3,10 @@
 import gzip
 import io
 import json
-from collections.abc import Sequence
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +221,36 @@ async def test_a_text_in_a_column_of_numbers_ends_the_export(tmp_path: Path) -> 
     ):
         exported(url, tmp_path / "e.gz")
     assert left(tmp_path) == []
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file can become larger than 50 kB."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+async def test_a_full_disk_leaves_no_part_of_an_export_or_an_import(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/state/router.db")
+    for _ in range(20):
+        await store.quarantine(os.urandom(10_000), "default", "reason", 1)
+    await store.close()
+    url, file, new = f"sqlite:///{tmp_path}/state/router.db", tmp_path / "e.gz", tmp_path / "new"
+    with (
+        small_disk(),
+        pytest.raises(StoreUnavailable, match=r"e\.gz: File too large; make room, or give a file in"),
+    ):
+        exported(url, file)
+    assert left(tmp_path) == []
+    exported(url, file)
+    with (
+        small_disk(),
+        pytest.raises(StoreUnavailable, match=r"new/router\.db: .*(the disk is full|the disk fails)"),
+    ):
+        imported(f"sqlite:///{new}/router.db", file)
+    assert left(new) == ["router.db.lock"]
+    assert imported(f"sqlite:///{new}/router.db", file).rows["webhooks"] == 20
