@@ -24,6 +24,7 @@ _TRANSACTION = "transaction"
 _MIGRATION_LOCKS = "60s"
 """How long a migration waits for a table that others read. They read for 30 s at most."""
 _MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
+_HANGS = "{error}: the server, or the network or a proxy before it, hangs; the router tries again"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
@@ -38,7 +39,8 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.TooManyConnections: (
         f"{{error}}; end other sessions, or raise max_connections or the limit of the user or the database, {RESUMES}"
     ),
-    NoAnswer: "{error}: the server, or the network or a proxy before it, hangs; the router tries again",
+    NoAnswer: _HANGS,
+    errors.ConnectionTimeout: _HANGS,
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }

@@ -98,13 +98,15 @@ class WriterConnection:
             with connection.begin():
                 was_committed = self._backend.has_committed(connection, self._unknown)
                 probe(connection)
-            if self._backend.is_unreplicated(connection.connection.driver_connection):
-                raise StoreUnavailable(f"{self._backend.name}: its standby has not confirmed the last commit")
+            is_everywhere = not self._backend.is_unreplicated(connection.connection.driver_connection)
         except BaseException as error:
             self.close()
-            raise (
-                error if isinstance(error, StoreUnavailable) else self._backend.explain_error(error)
-            ) from error
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise self._backend.explain_error(error) from error
+        if not is_everywhere:
+            self.close()
+            raise StoreUnavailable(f"{self._backend.name}: its standby has not confirmed the last commit")
         self._unknown = None
         log.warning(
             "it is known whether the commit succeeded", database=self._backend.name, succeeded=was_committed
@@ -112,9 +114,7 @@ class WriterConnection:
         return was_committed
 
     def failed(self, error: BaseException) -> None:
-        """Close the connection after an error, unless it is outside a transaction, and the error is none of the server it is
-        connected with. If its rollback failed, it is not outside.
-        """
+        """Close the connection after an error if it is broken, in a transaction, or leads to the wrong server."""
         if not self._is_usable() or self._backend.is_wrong_server(error):
             self.close()
 
