@@ -106,8 +106,7 @@ class Database:
             self._writer.open()
             if stored == StoredTables.OLDER:
                 before_migration()
-            migrate(self._backend.engine)
-            self.is_new = stored == StoredTables.NOTHING
+            self.is_new = migrate(self._backend.engine, name=self.name)
         except sa.exc.DBAPIError as error:
             raise self._backend.explain_error(error) from error
 

@@ -19,8 +19,7 @@ from tests.postgresql import Server
 from tests.tcp_proxy import TcpProxy, proxied
 from tests.world.bulk import alert
 from tests.world.conftest import World
-from tests.world.fake_pagerduty import KEY
-from tests.world.fake_slack import error
+from tests.world.fake_pagerduty import KEY, http
 
 _ALL = "CHAOS_SEED" in os.environ
 """`make hunt` loses other commits in each pass, and more of them."""
@@ -160,10 +159,10 @@ async def storm(lossy: Lossy) -> None:
 
 async def dead_letter(lossy: Lossy) -> None:
     """A delivery is refused, and an operator retries the dead letter."""
-    lossy.world.slack.fail(error("invalid_arguments"))
+    lossy.world.pagerduty.fail(http(400))
     await lossy.send("refused", alert("Refused", "critical"))
     await lossy.quiet()
-    lossy.world.slack.recover()
+    lossy.world.pagerduty.recover()
     ((letter,),) = lossy.database.execute("SELECT id FROM dead_letters").fetchall()
     await lossy.ask(f"/api/v1/dead-letters/{letter}/retry", {})
     await lossy.quiet()
