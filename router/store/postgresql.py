@@ -24,6 +24,9 @@ _TRANSACTION = "transaction"
 _MIGRATION_LOCKS = "60s"
 """How long a migration waits for a table that others read. They read for 30 s at most."""
 _MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
+_STALLED = (
+    "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
+)
 _HANGS = "{error}: the server, or the network or a proxy before it, hangs; the router tries again"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
@@ -35,7 +38,8 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
     errors.LockNotAvailable: f"{{error}}: another session has locked it; end that session, {RESUMES}",
     errors.QueryCanceled: "{error}: the server is too slow, or overloaded; the router tries again",
-    errors.IdleInTransactionSessionTimeout: "{error}: the router stood still in a transaction; it tries again",
+    errors.IdleInTransactionSessionTimeout: _STALLED,
+    errors.TransactionTimeout: _STALLED,
     errors.TooManyConnections: (
         f"{{error}}; end other sessions, or raise max_connections or the limit of the user or the database, {RESUMES}"
     ),
@@ -235,8 +239,8 @@ def _begin(connection: sa.Connection) -> None:
             "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)"
         )
     # The number of the transaction tells later whether it was committed, see :meth:`Postgresql.has_committed`.
-    lock = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
-    _, connection.info[_TRANSACTION] = connection.exec_driver_sql(lock).one()
+    lock = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text, {driver.limit_of_batch()}"
+    _, connection.info[_TRANSACTION], _ = connection.exec_driver_sql(lock).one()
     if driver.is_patient:
         connection.exec_driver_sql(f"SELECT set_config('lock_timeout', '{_MIGRATION_LOCKS}', true)")
 

@@ -11,6 +11,7 @@ from psycopg.pq import TransactionStatus
 
 ANSWER_SECONDS = 5.0
 """How long a reader waits for an answer outside of a transaction: to a ping, or to the beginning of a transaction."""
+_HAS_TRANSACTION_TIMEOUT = 170000
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 # They end waits for a server that is down. A server, proxy or network that accepts bytes and answers nothing is noticed by
 # :meth:`Session.wait` only.
@@ -48,17 +49,20 @@ _SETTINGS = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# A router that stands still in a batch holds the lock for 5 s. A router that waits for the lock waits longer than that. A
-# statement may wait for a lock, so it may take longer than a lock. The router itself waits longest.
+# A router that stands still in a batch holds the lock for 5 s if the server waits for its next statement, and for 8 s if it
+# stands still while it sends one (MAX_BATCH, PostgreSQL 17 and newer). A router that waits for the lock waits longer than
+# that, and for the statement that waits longest. Its own limit is the last one, so that it gets the server's error.
+MAX_BATCH = "8s"
+"""transaction_timeout, from the moment that a batch has the lock."""
 WRITES = Purpose(
     _SETTINGS
-    | {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "8s", "statement_timeout": "10s"},
-    idle_seconds=12,
-    seconds=12,
+    | {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s", "statement_timeout": "12s"},
+    idle_seconds=15,
+    seconds=15,
 )
 READS = Purpose(
     _SETTINGS
-    | {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "8s", "statement_timeout": "30s"},
+    | {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "10s", "statement_timeout": "30s"},
     idle_seconds=ANSWER_SECONDS,
     seconds=35,
 )
@@ -102,6 +106,14 @@ class Session(psycopg.Connection[Any]):
         else:
             self.execute(f"SELECT {_set_config(purpose.settings, chosen, local=False)}".encode())
         self.autocommit = False
+
+    def limit_of_batch(self) -> str:
+        """Return SQL of a column that limits the time of a transaction from now on. Servers before 17 can't.
+        https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-TRANSACTION-TIMEOUT
+        """
+        if self.is_patient or self.info.server_version < _HAS_TRANSACTION_TIMEOUT:
+            return "''"
+        return f"set_config('transaction_timeout', '{MAX_BATCH}', true)"
 
     def settings_of_transaction(self) -> str:
         """Return SQL for the beginning of a transaction; empty: the session has its settings already."""

@@ -55,6 +55,8 @@ class Life:
     die_at: str | None = None
     database: str | None = None
     """A URL; None: a file in the folder."""
+    stops: bool = False
+    """It stops at its point with SIGSTOP, once, instead of dying there."""
 
 
 class Points:
@@ -63,9 +65,10 @@ class Points:
     A statement that writes is a point in each phase. A statement that reads, and a function, is a point the first time only.
     """
 
-    def __init__(self, die_at: str | None) -> None:
+    def __init__(self, die_at: str | None, *, stops: bool = False) -> None:
         self.phase = "start"
         self.die_at = die_at
+        self._signal = signal.SIGSTOP if stops else signal.SIGKILL
         self.passed: dict[str, str] = {}
         self._last = ""
 
@@ -104,7 +107,8 @@ class Points:
     def _pass(self, what: str, *, once: bool) -> None:
         point = f"{self.phase}: {what}"
         if point == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die_at = None
+            os.kill(os.getpid(), self._signal)
         self.passed.setdefault(what if once else point, point)
 
 
@@ -150,7 +154,7 @@ async def live(life: Life) -> None:
 
     say(pid=os.getpid())
     await writer.drain()
-    points = Points(life.die_at)
+    points = Points(life.die_at, stops=life.stops)
     points.watch_statements()
     clock, folder = ManualClock(life.now), Path(life.folder)
     with (folder / "router.db.lock").open("a") as lock:
