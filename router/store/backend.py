@@ -121,6 +121,23 @@ class Backend(Dialect, Protocol):
         :param driver: the writer's connection, as the driver's own object
         """
 
+    def transaction_id(self, connection: sa.Connection) -> object:
+        """Return what :meth:`has_committed` needs to know about the present transaction of the writer."""
+
+    def is_commit_unknown(self, driver: Any) -> bool:
+        """Return whether a commit that raised an error may have succeeded, because the server's answer was lost."""
+
+    def is_unreplicated(self, driver: Any) -> bool:
+        """Return whether a commit has succeeded that is not on all disks that it has to be on."""
+
+    def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
+        """Return whether an earlier transaction was committed.
+
+        :param connection: of the writer, in a transaction
+        :param transaction: its :meth:`transaction_id`
+        :raises StoreUnavailable: it is not known yet
+        """
+
     def in_transaction(self, driver: Any) -> bool:
         """Return whether a transaction is open. Also True if that is not certain."""
 
@@ -132,6 +149,9 @@ class Backend(Dialect, Protocol):
 
     def is_row_error(self, error: BaseException) -> bool:
         """Return whether the error is about a row to be saved, not about the database."""
+
+    def is_wrong_server(self, error: BaseException) -> bool:
+        """Return whether another server may have to be asked from now on, because this one can't write."""
 
     def close(self) -> None:
         """Release the database. A reader that is not done yet calls this again at its end."""

@@ -94,10 +94,15 @@ def _writer_of(connection: sa.Connection, tables: Collection[str]) -> str:
     return "another version of alert-router" if found is None else f"alert-router {found}"
 
 
-def migrate(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring the tables up to a revision. A new database gets the newest tables directly.
+def migrate(engine: sa.Engine, revision: str = "head", name: str = "the database") -> bool:
+    """Bring the tables up to a revision. A new database gets the newest tables directly. Return whether it was new.
+
+    It is one transaction under the lock of all writers, so one router migrates while others wait, and a router that ends
+    half-way leaves the tables as they were.
 
     :param revision: tests give an older one to create a database of that version
+    :param name: of the database, for the error
+    :raises StoreUnavailable: meanwhile a newer router has migrated it
     """
     import alembic.command  # noqa: PLC0415  (as above)
     from alembic.migration import MigrationContext  # noqa: PLC0415
@@ -105,13 +110,15 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
     with engine.execution_options(writes=True, untimed=True).begin() as connection:
         context = MigrationContext.configure(connection)
         if revision == "head":
-            if not sa.inspect(connection).get_table_names():
+            tables = sa.inspect(connection).get_table_names()
+            if not tables:
                 metadata.create_all(connection, checkfirst=False)
                 context.stamp(_scripts(), revision)
-                return
-            if context.get_current_heads() == tuple(_scripts().get_heads()):
-                return
+                return True
+            if revision_of(connection, tables, name) == newest_revision():
+                return False
         alembic.command.upgrade(_config(connection), revision)
+    return False
 
 
 def create_tables(connection: sa.Connection) -> None:

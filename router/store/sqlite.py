@@ -241,6 +241,22 @@ class Sqlite:
         return int(driver.total_changes)
 
     @staticmethod
+    def transaction_id(connection: sa.Connection) -> object:  # noqa: ARG004  (PostgreSQL needs it)
+        return None
+
+    @staticmethod
+    def is_commit_unknown(driver: Any) -> bool:  # noqa: ARG004  (as above)
+        return False
+
+    @staticmethod
+    def is_unreplicated(driver: Any) -> bool:  # noqa: ARG004  (as above)
+        return False
+
+    @staticmethod
+    def has_committed(connection: sa.Connection, transaction: Any) -> bool:
+        raise NotImplementedError("an error of a commit is never unknown here")
+
+    @staticmethod
     def in_transaction(driver: Any) -> bool:
         """Return whether a transaction is open. A full or failing disk makes SQLite roll it back.
         https://sqlite.org/lang_transaction.html
@@ -262,6 +278,10 @@ class Sqlite:
     def is_row_error(error: BaseException) -> bool:
         error = getattr(error, "orig", None) or error
         return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
+
+    @staticmethod
+    def is_wrong_server(error: BaseException) -> bool:  # noqa: ARG004  (as above)
+        return False
 
     def _damaged(self, what: str) -> StoreUnavailable:
         """Return the error for a damaged file. The router does not change the file, so that people can decide what to
