@@ -1,6 +1,7 @@
 """The composition root: builds every part of the service, starts the parts in order, and stops them in reverse."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,8 @@ from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
 from router.reload import SIGNAL, Reloader
+from router.replicas.rules_agreement import RulesAgreement
+from router.rules_watch import RulesWatch
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
 from router.store import Store
@@ -64,6 +67,8 @@ log = structlog.get_logger(__name__)
 # Libraries look up names in the loop's default pool, and a name server that does not answer keeps a thread for 20 s
 # and more. So the pool has a thread for each name that routes.yaml may give, and all other work has pools of its own.
 _NAME_THREADS = 256
+# How long a session of a replica lasts without a renewal.
+_LEASE_TERM: Millis = 10 * SECOND
 # Threads that explain alerts and render messages for pages.
 _PAGE_THREADS = 2
 # The share of the time of a stop in which the lanes may send what is due. The rest is for the parts that end after them.
@@ -117,6 +122,9 @@ class Service:
     backups: BackupSchedule | None
     """None: the service makes no backups."""
     reloader: Reloader
+    agreement: RulesAgreement
+    rules_watch: RulesWatch | None
+    """None: no other process can put rules in force."""
     tests: ReceiverTests
     drills: Drills
     outbox: Outbox | None
@@ -258,12 +266,17 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     store.observe_events(objectives.saved)
     closing.push_async_callback(objectives.close)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
+    agreement = RulesAgreement(metrics)
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
         judging=Rejudging(store, clock, status, active.policy, lanes.wake),
         ask_alertmanagers=None if options.preview else reconciler.look, telemetry=telemetry,
+        agreement=agreement, replica=_name_of(options.listen),
     )  # fmt: skip
     closing.push_async_callback(reloader.close)
+    rules_watch = None
+    if store.undecided.are_shared:
+        rules_watch = RulesWatch(store, clock, reloader, agreement, _LEASE_TERM, undecided.refresh)
     reloader.after_loads(silence_watch.look_soon)
     reloader.after_loads(deadman.look_soon)
     clock_watch.after_steps(reconciler.restart)
@@ -280,8 +293,8 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
-        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
-        max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
+        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, webhook_kept=undecided.kept, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
+        max_body=options.max_body, preview=options.preview, rules_status=lambda: {**status.describe(), "in_force": agreement.describe()}, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance, telemetry=telemetry,
@@ -296,8 +309,13 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        backups, reloader, tests, drills, outbox, certificates, objectives, shutdown,
+        backups, reloader, agreement, rules_watch, tests, drills, outbox, certificates, objectives, shutdown,
     )  # fmt: skip
+
+
+def _name_of(listen: tuple[str, int]) -> str:
+    """Return the name of a replica."""
+    return f"{socket.gethostname()}:{listen[1]}"
 
 
 def _nothing() -> None:
@@ -343,6 +361,8 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())
+    if service.rules_watch is not None:
+        run("rules in force", service.rules_watch.serve())
     log.info(
         "serving", address=service.url, config=str(options.config), database=service.store.location,
         destinations=len(policy.destinations), preview=options.preview,

@@ -38,10 +38,15 @@ from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
 from router.store.disk_usage import DiskUsage
-from router.store.health import RETRY_AFTER_FAILED_WRITE, CountError, StoreBusy, StoreUnavailable
+from router.store.health import (
+    RETRY_AFTER_FAILED_WRITE,
+    CountError,
+    RulesReplaced,
+    StoreBusy,
+    StoreUnavailable,
+)
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
-from router.store.ledger import KeptWebhook
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
 from router.store.operator_pauses import OperatorPause, OperatorPauses
 from router.store.packing import Packer
@@ -50,7 +55,7 @@ from router.store.presence_updates import PresenceUpdates
 from router.store.quarantine_limits import QuarantineLimits
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.recording import Recording
-from router.store.rule_changes import RuleChanges
+from router.store.rule_changes import RuleChanges, RulesView
 from router.store.search import Found, Search
 from router.store.silence_records import SilenceRecord, SilenceRecords
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
@@ -59,7 +64,7 @@ from router.store.story import Story
 from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
-from router.store.undecided_webhooks import UndecidedWebhooks
+from router.store.undecided_webhooks import KeptWebhook, UndecidedWebhooks
 from router.store.writer import BatchObserver, Database, EventObserver
 from router.threads import Threads
 
@@ -78,7 +83,7 @@ class Store:
     - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`silence_records`: keeps when each watched sender was last heard
     - :attr:`tests`: keeps the tests of receivers and their results
-    - :attr:`undecided`: decides webhooks that are too large for one batch
+    - :attr:`undecided`: keeps webhooks, and decides them later
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
@@ -219,7 +224,7 @@ class Store:
 
     async def claim_several(self, permit: Permit, policy: Policy, now: Millis) -> Claimed:
         """Begin the most urgent deliveries of a lane. Their attempts are stored before anything is sent."""
-        return await self._claiming.claim(permit, policy, now, self.rules.indexed)
+        return await self._claiming.claim(permit, policy, now, self.rules)
 
     async def record(
         self,
@@ -388,6 +393,8 @@ __all__ = [
     "Receipt",
     "Recorded",
     "Reported",
+    "RulesReplaced",
+    "RulesView",
     "Search",
     "SilenceRecord",
     "Snapshot",
