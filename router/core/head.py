@@ -15,7 +15,7 @@ class RefusedJob(Exception):  # noqa: N818  (a state, not an error)
 
 
 class LeaseLost(RefusedJob):
-    """This process does not hold the lease that a job needs."""
+    """The lease that a job needs is not held by this process."""
 
 
 class OtherRules(RefusedJob):

@@ -53,17 +53,13 @@ class Claiming:
         while lost := self._lost.get(destination.key):
             await self._give_back(*lost.pop(), policy, now)
         while True:
-            await rules.indexed.wait()
             work: ClaimedDelivery | None = None
-            found = await self._database.do(job)
-            match found:
+            match found := await self._claim_when_indexed(job, rules):
                 case StormBegins():
                     await self._recheck(destination.key, found.limits, policy, now)
                     job = replace(job, rechecked=True)
                 case ClaimAgain():
                     pass
-                case NotIndexed():
-                    await rules.index(policy, now)
                 case LargeConversation():
                     work = await self._claim_large(found.id, permit, policy, now)
                 case LargeDigest():
@@ -74,6 +70,17 @@ class Claiming:
                     return found
             if work is not None:
                 return Claimed((work,))
+
+    async def _claim_when_indexed(
+        self, job: jobs.Claim, rules: RuleChanges
+    ) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
+        """Run a claim as soon as the inhibit rules know all firing alerts. Another replica may have put the rules in force."""
+        while True:
+            await rules.indexed.wait()
+            found = await self._database.do(job)
+            if not isinstance(found, NotIndexed):
+                return found
+            await rules.index(job.policy, job.now)
 
     async def _claim_large(
         self, id_: int, permit: Permit, policy: Policy, now: Millis

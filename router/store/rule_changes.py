@@ -92,8 +92,10 @@ class RuleChanges:
         try:
             left, woken = await self._judge_or_skip(job)
         except Superseded:
-            # By another replica: its claims are refused by the store. By this process: the number has changed.
-            self._allow_claims(None, adoption_number)
+            if (
+                self._database.rules == policy.fingerprint
+            ):  # by another replica: the store refuses the claims of this one
+                self._allow_claims(None, adoption_number)
             return None, frozenset()
         self._allow_claims(left, adoption_number)
         return left, woken
