@@ -19,11 +19,12 @@ from router.core.head import Head, OtherRules, RefusedJob
 from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
 from router.core.undecided_count import TooManyUndecided
-from router.store.backend import open_backend
+from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
 from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable
 from router.store.jobs import Adopt, Job
+from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
 from router.store.sets import DatabaseCursor, Sets
 from router.threads import Threads
@@ -80,6 +81,7 @@ class Database:
         self.on_other_rules: Callable[[], None] = lambda: None
         """Called on the event loop when this process sees that the rules in force have become others."""
         self._rules_seen = ""
+        self._hearing: Hearing | None = None
         self.clock: DatabaseClock | None = None
         """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
@@ -121,6 +123,21 @@ class Database:
     def queued_jobs(self) -> int:
         """How many jobs wait for the writer."""
         return self._queue.qsize()
+
+    def listen(self, hear: Callable[[Notice], None]) -> None:
+        """Hear the notices of other replicas from now on, on the event loop."""
+
+        def heard(text: str) -> None:
+            notice = Notice.read(text)
+            if notice.sender != self.session:
+                self._call_on_loop(hear, notice)
+
+        self._hearing = self._backend.listen(heard)
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether notices of other replicas come in now. If not, the database has to be asked more often."""
+        return self._hearing is not None and self._hearing.is_connected
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the writer thread. It answers its callers on this event loop."""
@@ -211,6 +228,8 @@ class Database:
         :param within: seconds; if the writer is still stuck after this time (a dead disk), it is left to end with the
             process
         """
+        if self._hearing is not None:
+            await asyncio.to_thread(self._hearing.close, min(within, 2 * _LAST_READS_SECONDS))
         if self._thread is not None:
             self._thread = None
             with suppress(queue.Full):  # then the writer is stuck
