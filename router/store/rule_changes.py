@@ -139,7 +139,7 @@ class RuleChanges:
 
 def _view(connection: sa.Connection) -> RulesView:
     rows = connection.execute(sa.select(meta.c.key, meta.c.value).where(meta.c.key.in_((POLICY, RULES))))
-    found: dict[str, str] = dict(rows.tuples().all())
+    found: dict[str, str] = {row.key: row.value for row in rows}
     now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000, sa.BigInteger)
     served = frozenset[str]()
     if connection.dialect.name != "sqlite":  # where replicas share the database
