@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.core.head import Head, OtherRules
 from router.core.rows import CLOSED, CLOSING
-from router.core.undecided_count import TooManyUndecided, UndecidedCount, undecided_count
+from router.core.undecided_count import TooManyUndecided, UndecidedCount, count_of_undecided
 from router.model import DAY, MINUTE, Alert, Delivered, Refusal, Rejected, Status, Webhook
 from router.store import ClaimedDelivery, jobs
 from tests.examples import examples
@@ -37,7 +37,7 @@ class Kept(World):
         self.waiting: list[tuple[int, Webhook]] = []
 
     def receive(self, body: Webhook, *, agrees: bool) -> None:
-        is_behind = undecided_count(self.state).small > 0
+        is_behind = count_of_undecided(self.state).small > 0
         self.state.head = Head(agrees=agrees, has_undecided=is_behind)
         receipt = self.accept(body, "default")
         self.state.head = AGREES
@@ -90,7 +90,7 @@ def test_kept_webhooks_are_decided_as_if_one_router_had_them(
                 world.deliver()
                 world.now += MINUTE
     several.decide()
-    assert undecided_count(several.state) == UndecidedCount()
+    assert count_of_undecided(several.state) == UndecidedCount()
     assert shown(several) == shown(one)
     for world in (one, several):
         world.deliver()
@@ -104,7 +104,7 @@ def test_the_bound_holds_for_webhooks_of_all_replicas() -> None:
         world.do(jobs.KeepWebhook(webhook(alert(name, "critical")), "default", b"", NOON, bound=2))
     with pytest.raises(TooManyUndecided):
         world.do(jobs.KeepWebhook(webhook(alert("C", "critical")), "default", b"", NOON, bound=2))
-    assert undecided_count(world.state) == UndecidedCount(2, 2)
+    assert count_of_undecided(world.state) == UndecidedCount(2, 2)
 
 
 def test_the_own_alert_of_a_router_is_not_kept_but_posted_again() -> None:
