@@ -7,20 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from router.clock import DatabaseClock
-from router.core.head import Head
+from router.core.adopt import Adopted
+from router.core.head import Head, OtherRules, RefusedJob
+from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
+from router.core.undecided_count import TooManyUndecided
 from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
-from router.store.health import CountError, Health, StoreUnavailable
-from router.store.jobs import Job
+from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable
+from router.store.jobs import Adopt, Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
 from router.store.sets import DatabaseCursor, Sets
@@ -82,6 +85,12 @@ class Database:
         """Whether several processes may serve from the database at the same time."""
         self.session = ""
         """The session of this process among the replicas; empty: it has none."""
+        self.rules: str | None = None
+        """The fingerprint of the rules by which this process judges: those that it last put in force or joined. While others
+        are in force, its jobs judge nothing. None: it has no rules yet, and nothing is checked."""
+        self.on_other_rules: Callable[[], None] = lambda: None
+        """Called on the event loop when this process sees that the rules in force have become others."""
+        self._rules_seen = ""
         self._hearing: Hearing | None = None
         self.clock: DatabaseClock | None = None
         """The clock that follows the database's; None: the service brings its own time."""
@@ -153,8 +162,14 @@ class Database:
         take as long as the server is away.
 
         :raises StoreUnavailable: nothing of the job was saved
+        :raises RulesReplaced: the job judges, and other rules are in force
         """
-        result: T = await self._enqueue(job)
+        try:
+            result: T = await self._enqueue(job)
+        except OtherRules as error:
+            raise RulesReplaced from error
+        except TooManyUndecided as error:
+            raise StoreUnavailable(str(error)) from error
         return result
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
@@ -215,7 +230,12 @@ class Database:
         head, next_id = self._backend.read_head(cursor, self.session)
         if self.clock is not None:
             self.clock.observe(head.now, began, time.monotonic())
-        return head, next_id
+        if head.is_alone:
+            return head, next_id
+        if head.rules != self._rules_seen:
+            self._rules_seen = head.rules
+            self._call_on_loop(self.on_other_rules)
+        return replace(head, agrees=self.rules is None or head.rules in {"", self.rules}), next_id
 
     async def disk_usage(self) -> DiskUsage:
         """Measure the database on disk, on a reader thread. :raises StoreUnavailable: it can't be measured"""
@@ -327,7 +347,7 @@ class Database:
     def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
         """Commit the whole batch, or nothing.
 
-        :returns: the jobs that failed; none if the database itself can't be written
+        :returns: the jobs that failed, without those that were refused; none if the database itself can't be written
         """
         for each in batch:
             each.result.value = each.result.error = None
@@ -343,8 +363,24 @@ class Database:
             _set_errors(batch, failure)
             self._writer.failed(error)
             return [] if isinstance(failure, StoreUnavailable) else batch
+        self._note_commit(batch, committed)
+        return [
+            each
+            for each in batch
+            if each.result.error is not None and not isinstance(each.result.error, RefusedJob)
+        ]
+
+    def _note_commit(self, batch: list[_QueuedJob], committed: Committed) -> None:
+        """Keep what a transaction did for the answer to its callers, and note the rules that it put in force or joined."""
         batch[0].committed.append(committed)
-        return [each for each in batch if each.result.error is not None]
+        for each in batch:
+            if isinstance(each.result.job, Adopt) and isinstance(each.result.value, Adopted):
+                self._judge_by(each.result.job, each.result.value)
+
+    def _judge_by(self, job: Adopt, adopted: Adopted) -> None:
+        """Note the rules by which this process judges, now that they are committed."""
+        if adopted.choice is not Choice.WAIT:
+            self.rules = job.adoption.policy.fingerprint
 
     def _classify(self, error: BaseException) -> Exception:
         """Return whether a batch failed because of the database (:class:`StoreUnavailable`) or because of its own rows."""
@@ -369,7 +405,7 @@ class Database:
             return error
         self._unknown = None
         if was_committed:
-            unknown.batch[0].committed.append(unknown.committed)
+            self._note_commit(unknown.batch, unknown.committed)
         else:
             lost = StoreUnavailable(f"{self.name}: the connection was lost at a commit; nothing was saved")
             _set_errors(unknown.batch, lost)
