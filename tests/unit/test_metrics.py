@@ -119,6 +119,19 @@ def test_a_histogram_is_written_as_by_the_client_library(odd: str) -> None:
         assert "".join(ours.text()) == generate_latest(registry).decode()
 
 
+def test_every_wanted_lease_is_shown_and_no_other() -> None:
+    metrics = Metrics()
+    metrics.leases({"background", "lanes slack"}, {"background"})
+    lines = exposed(metrics).splitlines()
+    assert 'alert_router_lease_held{lease="background"} 1.0' in lines
+    assert 'alert_router_lease_held{lease="lanes slack"} 0.0' in lines  # nobody holds it, or another replica does
+    assert 'alert_router_lease_takeovers_total{lease="lanes slack"} 0.0' in lines
+    metrics.leases({"background"}, ())
+    assert [line for line in exposed(metrics).splitlines() if "lease_held{" in line] == [
+        'alert_router_lease_held{lease="background"} 0.0'
+    ]
+
+
 def test_jobs_and_batches_of_the_store_are_timed_by_kind() -> None:
     metrics = Metrics()
     metrics.batch(0.2, [("Accept", 0.0003), ("Accept", 0.02), ("Claim", 3)])
