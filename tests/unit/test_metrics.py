@@ -59,6 +59,11 @@ def used(metrics: Metrics) -> Metrics:
     metrics.backup_found(NOW)
     metrics.backup_made(NOW + 1_000)
     metrics.backup_failed()
+    metrics.replicas(2)
+    metrics.leases({"background"}, ())
+    metrics.lease_held("background", is_held=True)
+    metrics.lease_taken_over("background")
+    metrics.leases_lost()
     return metrics
 
 
