@@ -129,7 +129,9 @@ def test_every_wanted_lease_is_shown_and_no_other() -> None:
     metrics.leases({"background", "lanes slack"}, {"background"})
     lines = exposed(metrics).splitlines()
     assert 'alert_router_lease_held{lease="background"} 1.0' in lines
-    assert 'alert_router_lease_held{lease="lanes slack"} 0.0' in lines  # nobody holds it, or another replica does
+    assert (
+        'alert_router_lease_held{lease="lanes slack"} 0.0' in lines
+    )  # nobody holds it, or another replica does
     assert 'alert_router_lease_takeovers_total{lease="lanes slack"} 0.0' in lines
     metrics.leases({"background"}, ())
     assert [line for line in exposed(metrics).splitlines() if "lease_held{" in line] == [
