@@ -236,8 +236,8 @@ class Membership:
         for name in renewal.surplus - self._giving_up.keys():
             self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
             task.add_done_callback(partial(_remove, self._giving_up, name))
-        self._metrics.replicas(len(renewal.replicas))
         self._metrics.leases(self._wanted(), self._held)
+        self._metrics.replicas(len(renewal.replicas))
 
     # The leases.
 
