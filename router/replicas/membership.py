@@ -181,11 +181,14 @@ class Membership:
             with suppress(StoreUnavailable):  # then it expires
                 await self._store.replicas.leave(session)
 
+    def _wanted(self) -> frozenset[str]:
+        return frozenset(name for user in self._users for name in user.wants())
+
     def _beat(self) -> Beat:
         rules = self._rules()
-        wanted = frozenset(name for user in self._users for name in user.wants())
         return Beat(
-            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term, wanted, self._ended
+            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term,
+            self._wanted(), self._ended,
         )  # fmt: skip
 
     async def _renew(self) -> None:
@@ -233,6 +236,7 @@ class Membership:
         for name in renewal.surplus - self._giving_up.keys():
             self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
             task.add_done_callback(partial(_remove, self._giving_up, name))
+        self._metrics.leases(self._wanted(), self._held)
         self._metrics.replicas(len(renewal.replicas))
 
     # The leases.
