@@ -83,9 +83,10 @@ def _renew(connection: sa.Connection, *, beat: Beat, is_new: bool = False) -> Re
     if gone:
         starts.interrupt(connection, gone, now)
         connection.execute(sa.delete(replicas).where(replicas.c.id.in_(gone)))
-    me = next(each for each in renewal.replicas if each.id == beat.session)
-    connection.execute(sa.delete(replicas).where(replicas.c.id == me.id))
-    connection.execute(sa.insert(replicas).values(**me._asdict()))
+    changed = [each for each in renewal.replicas if each not in members]
+    if changed:
+        connection.execute(sa.delete(replicas).where(replicas.c.id.in_([each.id for each in changed])))
+        connection.execute(sa.insert(replicas), [each._asdict() for each in changed])
     _save(connection, before, renewal.leases)
     return renewal
 
