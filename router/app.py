@@ -15,7 +15,7 @@ from router.alertmanager_client import AlertmanagerClient
 from router.backup_schedule import BackupOptions, BackupSchedule
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
-from router.clock import Clock, DatabaseClock, SystemClock
+from router.clock import BootClock, Clock, DatabaseClock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deadman import Deadman
@@ -167,7 +167,6 @@ class Service:
                 await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
                 await self.background.begin()
             else:
-                run("membership", self.membership.serve())
                 await self.reloader.start(lambda: self.membership.add(self.background))
             run("watch secrets", self.reloader.watch_secrets())
             if self.certificates is not None:
@@ -231,7 +230,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )
     closing.callback(files.close)
     membership = Membership(
-        store=store, clock=SystemClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
+        store=store, clock=BootClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
         term=options.lease_term, rules=lambda: JudgedBy(active.policy().fingerprint, active.config.digest),
     )  # fmt: skip
     loaded = await files.load(
@@ -383,9 +382,11 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing.push_async_callback(service.runner.cleanup)
     closing.callback(service.tests.close)
     closing.push_async_callback(service.membership.leave)
+    run("membership", service.membership.serve())  # until the lanes have stopped
     closing.push_async_callback(service.background.end)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
+    closing.callback(service.membership.stop_taking)
     if is_alone:
         await service.undecided.load()
         run("undecided", service.undecided.serve())

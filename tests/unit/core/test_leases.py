@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.leases import BACKGROUND, EXPIRED, RELEASED, Beat, LeaseRow, Renewal, ReplicaRow, lanes_lease, renew
+from router.core.leases import (
+    BACKGROUND,
+    EXPIRED,
+    RELEASED,
+    Beat,
+    LeaseRow,
+    Renewal,
+    ReplicaRow,
+    lanes_lease,
+    renew,
+)
 from router.model import HOUR, SECOND, Millis
 
 TERM: Millis = 10 * SECOND
@@ -56,7 +66,9 @@ class Cluster:
         known = self.running.get(name)
         if known is None or all(each.id != known.session for each in self.replicas):
             self.starts += 1
-            known = self.running[name] = Believed(f"{name}{self.starts}", "new" if known is None else known.rules)
+            known = self.running[name] = Believed(
+                f"{name}{self.starts}", "new" if known is None else known.rules
+            )
         known.rules = rules or known.rules
         beat = Beat(known.session, name, "1", "", known.rules, "", TERM, WANTED)
         before = {each.name: each for each in self.leases}
@@ -79,7 +91,9 @@ class Cluster:
             assert self.session(after.replica).rules == "new"
         if was is not None and not self.steps:
             for each in self.running.values():
-                assert each.session != was or each.trusted_until <= self.real, "it passed on while it was trusted"
+                assert each.session != was or each.trusted_until <= self.real, (
+                    "it passed on while it was trusted"
+                )
 
     def session(self, id_: str) -> Believed:
         return next(each for each in self.running.values() if each.session == id_)
@@ -146,12 +160,16 @@ def play(operations: list[tuple[str, object, object]], *, with_steps: bool) -> C
 
 
 @given(st.lists(OPERATIONS, max_size=40))
-def test_a_lease_passes_on_only_when_its_holder_does_not_trust_it(operations: list[tuple[str, object, object]]) -> None:
+def test_a_lease_passes_on_only_when_its_holder_does_not_trust_it(
+    operations: list[tuple[str, object, object]],
+) -> None:
     play(operations, with_steps=False)
 
 
 @given(st.lists(OPERATIONS, max_size=40))
-def test_in_the_end_everything_wanted_is_held_in_equal_shares(operations: list[tuple[str, object, object]]) -> None:
+def test_in_the_end_everything_wanted_is_held_in_equal_shares(
+    operations: list[tuple[str, object, object]],
+) -> None:
     cluster = play(operations, with_steps=True)
     cluster.settle()
     agreeing = [name for name, each in cluster.running.items() if each.rules == "new"]
@@ -185,8 +203,10 @@ def test_a_replica_that_was_cut_off_itself_expels_nobody_at_once() -> None:
     cluster.beat("b")
     cluster.passes(3 * TERM)
     first, second = cluster.beat("a"), cluster.beat("a")
-    assert first is not None and not first.expelled
-    assert second is not None and [each.name for each in second.expelled] == ["b"]
+    assert first is not None
+    assert not first.expelled
+    assert second is not None
+    assert [each.name for each in second.expelled] == ["b"]
 
 
 def test_a_new_replica_waits_half_a_term_longer() -> None:
@@ -195,10 +215,12 @@ def test_a_new_replica_waits_half_a_term_longer() -> None:
     cluster.running.pop("a")
     cluster.passes(TERM + TERM // 4)
     first = cluster.beat("b")
-    assert first is not None and not first.expelled
+    assert first is not None
+    assert not first.expelled
     cluster.passes(TERM // 4)
     second = cluster.beat("b")
-    assert second is not None and [each.name for each in second.expelled] == ["a"]
+    assert second is not None
+    assert [each.name for each in second.expelled] == ["a"]
 
 
 def test_a_process_that_has_certainly_ended_is_expelled_at_once() -> None:
