@@ -36,7 +36,7 @@ from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
 from router.reload import SIGNAL, Reloader
-from router.replicas import JudgedBy, Membership
+from router.replicas import JudgedBy, Membership, SeenReplicas
 from router.replicas.background import BackgroundWork
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
@@ -301,6 +301,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )
     closing.callback(file_check.close)
     closing.callback(threads.shutdown)
+    seen = SeenReplicas(store, membership, clock)
     drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
@@ -310,7 +311,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance, telemetry=telemetry,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
-        backups=lambda: None if backups is None else backups.describe(),
+        backups=lambda: None if backups is None else backups.describe(), replicas=seen.read, last_replicas=seen.last,
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)

@@ -74,6 +74,10 @@ class Beat:
 class Renewal:
     """The result of a renewal."""
 
+    now: Millis
+    """The time of the database (epoch ms)."""
+    rules: str
+    """The fingerprint of the rules in force."""
     replicas: tuple[ReplicaRow, ...]
     """All replicas, this one included. Rows of others may have changed, too."""
     leases: tuple[LeaseRow, ...]
@@ -124,7 +128,7 @@ def renew(
     for name in taken:
         known[name] = known[name]._replace(replica=beat.session, fence=known[name].fence + 1, since=now)
     ordered = tuple(sorted(known.values()))
-    return Renewal(tuple(sorted(live)), ordered, tuple(expelled), taken, surplus)
+    return Renewal(now, in_force, tuple(sorted(live)), ordered, tuple(expelled), taken, surplus)
 
 
 def _not_ahead(replica: ReplicaRow, now: Millis) -> ReplicaRow:

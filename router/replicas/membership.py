@@ -137,6 +137,11 @@ class Membership:
         """The names of the leases that this process holds."""
         return frozenset(self._held)
 
+    @property
+    def judged_by(self) -> JudgedBy:
+        """The rules by which this process judges."""
+        return self._rules()
+
     def renew_soon(self) -> None:
         """Renew the session now: the rules or the wanted leases have changed, or another replica has given up a lease."""
         self._soon.set()
@@ -186,11 +191,14 @@ class Membership:
             with suppress(StoreUnavailable):  # then it expires
                 await self._store.replicas.leave(session)
 
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The names of the leases that the rules of this process need."""
+        return frozenset(name for user in self._users for name in user.wants())
+
     def _beat(self) -> Beat:
         rules = self._rules()
-        wanted = frozenset(name for user in self._users for name in user.wants())
-        if self._is_stopping:
-            wanted &= self.held
+        wanted = self.wanted & self.held if self._is_stopping else self.wanted
         return Beat(
             self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term, wanted, self._ended
         )  # fmt: skip

@@ -224,7 +224,7 @@ async def test_leases_are_lost_at_the_end_of_trust_and_not_later(alone: OneRepli
     assert alone.user.told[2:] == ["lost one", "lost two"]
 
 
-async def test_a_stopped_process_trusts_nothing_until_it_knows_that_nobody_took_over(
+async def test_a_stopped_process_trusts_nothing_before_it_has_renewed(
     alone: OneReplica,
 ) -> None:
     alone.database.clock.advance(TERM)  # nothing runs meanwhile
