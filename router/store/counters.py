@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from router.core.rows import (
     FIRING,
+    INTERRUPTED,
     AlertRow,
     ChangeRow,
     ConversationRow,
@@ -68,7 +69,7 @@ def of_tenant(kind: str, tenant: str) -> str:
     return f"{kind} of {tenant}"
 
 
-UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
+UNDER_WAY, WAITING, DEAD = "under way", "waiting", "dead"
 _OF_WEBHOOKS = ("accepted", "quarantined")
 _COUNTER_COLUMNS = ("what", "destination", "value", "count")
 
@@ -201,14 +202,17 @@ class Difference:
         return f"{name}: counted {self.counted}, added up {self.added_up}"
 
 
-def differences(connection: sa.Connection, due: Mapping[str, int]) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing.
+def differences(
+    connection: sa.Connection, due: Mapping[str, int], *, pauses: bool = True
+) -> list[Difference]:
+    """Return the counters that are wrong. It reads all rows, and repairs nothing.
 
     :param due: how many changes were due and delivered by another count, by tenant
+    :param pauses: read the history in pieces with pauses, because a service needs the processor, too
     """
     counted = {(CounterKind.DUE, tenant, str(Fate.DELIVERED)): count for tenant, count in due.items()}
     counted |= read_counters(connection)
-    added_up = recount(connection, pauses=True)
+    added_up = recount(connection, pauses=pauses)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})

@@ -5,8 +5,9 @@ that writes takes the second one first, so the batches of all replicas run one a
 holds the first one, alone, as long as it runs; replicas share it, so that no such version serves beside them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from psycopg.pq import TransactionStatus
 from router.clock import STEP
 from router.core.adopt import POLICY
 from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
@@ -65,6 +67,15 @@ SELECT {_NOW},
   (SELECT json_object_agg(l.name, l.fence) FROM leases l JOIN replicas r ON r.id = l.replica
     WHERE r.id = %s AND r.expires_at > {_NOW})
 """
+# Until the end of a statement, the server keeps in its memory which rows it has to check for their references.
+_ROWS_PER_COPY = 100_000
+_TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
+# For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
+_WITHOUT_HASTE = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL enable_sort = off",
+)
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
@@ -83,6 +94,7 @@ class Postgresql:
     rows_at_once = (
         1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     )
+    keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         host = url.host or _first(url.query.get("host", "")) or "localhost"
@@ -168,6 +180,67 @@ class Postgresql:
             f"{self.name} is in use by an alert-router of a version that can't share it; stop that one first"
         )
 
+    @contextmanager
+    def fill(self, check: Callable[[sa.Connection], None]) -> Iterator[sa.Connection]:
+        """Fill the database in one transaction. Nobody shares the lock of those that serve meanwhile."""
+        connection = None
+        try:
+            connection = self.open_writer().execution_options(untimed=True)
+            with connection.begin():
+                self._exclude_routers(connection)
+                for setting in _WITHOUT_HASTE:
+                    connection.exec_driver_sql(setting)
+                check(connection)
+                yield connection
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            raise self.explain_error(error) from error
+        finally:
+            if connection is not None:
+                connection.invalidate()  # the lock belongs to the session
+                connection.close()
+
+    def _exclude_routers(self, connection: sa.Connection) -> None:
+        """Keep routers out until the end of the transaction. :raises StoreUnavailable: one serves"""
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        try:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SERVES})")
+        except sa.exc.DBAPIError as error:
+            if isinstance(error.orig, errors.LockNotAvailable):
+                raise StoreUnavailable(
+                    f"{self.name} is in use by another alert-router; stop that one, or give another --database"
+                ) from None
+            raise
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+
+    @staticmethod
+    def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
+        for setting in _WITHOUT_HASTE:
+            connection.exec_driver_sql(setting)
+        table, names = _quoted(connection, columns)
+        _, keys = _quoted(connection, list(columns[0].table.primary_key))
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        query = f"COPY (SELECT {names} FROM {table} ORDER BY {keys}) TO STDOUT (FORMAT BINARY)"
+        with cursor.copy(query) as copy:
+            copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+            yield from copy.rows()
+
+    @staticmethod
+    def load_rows(
+        connection: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """See :meth:`router.store.backend.Backend.load_rows`. Afterwards the planner knows the table."""
+        table, names = _quoted(connection, columns)
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        left = iter(rows)
+        for first in left:
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+                for row in chain((first,), islice(left, _ROWS_PER_COPY - 1)):
+                    copy.write_row(row)
+        cursor.execute(f"ANALYZE {table}")
+
     def check_not_moved(self) -> None:
         """Do nothing: the server itself reports a lost database."""
 
@@ -230,6 +303,12 @@ def _share_lock(driver: Any) -> bool:
         return False
     driver.commit()
     return True
+
+
+def _quoted(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> tuple[str, str]:
+    """Return the name of the table, and the names of the columns, as SQL."""
+    quote = connection.dialect.identifier_preparer.quote
+    return quote(columns[0].table.name), ", ".join(quote(each.name) for each in columns)
 
 
 def _first(value: str | tuple[str, ...]) -> str:
