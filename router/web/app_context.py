@@ -73,7 +73,7 @@ class AppContext:
     :raises StoreUnavailable: the store is not writable
     """
     undecided: Callable[[], int]
-    """Returns how many alerts of large webhooks wait to be decided."""
+    """Returns how many alerts of kept webhooks wait to be decided."""
     lanes: Callable[[], list[dict[str, Any]]]
     """Describes each lane, for ``/status``."""
     stopping: Callable[[], bool]
@@ -134,6 +134,8 @@ class AppContext:
     """Observes webhooks, for Sentry and for traces."""
     backups: Callable[[], dict[str, Any] | None] = lambda: None
     """Returns the state of the backups, for ``/status``; None: the service makes none."""
+    webhook_kept: Callable[[Webhook], None] = lambda _webhook: None
+    """Is told of a small webhook that the store has only kept, because it can't be decided here and now."""
     silences: Callable[[], Awaitable[KnownSilences]] = _no_silences
     """Asks the Alertmanagers of the sources for their silences."""
     preview: bool = False
