@@ -164,6 +164,11 @@ RULES_APPLIED = Definition(
     "alert_router_config_applied",
     "1 if all firing alerts are judged by the rules in force. Until then, notifications may wait.",
 )
+RULES_IN_FORCE = Definition(
+    Gauge,
+    "alert_router_rules_in_force",
+    "1 if the rules of this replica are those in force. If not, it keeps webhooks and decides nothing.",
+)
 CONFIG_HASH = Definition(
     Gauge, "alert_router_config_hash", "The first 48 bits of the SHA-256 of the routes.yaml in force."
 )

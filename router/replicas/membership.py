@@ -200,7 +200,8 @@ class Membership:
         rules = self._rules()
         wanted = self.wanted & self.held if self._is_stopping else self.wanted
         return Beat(
-            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term, wanted, self._ended
+            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term,
+            wanted, self._ended,
         )  # fmt: skip
 
     async def _renew(self) -> None:
@@ -249,6 +250,7 @@ class Membership:
             self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
             task.add_done_callback(partial(_remove, self._giving_up, name))
         self._metrics.replicas(len(renewal.replicas))
+        self._metrics.leases(self.wanted, self._held)
 
     # The leases.
 

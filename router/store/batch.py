@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
 
-from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.core.head import LAST_TIME, NEXT_ID, Head, OtherRules
 from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
@@ -122,6 +122,8 @@ class Batch:
         if not results:
             return
         state = self._state
+        if not state.head.agrees:
+            results = self._without_judging(results)
         if self._sets_time:
             for each in results:
                 if hasattr(each.job, "now"):
@@ -139,6 +141,14 @@ class Batch:
         if events.any:
             self.events.append(events)
         state.journal.clear()
+
+    @staticmethod
+    def _without_judging(results: list[JobResult]) -> list[JobResult]:
+        """Refuse the jobs that judge, because other rules are in force. Return the others."""
+        judging = [each for each in results if cast("Job[Any]", each.job).judges]
+        for each in judging:
+            each.error = OtherRules()
+        return [each for each in results if each.error is None]
 
     def _preload(self, results: list[JobResult]) -> None:
         """Load the rows that the jobs name before they run."""

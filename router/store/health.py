@@ -30,6 +30,16 @@ class StoreUnavailable(Exception):  # noqa: N818  (it names a state of the store
         self.damaged = damaged
 
 
+class RulesReplaced(StoreUnavailable):
+    """Another replica has put other rules in force, so nothing can be judged here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "other rules are in force than those of this replica, so it decides nothing; give it the same files, or ask a "
+            "replica that agrees with the rules in force"
+        )
+
+
 class StoreBusy(Exception):  # noqa: N818  (as StoreUnavailable)
     """Others are asking for the same expensive work already. The message says what to do."""
 

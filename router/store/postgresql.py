@@ -16,8 +16,9 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from router.clock import STEP
-from router.core.adopt import POLICY
+from router.core.adopt import CURSOR, POLICY, AdoptionCursor, Phase
 from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.core.undecided_count import UNDECIDED, UndecidedCount
 from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
@@ -60,10 +61,11 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_META_OF_HEAD = [NEXT_ID, LAST_TIME, POLICY, CURSOR, UNDECIDED]
 # The session of a replica that was expelled has no row any more, and one that has expired may be expelled at any moment.
 _HEAD = f"""
 SELECT {_NOW},
-  (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s),
+  (SELECT json_object_agg(key, value) FROM meta WHERE key = ANY(%s)),
   (SELECT json_object_agg(l.name, l.fence) FROM leases l JOIN replicas r ON r.id = l.replica
     WHERE r.id = %s AND r.expires_at > {_NOW})
 """
@@ -118,12 +120,18 @@ class Postgresql:
 
     @staticmethod
     def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
-        cursor.execute(_HEAD, (NEXT_ID, LAST_TIME, POLICY, session))
-        now, next_id, last_time, rules, leases = cursor.fetchall()[0]
-        last = int(last_time or 0)
+        cursor.execute(_HEAD, (_META_OF_HEAD, session))
+        now, meta, leases = cursor.fetchall()[0]
+        found = (meta or {}).get
+        last, at = int(found(LAST_TIME, 0)), found(CURSOR)
         # A difference of less than a step comes from another server's clock, after a failover.
         moment = last if 0 < last - now <= STEP else now
-        return Head(moment, session, rules or "", leases or {}), next_id
+        head = Head(
+            moment, session, found(POLICY, ""), leases or {},
+            is_indexing=at is not None and AdoptionCursor.read(at).phase is Phase.INDEX,
+            has_undecided=UndecidedCount.read(found(UNDECIDED)).small > 0,
+        )  # fmt: skip
+        return head, found(NEXT_ID)
 
     def listen(self, hear: Callable[[str], None]) -> Listener:
         return Listener(self._detached, hear)

@@ -7,20 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from router.clock import DatabaseClock
-from router.core.head import Head
+from router.core.adopt import Adopted
+from router.core.head import Head, OtherRules, RefusedJob
+from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
+from router.core.undecided_count import TooManyUndecided
 from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
-from router.store.health import CountError, Health, StoreUnavailable
-from router.store.jobs import Job
+from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable
+from router.store.jobs import Adopt, Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
 from router.store.sets import DatabaseCursor, Sets
@@ -72,6 +75,12 @@ class Database:
         """Whether several processes may serve from the database at the same time."""
         self.session = ""
         """The session of this process among the replicas; empty: it has none."""
+        self.rules: str | None = None
+        """The fingerprint of the rules by which this process judges: those that it last put in force or joined. While others
+        are in force, its jobs judge nothing. None: it has no rules yet, and nothing is checked."""
+        self.on_other_rules: Callable[[], None] = lambda: None
+        """Called on the event loop when this process sees that the rules in force have become others."""
+        self._rules_seen = ""
         self._hearing: Hearing | None = None
         self.clock: DatabaseClock | None = None
         """The clock that follows the database's; None: the service brings its own time."""
@@ -140,8 +149,14 @@ class Database:
         """Run a job on the writer thread, and return its result after the commit is durable.
 
         :raises StoreUnavailable: nothing of the job was saved
+        :raises RulesReplaced: the job judges, and other rules are in force
         """
-        result: T = await self._enqueue(job)
+        try:
+            result: T = await self._enqueue(job)
+        except OtherRules as error:
+            raise RulesReplaced from error
+        except TooManyUndecided as error:
+            raise StoreUnavailable(str(error)) from error
         return result
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
@@ -288,7 +303,7 @@ class Database:
     def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
         """Commit the whole batch, or nothing.
 
-        :returns: the jobs that failed; none if the database itself can't be written
+        :returns: the jobs that failed, without those that were refused; none if the database itself can't be written
         """
         for each in batch:
             each.result.value = each.result.error = None
@@ -304,7 +319,19 @@ class Database:
             if not self._is_usable():
                 self._close_connection()
             return [] if isinstance(failure, StoreUnavailable) else batch
-        return [each for each in batch if each.result.error is not None]
+        for each in batch:
+            if isinstance(each.result.job, Adopt) and isinstance(each.result.value, Adopted):
+                self._judge_by(each.result.job, each.result.value)
+        return [
+            each
+            for each in batch
+            if each.result.error is not None and not isinstance(each.result.error, RefusedJob)
+        ]
+
+    def _judge_by(self, job: Adopt, adopted: Adopted) -> None:
+        """Note the rules that this process has put in force or joined, now that they are committed."""
+        if adopted.choice is not Choice.WAIT:
+            self.rules = job.adoption.policy.fingerprint
 
     def _classify(self, error: BaseException) -> Exception:
         """Return whether a batch failed because of the database (:class:`StoreUnavailable`) or because of its own rows."""
@@ -333,7 +360,12 @@ class Database:
         head, next_id = self._backend.read_head(cursor, self.session)
         if self.clock is not None:
             self.clock.observe(head.now, began, time.monotonic())
-        return head, next_id
+        if head.is_alone:
+            return head, next_id
+        if head.rules != self._rules_seen:
+            self._rules_seen = head.rules
+            self._call_on_loop(self.on_other_rules)
+        return replace(head, agrees=self.rules is None or head.rules in {"", self.rules}), next_id
 
     def _is_usable(self) -> bool:
         """Return whether the writer's connection is outside a transaction. If its rollback failed, it is not."""

@@ -78,7 +78,7 @@ class AppContext:
     :raises StoreUnavailable: the store is not writable
     """
     undecided: Callable[[], int]
-    """Returns how many alerts of large webhooks wait to be decided."""
+    """Returns how many alerts of kept webhooks wait to be decided."""
     lanes: Callable[[], list[dict[str, Any]]]
     """Describes each lane, for ``/status``."""
     stopping: Callable[[], bool]
@@ -143,6 +143,8 @@ class AppContext:
     """Reads which replicas serve, and who holds what. :raises StoreUnavailable: the database can't be read"""
     last_replicas: Callable[[], ReplicaList | None] = lambda: None
     """Returns the same as it was a few seconds ago, from memory; None: it is not known yet."""
+    webhook_kept: Callable[[Webhook], None] = lambda _webhook: None
+    """Is told of a small webhook that the store has only kept, because it can't be decided here and now."""
     silences: Callable[[], Awaitable[KnownSilences]] = _no_silences
     """Asks the Alertmanagers of the sources for their silences."""
     preview: bool = False

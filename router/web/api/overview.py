@@ -156,6 +156,10 @@ def _of_alerts(context: AppContext, stored: StoredTrouble) -> Iterator[Line]:
 
 
 def _of_rules(rules: dict[str, Any]) -> Iterator[Line]:
+    if (in_force := rules.get("in_force")) is not None and not in_force["agrees"]:
+        replica = in_force["replica"] or "another replica"
+        words = "Other rules are in force than this replica's, so it keeps webhooks and decides nothing"
+        yield f"{words}: {replica} has put them in force", "/configuration"
     if rules.get("error"):
         yield "routes.yaml can't be used; the last good one stays in force", "/configuration"
     broken = [each["name"] for each in rules.get("fragments", ()) if each["problems"]]
@@ -192,7 +196,7 @@ def _less_urgent(context: AppContext, lanes: list[dict[str, Any]], stored: Store
         are = "body is" if bodies.count == 1 else "bodies are"
         yield f"{bodies.count:,}{'' if bodies.is_exact else '+'} {are} in quarantine", "/quarantine"
     if undecided := context.undecided():
-        yield f"{undecided:,} alert{_s(undecided)} of large webhooks wait to be decided", "/"
+        yield f"{undecided:,} alert{_s(undecided)} of kept webhooks wait to be decided", "/"
 
 
 def _upper(text: str) -> str:

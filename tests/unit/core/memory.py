@@ -31,6 +31,8 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 class Memory:
     """Offers the interface of :class:`router.store.writer.Database`, without readers."""
 
+    rules: str | None = None
+
     def __init__(self) -> None:
         self.state = State(complete=True, oracle=oracle.answer)
 
