@@ -66,7 +66,7 @@ class FakeReplicas:
 
     async def view(self) -> ReplicasView:
         await self._call()
-        return ReplicasView(self._database.clock.now(), self._database.replicas, self._database.leases)
+        return ReplicasView(self._database.clock.now(), "new", self._database.replicas, self._database.leases)
 
     async def join(self, beat: Beat) -> Renewal:
         result = await self._renew(beat)
