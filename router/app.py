@@ -251,7 +251,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     active, status = ActiveConfig(loaded, outbox), LoadStatus(options.config, metrics)
     warn_if_open(loaded.config.access, access)
 
-    clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
+    clock_watch = ClockWatch(store.timekeeping, clock, active.policy, is_shared=store.replicas.are_possible)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
         counting_since=clock_watch.look, telemetry=telemetry, is_trusted=lambda: membership.is_trusted,

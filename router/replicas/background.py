@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import copy_context
 from typing import Any
 
 import structlog
 
+from router.core.head import Grant
 from router.core.leases import BACKGROUND
 from router.replicas.membership import Held
+from router.store import WORKS_BY
 
 log = structlog.get_logger(__name__)
 
@@ -37,15 +40,21 @@ class BackgroundWork:
     def is_running(self) -> bool:
         return bool(self._tasks)
 
-    async def begin(self) -> None:
+    async def begin(self, grant: Grant | None = None) -> None:
         """Begin all work, after all that was begun before has ended.
 
+        :param grant: of the lease. Once another replica has it, the store refuses all that the work here still writes. None:
+            no other replica is possible
         :raises StoreUnavailable: what is stored can't be read; nothing has begun
         """
         await self._ended()
         for load in self._loads:
             await load()
-        self._tasks = [asyncio.create_task(work(), name=name) for name, work in self._works]
+        context = copy_context()
+        context.run(WORKS_BY.set, grant)
+        self._tasks = [
+            asyncio.create_task(work(), name=name, context=context.copy()) for name, work in self._works
+        ]
         for task in self._tasks:
             task.add_done_callback(_report)
 
@@ -71,7 +80,7 @@ class BackgroundWork:
 
     async def gained(self, held: Held) -> None:
         if held.name == BACKGROUND and not self._tasks:
-            await self.begin()
+            await self.begin(held.grant)
 
     async def give_up(self, name: str) -> None:
         if name == BACKGROUND:
