@@ -40,6 +40,13 @@ class RulesReplaced(StoreUnavailable):
         )
 
 
+class WorkLost(StoreUnavailable):
+    """Another replica does this work by now, so nothing of it may be written here."""
+
+    def __init__(self) -> None:
+        super().__init__("another replica does this work by now")
+
+
 class StoreBusy(Exception):  # noqa: N818  (as StoreUnavailable)
     """Others are asking for the same expensive work already. The message says what to do."""
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -15,14 +16,14 @@ import structlog
 
 from router.clock import DatabaseClock
 from router.core.adopt import Adopted
-from router.core.head import Head, OtherRules, RefusedJob
+from router.core.head import Grant, Head, LeaseLost, OtherRules, RefusedJob
 from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
 from router.core.undecided_count import TooManyUndecided
 from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
-from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable
+from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable, WorkLost
 from router.store.jobs import Adopt, Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
@@ -37,6 +38,10 @@ BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 """Called after each batch with its seconds, and the kind and the seconds of each of its jobs."""
 EventObserver = Callable[[BatchEvents], None]
 """Called with what objectives and tenants count of a batch, after it is saved."""
+
+WORKS_BY: ContextVar[Grant | None] = ContextVar("works_by", default=None)
+"""The lease of the work that a task does. All that the task writes is refused if another replica does that work by now, for
+example because this process was stopped for a while. None: the task works by no lease."""
 
 _MAX_BATCH_WEIGHT = 256
 """The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
@@ -162,6 +167,7 @@ class Database:
         take as long as the server is away.
 
         :raises StoreUnavailable: nothing of the job was saved
+        :raises WorkLost: see :data:`WORKS_BY`
         :raises RulesReplaced: the job judges, and other rules are in force
         """
         try:
@@ -184,7 +190,7 @@ class Database:
         if self.health.damaged:
             self.health.count_error("write")
             raise StoreUnavailable(str(self.health.error))
-        waiting = _QueuedJob(JobResult(job), loop.create_future())
+        waiting = _QueuedJob(JobResult(job, grant=WORKS_BY.get()), loop.create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
@@ -194,7 +200,12 @@ class Database:
             self.health.count_error("write")
             self.health.write_failed(error)
             raise error from None
-        return await waiting.future
+        try:
+            return await waiting.future
+        except LeaseLost as error:
+            if waiting.result.grant is None:  # the job has a lease of its own
+                raise
+            raise WorkLost from error
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run a function with a connection of its own, on a reader thread.
