@@ -2,14 +2,15 @@
 
 import logging
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from router.store.backend import Backend, open_backend
 from router.store.opening import migrate
 from router.store.schema import metadata
 from tests.memory import MEMORY
+from tests.tcp_proxy import TcpProxy
 
 _LOCKED = "locked"
 PASSWORD = "s3cr3t-pa55word"
@@ -92,11 +94,26 @@ class Server:
             connection.execute(f"LOCK TABLE {table}".encode())
             yield
 
-    def stop(self) -> None:
-        self._server.stop()
+    def through(self, proxy: TcpProxy, database: str, user: str = "postgres") -> str:
+        """Return the URL of a database through a proxy. :param user: see :meth:`url`"""
+        return f"postgresql://{user}@127.0.0.1:{proxy.port}/{database}"
+
+    @property
+    def socket(self) -> Path:
+        return self._folder / ".s.PGSQL.5432"
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """:param mode: ``fast`` ends all sessions, ``immediate`` is a crash: nothing is written any more"""
+        pg_ctl = self._server.bin_path / "pg_ctl"
+        stop = (pg_ctl, "-w", "-D", self._folder, "stop", "-m", mode)
+        subprocess.run(stop, check=True, capture_output=True, user=self._server.system_user)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        self.stop(mode)
+        self.start()
 
 
 def made(url: str) -> Backend:
@@ -116,5 +133,6 @@ def server() -> Iterator[Server]:
     try:
         yield running
     finally:
-        running.stop()
+        with suppress(subprocess.CalledProcessError):  # the test has stopped it
+            running.stop()
         shutil.rmtree(folder)
