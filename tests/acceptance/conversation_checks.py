@@ -1,0 +1,142 @@
+"""Checks what providers accepted against what senders were answered 200 for, exactly.
+
+A sender numbers the states of a group. Each message says which state it is about, because every alert's summary holds the
+number. A message about an end may not say it (PagerDuty's resolve has only a key); then it is about the first end that fits.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.model import Millis
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A group as its sender reported it."""
+
+    version: int
+    firing: frozenset[str]
+    """The instances that fire. If there is none, the group has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a provider accepted."""
+
+    destination: str
+    group: str
+    conversation: str
+    """What shows to people as one: the dedup key of PagerDuty, the first message of Slack, a single mail."""
+    version: int | None
+    """The newest state that its text names; None: it names none."""
+    firing: int
+    """How many alerts fire, by its text."""
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    problems: list[str]
+    repeats: Counter[str]
+    """How many messages said again what the one before had said, by destination."""
+
+
+_OneGroup = tuple[str, str, Sequence[State], Sequence[Message]]
+
+
+def check(histories: Mapping[str, Sequence[State]], messages: Sequence[Message], merging: str) -> Findings:
+    """Compare all messages, in the order in which they were accepted, with the states that were accepted by group.
+
+    :param merging: the destination that merges messages with the same key, and so must have one conversation an episode
+    """
+    problems = [
+        f"{each.destination} got a message about {each.group!r}, which nobody reported"
+        for each in messages
+        if each.group not in histories
+    ]
+    repeats: Counter[str] = Counter()
+    for destination in sorted({each.destination for each in messages}):
+        for group, states in sorted(histories.items()):
+            about = [each for each in messages if (each.destination, each.group) == (destination, group)]
+            where = f"{destination}, {group}"
+            seen: list[int] = []
+            problems += [f"{where}: {problem}" for problem in _order(states, about, seen)]
+            problems += [f"{where}: {problem}" for problem in _end(states, seen)]
+            if destination == merging:
+                problems += [f"{where}: {problem}" for problem in _episodes(states, about, seen)]
+            repeats[destination] += sum(now == before for before, now in itertools.pairwise(seen))
+    return Findings(problems, +repeats)
+
+
+def missing(
+    histories: Mapping[str, Sequence[State]],
+    messages: Sequence[Message],
+    destinations: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Return the groups whose last state a destination does not know, because it never got a message about them.
+
+    :param destinations: the destinations of each group
+    """
+    known = {(each.destination, each.group) for each in messages}
+    return [
+        f"{destination}, {group}: no message, but {sorted(states[-1].firing)} fire"
+        for group, states in sorted(histories.items())
+        for destination in destinations[group]
+        if states and states[-1].firing and (destination, group) not in known
+    ]
+
+
+def _order(states: Sequence[State], messages: Sequence[Message], seen: list[int]) -> Iterator[str]:
+    """Yield what is out of order. :param seen: gets the position of the state that each message is about"""
+    positions = {each.version: number for number, each in enumerate(states)}
+    at = 0
+    for message in messages:
+        if message.version is None:
+            ends = (number for number in range(at, len(states)) if not states[number].firing)
+            position = next(ends, None)
+            if position is None:
+                yield f"an end without one after state {states[at].version}"
+                continue
+        else:
+            position = positions.get(message.version)
+            if position is None:
+                yield f"state {message.version} was never reported"
+                continue
+        if position < at:
+            yield f"state {message.version} came after state {states[at].version}"
+            continue
+        if message.firing != len(states[position].firing):
+            yield f"{message.firing} fire in the message about state {states[position]}"
+        seen.append(position)
+        at = position
+
+
+def _end(states: Sequence[State], seen: Sequence[int]) -> Iterator[str]:
+    last = states[seen[-1]].firing if seen else frozenset()
+    if states and last != states[-1].firing:
+        about = states[seen[-1]].version if seen else "nothing"
+        yield f"the last message is about state {about}, and the last state is {states[-1]}"
+
+
+def _episodes(states: Sequence[State], messages: Sequence[Message], seen: Sequence[int]) -> Iterator[str]:
+    """Yield episodes with several conversations, and conversations that go on after their end."""
+    if len(seen) != len(messages):
+        return  # what is out of order was reported
+    episodes, number = [], 0
+    for before, now in zip([frozenset[str](), *(each.firing for each in states)], states, strict=False):
+        number += not before and bool(now.firing)
+        episodes.append(number)
+    keys: dict[int, set[str]] = {}
+    over: set[str] = set()
+    for message, position in zip(messages, seen, strict=True):
+        if not message.firing:
+            over.add(message.conversation)
+            continue
+        keys.setdefault(episodes[position], set()).add(message.conversation)
+        if message.conversation in over:
+            yield f"{message.conversation} goes on after its end, with state {states[position].version}"
+    for episode, found in keys.items():
+        if len(found) > 1:
+            yield f"episode {episode} has {len(found)} conversations: {sorted(found)}"
