@@ -114,10 +114,9 @@ def _order(states: Sequence[State], messages: Sequence[Message], seen: list[int]
 
 
 def _end(states: Sequence[State], seen: Sequence[int]) -> Iterator[str]:
-    last = states[seen[-1]].firing if seen else frozenset()
-    if states and last != states[-1].firing:
-        about = states[seen[-1]].version if seen else "nothing"
-        yield f"the last message is about state {about}, and the last state is {states[-1]}"
+    """Yield that the last message is about another state than the last one. That there is none finds :func:`missing`."""
+    if seen and states[seen[-1]].firing != states[-1].firing:
+        yield f"the last message is about state {states[seen[-1]].version}, and the last state is {states[-1]}"
 
 
 def _episodes(states: Sequence[State], messages: Sequence[Message], seen: Sequence[int]) -> Iterator[str]:
