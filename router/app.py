@@ -1,6 +1,7 @@
 """The composition root: builds every part of the service, starts the parts in order, and stops them in reverse."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from router.alertmanager_client import AlertmanagerClient
 from router.backup_schedule import BackupOptions, BackupSchedule
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
-from router.clock import Clock, SystemClock
+from router.clock import Clock, DatabaseClock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deadman import Deadman
@@ -35,9 +36,11 @@ from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
 from router.reload import SIGNAL, Reloader
+from router.replicas import JudgedBy, Membership
+from router.replicas.background import BackgroundWork
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
-from router.store import Store
+from router.store import Notice, Store, Topic
 from router.telemetry import Telemetry
 from router.threads import Threads
 from router.undecided import Undecided
@@ -95,6 +98,10 @@ class ServeOptions:
     """None: the service speaks plain HTTP."""
     is_open: bool = False
     """Without users in routes.yaml: let everybody who reaches the router read and do everything."""
+    replica: str | None = None
+    """The name of this replica, for people; None: the name of the host, and the port."""
+    lease_term: Millis = 10 * SECOND
+    """How long the leases of a replica last that does not answer any more (ms). See :mod:`router.replicas.membership`."""
     backups: BackupOptions | None = None
     """None: the service makes no backups. A preview never does."""
 
@@ -124,6 +131,8 @@ class Service:
     certificates: Certificates | None
     """None: the service speaks plain HTTP."""
     objectives: ObjectiveCounts
+    membership: Membership
+    background: BackgroundWork
     shutdown: Shutdown
 
     @classmethod
@@ -140,7 +149,7 @@ class Service:
         """
         shutdown = Shutdown(options.drain)
         try:
-            service = await _build(options, environ, clock or SystemClock(), shutdown)
+            service = await _build(options, environ, clock, shutdown)
             await _accept_webhooks(service, options)
         except BaseException:
             await shutdown.run()
@@ -154,17 +163,13 @@ class Service:
         """
         run = self.shutdown.run_until_stop
         try:
-            await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
-            run("maintenance", self.maintenance.run())
-            run("receiver tests", self.tests.serve())
-            run("drills", self.drills.serve())
-            run("quarantine", self.maintenance.watch_quarantine())
-            if self.outbox is None:  # a preview has no sender, and pings nobody
-                run("silence watch", self.silence_watch.serve())
-                run("dead man's switch", self.deadman.serve())
+            if self.membership.is_alone:
+                await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
+                await self.background.begin()
+            else:
+                run("membership", self.membership.serve())
+                await self.reloader.start(lambda: self.membership.add(self.background))
             run("watch secrets", self.reloader.watch_secrets())
-            if self.backups is not None:
-                run("backups", self.backups.run())
             if self.certificates is not None:
                 run("watch TLS files", self.certificates.watch())
             if watch:
@@ -180,6 +185,12 @@ class Service:
         scheme = "http" if self.certificates is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
+    def heard(self, notice: Notice) -> None:
+        """Look at what another replica tells."""
+        self.lanes.wake_all() if notice.lanes is None else self.lanes.wake(notice.lanes)
+        if notice.topics & {Topic.LEASES, Topic.RULES}:
+            self.membership.renew_soon()
+
     async def reload(self) -> None:
         """Load routes.yaml again, as a signal does. :raises ReloadError: it can't be used, and the last good one stays in force"""
         await self.reloader.reload(SIGNAL)
@@ -190,9 +201,10 @@ class Service:
 
 
 async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
-    options: ServeOptions, environ: Mapping[str, str], clock: Clock, shutdown: Shutdown
+    options: ServeOptions, environ: Mapping[str, str], given_clock: Clock | None, shutdown: Shutdown
 ) -> Service:
     closing = shutdown.stack
+    clock = given_clock or SystemClock()
     asyncio.get_running_loop().set_default_executor(Threads("names", _NAME_THREADS))
     metrics = Metrics(enabled=options.metrics)
     telemetry = Telemetry(clock, package_version(), metrics.telemetry_dropped)
@@ -208,6 +220,9 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     before_migration = _nothing if backups is None else backups.make_before_migration
     store = await Store.open(database, metrics.batch, before_migration, metrics.store_error)
     closing.push_async_callback(shutdown.close_store, store)
+    if given_clock is None and store.replicas.are_possible and not options.preview:
+        clock = database_clock = DatabaseClock()
+        store.follow(database_clock)
     if store.is_new and not options.preview:
         _warn_of_new_database(store.location, None if backups is None else await backups.newest_file())
     access = AccessOptions(options.listen[0], options.is_open)
@@ -215,7 +230,13 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         options.config, environ, clock, preview=options.preview, check=partial(check_exposure, options=access)
     )
     closing.callback(files.close)
-    loaded = await files.load(await store.start(clock.now()))
+    membership = Membership(
+        store=store, clock=SystemClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
+        term=options.lease_term, rules=lambda: JudgedBy(active.policy().fingerprint, active.config.digest),
+    )  # fmt: skip
+    loaded = await files.load(
+        await store.start(clock.now()) if membership.is_alone else await store.fragments()
+    )
     if options.sample and isinstance(clock, SystemClock):
         start_on_friday_night(clock, loaded.config.timezone)
     outbox = Outbox() if options.preview else None
@@ -226,8 +247,12 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
-        counting_since=clock_watch.look, telemetry=telemetry,
+        counting_since=clock_watch.look, telemetry=telemetry, is_trusted=lambda: membership.is_trusted,
     )  # fmt: skip
+    background = BackgroundWork()
+    if not membership.is_alone:
+        lanes.share(membership.renew_soon)
+        membership.add(lanes)
     posting = OwnAlerts(store=store, clock=clock, metrics=metrics, policy=active.policy, wake=lanes.wake)
     tests = ReceiverTests(
         store=store, clock=clock, metrics=metrics, policy=active.policy, posting=posting, lanes=lanes.describe
@@ -294,10 +319,29 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         options.max_connections, options.max_connections_per_address, descriptor_limit()
     )
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
+    if not membership.is_alone:
+        background.load_first(undecided.load)
+        background.load_first(silence_watch.load)
+        background.add("undecided", undecided.serve)
+        background.add("reconcile", reconciler.serve)
+    background.add("maintenance", maintenance.run)
+    background.add("receiver tests", tests.serve)
+    background.add("drills", drills.serve)
+    background.add("quarantine", maintenance.watch_quarantine)
+    if outbox is None:  # a preview has no sender, and pings nobody
+        background.add("silence watch", silence_watch.serve)
+        background.add("dead man's switch", deadman.serve)
+    if backups is not None:
+        background.add("backups", backups.run)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        backups, reloader, tests, drills, outbox, certificates, objectives, shutdown,
+        backups, reloader, tests, drills, outbox, certificates, objectives, membership, background, shutdown,
     )  # fmt: skip
+
+
+def _name_of(listen: tuple[str, int]) -> str:
+    """Return the name of a replica that was given none."""
+    return f"{socket.gethostname()}:{listen[1]}"
 
 
 def _nothing() -> None:
@@ -329,16 +373,24 @@ async def _certificates(
 
 async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     policy = await service.reloader.adopt()
+    await service.membership.join()
     await service.clock_watch.look()
-    await service.silence_watch.load()
+    is_alone = service.membership.is_alone
+    if is_alone:
+        await service.silence_watch.load()
     closing, run = service.shutdown.stack, service.shutdown.run_until_stop
     closing.push_async_callback(service.silence_watch.close)
     closing.push_async_callback(service.runner.cleanup)
     closing.callback(service.tests.close)
+    closing.push_async_callback(service.membership.leave)
+    closing.push_async_callback(service.background.end)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
-    await service.undecided.load()
-    run("undecided", service.undecided.serve())
+    if is_alone:
+        await service.undecided.load()
+        run("undecided", service.undecided.serve())
+    else:
+        service.store.listen(service.heard)
     run("objectives", service.objectives.serve())
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()

@@ -51,6 +51,26 @@ TELEMETRY_DROPPED_TOTAL = Definition(
 REQUESTS_REFUSED_TOTAL = Definition(
     Counter, "alert_router_requests_refused", "Requests that may not reach a page or an action.", ("reason",)
 )
+REPLICAS = Definition(
+    Gauge, "alert_router_replicas", "Replicas that serve from the same database, this one included."
+)
+LEASE_HELD = Definition(
+    Gauge,
+    "alert_router_lease_held",
+    "Whether this replica holds a lease: it alone does that work.",
+    ("lease",),
+)
+LEASE_TAKEOVERS_TOTAL = Definition(
+    Counter,
+    "alert_router_lease_takeovers",
+    "Leases that this replica took after another one had held them.",
+    ("lease",),
+)
+LEASES_LOST_TOTAL = Definition(
+    Counter,
+    "alert_router_leases_lost",
+    "Times that this replica lost its leases, because it could not renew its session in time.",
+)
 UNDECIDED = Definition(
     Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
 )

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from router import metric_table as table
 from router.metric_table import Definition
-from router.metric_values import MetricValues
 from router.model import SECOND, Millis
+from router.replica_metrics import ReplicaMetrics
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def _tally(items: Iterable[T]) -> dict[T, int]:
     return times
 
 
-class Metrics(MetricValues):
+class Metrics(ReplicaMetrics):
     """The metrics of one service. If they are switched off, all methods return immediately and nothing is served."""
 
     def __init__(self, *, enabled: bool = True) -> None:

@@ -80,6 +80,19 @@ class BackupInterval(click.ParamType[int]):
     help="In a preview: play a sample incident on a Friday night.",
 )
 @click.option(
+    "--replica-name",
+    envvar="ALERT_ROUTER_REPLICA_NAME",
+    help="The name of this replica, if several serve from one PostgreSQL database.  [default: the host's name and the port]",
+)
+@click.option(
+    "--lease-seconds",
+    type=click.IntRange(3, 300),
+    default=10,
+    show_default=True,
+    envvar="ALERT_ROUTER_LEASE_SECONDS",
+    help="With replicas: after how many seconds without an answer the others take over from this one.",
+)
+@click.option(
     "--metrics/--no-metrics",
     default=True,
     show_default=True,
@@ -190,7 +203,8 @@ class BackupInterval(click.ParamType[int]):
     help="The least important log lines to write.",
 )
 def serve(  # noqa: PLR0913  (click passes each option as an argument)
-    *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool, metrics: bool,
+    *, config: Path, listen: tuple[str, int], database: str | None, preview: bool, sample: bool,
+    replica_name: str | None, lease_seconds: int, metrics: bool,
     max_body: int, max_connections: int, max_connections_per_address: int, tls_cert: Path | None, tls_key: Path | None,
     tls_client_ca: Path | None, drain: float, watch: bool, backup_to: Path | None,
     backup_every: int, backup_keep: int, is_open: bool, log_form: str, log_level: str,
@@ -217,7 +231,7 @@ def serve(  # noqa: PLR0913  (click passes each option as an argument)
         max_body=max_body, drain=round(drain * 1_000), watch=watch, max_connections=max_connections,
         max_connections_per_address=max_connections_per_address,
         tls=TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert is not None and tls_key is not None else None,
-        is_open=is_open,
+        is_open=is_open, replica=replica_name, lease_term=lease_seconds * 1_000,
         backups=None if backup_to is None else BackupOptions(backup_to, backup_every, backup_keep),
     )  # fmt: skip
     try:

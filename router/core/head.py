@@ -11,7 +11,7 @@ NEXT_ID, LAST_TIME = "next_id", "last_time"
 
 
 class LeaseLost(Exception):  # noqa: N818  (a state, not an error)
-    """This process does not hold the lease that a job needs."""
+    """The lease that a job needs is not held by this process."""
 
 
 class OtherRules(Exception):  # noqa: N818  (a state, not an error)

@@ -38,8 +38,6 @@ class ReplicaRow(NamedTuple):
     """The fingerprint of the rules that it judges by."""
     sha256: str
     """The hash of the files of these rules."""
-    accepted: int
-    """How many webhooks it has accepted."""
 
 
 class LeaseRow(NamedTuple):
@@ -64,7 +62,6 @@ class Beat:
     process: str
     rules: str
     sha256: str
-    accepted: int
     term: Millis
     """How long the session lasts without a renewal (ms)."""
     wanted: frozenset[str]
@@ -100,7 +97,7 @@ def renew(
     before = next((each for each in replicas if each.id == beat.session), None)
     me = ReplicaRow(
         beat.session, beat.name, beat.version, beat.process, now if before is None else before.started_at, now,
-        now + beat.term, beat.rules, beat.sha256, beat.accepted,
+        now + beat.term, beat.rules, beat.sha256,
     )  # fmt: skip
     # A replica that was itself cut off, or has just begun, does not know whether the others could renew in that time.
     is_steady = before is not None and now - before.renewed_at <= beat.term

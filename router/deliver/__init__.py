@@ -8,6 +8,7 @@ import structlog
 
 from router.channels.base import ChannelSpec
 from router.clock import Clock
+from router.core.leases import lanes_lease
 from router.deliver.agenda import Agenda
 from router.deliver.attempt import MAX_SECONDS
 from router.deliver.delivery import Delivery
@@ -20,6 +21,7 @@ from router.deliver.running_deliveries import RunningDeliveries
 from router.deliver.self_alerts import SelfAlerts
 from router.metrics import Metrics
 from router.model import Delivered, Destination, Millis
+from router.replicas import Held
 from router.store import OperatorPause, Store
 from router.telemetry import Telemetry
 from router.threads import Threads
@@ -33,6 +35,14 @@ async def _always() -> Millis:
     return 0
 
 
+def _yes() -> bool:
+    return True
+
+
+def _nothing() -> None:
+    """Do nothing: nobody waits for other leases."""
+
+
 # How long a person who resumes a destination waits for the outcome.
 _TRIAL_SECONDS = 25.0
 _NOT_TRIED = "the pause has ended; the report ends with the next successful delivery"
@@ -41,7 +51,7 @@ _NOT_TRIED = "the pause has ended; the report ends with the next successful deli
 class Lanes:
     """All lanes of a service. A lane that is stuck never delays another."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is a part of its own)
         self,
         *,
         store: Store,
@@ -52,6 +62,7 @@ class Lanes:
         send_seconds: float = MAX_SECONDS,
         counting_since: Callable[[], Awaitable[Millis]] = _always,
         telemetry: Telemetry | None = None,
+        is_trusted: Callable[[], bool] = _yes,
     ) -> None:
         """:param channels: by name
         :param current: the configuration in force
@@ -59,7 +70,14 @@ class Lanes:
         :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
             :class:`router.clock_watch.ClockWatch`
         :param telemetry: observes the deliveries; None: nothing does
+        :param is_trusted: returns whether the leases that this process holds are to be trusted at this moment
         """
+        self._wanted: dict[str, Destination] = {}
+        """All destinations that are to be served, here or by another replica."""
+        self._held: dict[str, Held] | None = None
+        """The leases of lanes that this process holds, by name; None: no other process serves, so all lanes are here."""
+        self._wishes_changed: Callable[[], None] = _nothing
+        self._channels = channels
         self._store = store
         self._clock = clock
         self._current = current
@@ -76,7 +94,7 @@ class Lanes:
         self._after_outcomes: list[Callable[[str], None]] = []
         context = LaneContext(
             store, clock, metrics, current, self._self_alerts, send_seconds, counting_since, self._render_threads,
-            self._table.wake, self._outcome_recorded, self._stopping, telemetry or Telemetry(),
+            self._table.wake, self._outcome_recorded, self._stopping, is_trusted, telemetry or Telemetry(),
         )  # fmt: skip
         self._outages = OutageWatch(
             clock, self._self_alerts, lambda channel: current().alert_after.get(channel, 0), counting_since
@@ -95,20 +113,40 @@ class Lanes:
             call(destination)
 
     async def serve(self, destinations: Iterable[Destination]) -> None:
-        """Serve only these destinations from now on, within the limits in force.
+        """Serve only these destinations from now on, within the limits in force. Where replicas share the work, that is what
+        they do together: this process has the lanes whose leases it holds.
 
         A lane that stays keeps its pauses. But if its channel or its options have changed, the destination has possibly
         been repaired, so it is tried immediately.
 
         :raises StoreUnavailable: the reports of the last process can't be read, or a backoff can't be ended
         """
-        wanted = {destination.key: destination for destination in destinations}
+        self._wanted = {destination.key: destination for destination in destinations}
+        self._wishes_changed()
+        await self._serve_held()
+
+    async def _serve_held(self, gained: str = "") -> None:
+        """Have a lane for each wanted destination whose lease this process holds.
+
+        :param gained: the lease that another replica has held until now; empty: none
+        """
+        wanted = {
+            key: each
+            for key, each in self._wanted.items()
+            if self._held is None or self._lease_of(each) in self._held
+        }
         await self._self_alerts.set_served(wanted.keys())
         pauses = await self._store.pauses.load()
         known, current = {lane.destination.key for lane in self._table}, self._current()
         self._table.serve(wanted, current.shared, current.channels)
         for key in wanted.keys() - known:
             self._apply(pauses.get(key), key)
+        for lane in self._table:
+            if (
+                self._held is not None
+                and (held := self._held.get(self._lease_of(lane.destination))) is not None
+            ):
+                lane.serve_by(held.grant, begins_empty=held.name == gained)
         self._dispatcher.start()
         for lane in [each for each in self._table if each.may_be_repaired]:
             await self._store.resume(lane.destination.key)
@@ -125,6 +163,51 @@ class Lanes:
         else:
             lane.operator_pause_until = pause.until
 
+    # Leases.
+
+    def share(self, wishes_changed: Callable[[], None]) -> None:
+        """Serve only by leases from now on. Call it before :meth:`serve`.
+
+        :param wishes_changed: is called when other leases are wanted
+        """
+        self._held, self._wishes_changed = {}, wishes_changed
+
+    def _lease_of(self, destination: Destination) -> str:
+        return lanes_lease(self._channels[destination.channel].section)
+
+    def wants(self) -> Iterable[str]:
+        """Return the leases that the destinations need: one for each section of ``channels:``."""
+        return {self._lease_of(each) for each in self._wanted.values()}
+
+    async def gained(self, held: Held) -> None:
+        """Open the lanes of a lease. :raises StoreUnavailable: see :meth:`serve`"""
+        if self._held is not None and held.name in self.wants():
+            self._held[held.name] = held
+            await self._serve_held(held.name if held.passed_on else "")
+
+    async def give_up(self, name: str) -> None:
+        """Begin nothing more in the lanes of a lease. Return when nothing is under way there."""
+        if self._held is None or self._held.pop(name, None) is None:
+            return
+        lanes = self._lanes_of(name)
+        for lane in lanes:
+            lane.hand_over()
+        for lane in lanes:
+            await lane.closed.wait()
+
+    def lost(self, name: str) -> None:
+        """Cut off at once what is under way in the lanes of a lease."""
+        if self._held is not None:
+            self._held.pop(name, None)
+            self._dispatcher.drop(self._lanes_of(name))
+
+    def _lanes_of(self, lease: str) -> list[Lane]:
+        return [lane for lane in self._table if self._lease_of(lane.destination) == lease]
+
+    def wake_all(self) -> None:
+        """Look at every lane."""
+        self._table.wake([lane.destination.key for lane in self._table])
+
     def wake(self, destinations: Iterable[str]) -> None:
         """Look at the lanes of these destinations, because something may be due there."""
         self._table.wake(destinations)
@@ -132,7 +215,7 @@ class Lanes:
     def restart(self) -> None:
         """Begin all timers again, and look at every lane. Call it after a step of the clock."""
         self._self_alerts.restart()
-        self._table.wake([lane.destination.key for lane in self._table])
+        self.wake_all()
 
     async def settled(self) -> None:
         """Return when the deliveries that are under way now have ended, and the lanes that are closing are gone."""

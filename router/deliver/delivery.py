@@ -11,6 +11,7 @@ import structlog
 
 from router.channels.base import Channel
 from router.clock import wait_elapsed
+from router.core.head import LeaseLost
 from router.deliver.attempt import send_once
 from router.deliver.delivery_log import is_unfinished, log_delivery, status_of
 from router.deliver.give_up import final_outcome
@@ -37,7 +38,7 @@ class Delivery:
         self.destination = lane.destination
         self.has_begun = False
         """A part of it may have been sent."""
-        self._lane = lane
+        self.lane = lane
         self._context = context
         self._clock = context.clock
         self._channel = lane.destination.channel
@@ -56,16 +57,19 @@ class Delivery:
             try:
                 outcome, message = await self._send()
             finally:
-                self._lane.delivery_sent()
-            outcome = self._lane.reclassify(self.work, outcome)
+                self.lane.delivery_sent()
+            outcome = self.lane.reclassify(self.work, outcome)
             await self._handle(outcome, message)
-        except StoreUnavailable:  # the service stops; the message may be sent again after the next start
+        except (
+            StoreUnavailable,
+            LeaseLost,
+        ):  # the service stops, or another replica takes over: it is sent again
             return
         except Exception:
             log.exception("delivery failed unexpectedly", **self._log_fields)
         finally:
             has_trouble = self._context.self_alerts.trouble(self.destination.key) is not None
-            self._lane.delivery_ended(self, claim_again=has_trouble)
+            self.lane.delivery_ended(self, claim_again=has_trouble)
             conclude(self._trial, outcome)
             self._observer.ended(outcome)
 
@@ -90,8 +94,10 @@ class Delivery:
             return Retry(f"internal: {type(error).__name__}"), None
         finally:
             # There is no await between here and the first call's rates.
-            self._lane.first_call_counted()
+            self.lane.first_call_counted()
         message_to_send = replace(message, paid=await self._wait_for_rate(calls))
+        if not self._context.is_trusted():
+            raise LeaseLost(self.destination.key)
         self.has_begun, began = True, self._clock.elapsed()
         with self._observer.sending():
             outcome = await send_once(
@@ -118,7 +124,7 @@ class Delivery:
 
         :returns: how many calls are counted: all for a storm's message, which is not sent in parts
         """
-        clock, lane, never = self._clock, self._lane, asyncio.Event()
+        clock, lane, never = self._clock, self.lane, asyncio.Event()
         for call in calls[:1]:
             for bucket in lane.buckets(call):
                 at = bucket.reserve(clock.elapsed())
@@ -132,7 +138,7 @@ class Delivery:
         return len(calls)
 
     def _count_call(self, call: Call) -> None:
-        for bucket in self._lane.buckets(call):
+        for bucket in self.lane.buckets(call):
             bucket.spend(self._clock.elapsed())
 
     # The outcome.
@@ -142,7 +148,7 @@ class Delivery:
         current, self_alerts, key = self._context.current(), self._context.self_alerts, self.destination.key
         now = self._clock.now()
         give_up_after = current.give_up_after.get(self._channel, 0)
-        not_before = self._lane.apply_outcome(self.work, outcome, now)
+        not_before = self.lane.apply_outcome(self.work, outcome, now)
         succeeded = isinstance(outcome, Delivered | Retry) and outcome.reached
         # If only some recipients lack the message, their refusal says nothing about the destination.
         is_late = isinstance(outcome, Retry) and bool(outcome.late)
@@ -168,17 +174,17 @@ class Delivery:
 
     async def _resume_if_changed(self) -> None:
         """If a load changed the channel or its options during the failed attempt, try with the new ones immediately."""
-        channel, options = self._context.current().channels.get(self._channel), self._lane.destination.options
+        channel, options = self._context.current().channels.get(self._channel), self.lane.destination.options
         if channel is not self._sender or options != self.destination.options:
             with suppress(StoreUnavailable):  # then the conversations wait for their own next attempts
                 await self._context.store.resume(self.destination.key)
-            self._lane.resume()
+            self.lane.resume()
 
     async def _has_lasted(self, span: Millis, since: Millis, now: Millis) -> bool:
         """Return whether so much time has passed. A step of the clock, a time without a router, and a pause by an operator do
         not count.
         """
-        since = max(since, self._lane.operator_pause_until)
+        since = max(since, self.lane.operator_pause_until)
         try:
             return now - max(since, await self._context.counting_since()) >= span
         except StoreUnavailable:  # then nothing is given up
@@ -191,7 +197,7 @@ class Delivery:
         attempt for each.
         """
         broken_since = self._context.self_alerts.broken_since(self.destination.key)
-        if not give_up_after or not self._lane.is_broken or broken_since is None:
+        if not give_up_after or not self.lane.is_broken or broken_since is None:
             return
         if not await self._has_lasted(give_up_after, broken_since, now):
             return
@@ -234,7 +240,7 @@ class Delivery:
             again = next_attempt(self.work.conversation.attempt, now, random.random())  # noqa: S311
             lost = Retry(f"internal: {type(error).__name__}", ambiguous=True)
             recorded = await self._record(self.work, lost, now, again)
-        self._lane.note_due(recorded.next_at)
+        self.lane.note_due(recorded.next_at)
 
     async def _record(
         self,
@@ -276,7 +282,7 @@ class Delivery:
         key, channel, metrics = self.destination.key, self._channel, self._context.metrics
         reason = "" if isinstance(outcome, Delivered) or is_unfinished(outcome) else outcome.reason
         metrics.delivery(channel, key, status_of(outcome), reason)
-        if isinstance(outcome, Delivered) and work.may_have_arrived and not self._lane.spec.dedupes:
+        if isinstance(outcome, Delivered) and work.may_have_arrived and not self.lane.spec.dedupes:
             metrics.possible_duplicate(channel, key)
         for at in recorded.accepted:
             metrics.delivered_after(channel, key, max(0, now - at) / SECOND)

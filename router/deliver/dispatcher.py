@@ -1,12 +1,13 @@
 """The dispatcher: one loop that claims as many deliveries for each lane as can begin there, and starts them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import structlog
 
 from router.clock import STEP, Clock, offset
+from router.core.head import LeaseLost
 from router.decide import Policy
 from router.deliver.agenda import Agenda
 from router.deliver.delivery import Delivery
@@ -113,11 +114,13 @@ class Dispatcher:
             claimed = await self._store.claim_several(permit, self._policy(), self._clock.now())
         except StoreUnavailable:  # the store logs it, once for all lanes
             lane.claim_failed(RETRY_AFTER_FAILED_WRITE)
+        except LeaseLost:  # the lane is about to be removed
+            lane.claim_failed(RETRY_AFTER_FAILED_WRITE)
         except Exception:
             log.exception("claim failed unexpectedly", destination=key)
             lane.claim_failed()
         else:
-            if self._is_cut_off:
+            if self._is_cut_off or lane not in self._lanes:
                 await self._take_back(claimed.works)
                 return
             for work in claimed.works:
@@ -127,6 +130,14 @@ class Dispatcher:
         finally:
             if unused := permit.count - len(claimed.works):
                 lane.give_back(unused)
+
+    def drop(self, lanes: Collection[Lane]) -> None:
+        """Remove lanes at once, and cut off what is under way there. It counts as possibly sent."""
+        for delivery, task in self._running.tasks().items():
+            if delivery.lane in lanes:
+                task.cancel()
+        for lane in lanes:
+            self._lanes.remove(lane)
 
     async def stop(self, within: Millis) -> None:
         """Send what is due, for at most ``within`` milliseconds. Then take back what has not begun: it is due after the

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
+from router.core.head import Grant
 from router.deliver.give_up import ContentSuspects
 from router.deliver.lane_slots import LaneSlots
 from router.deliver.retry_schedule import next_attempt, next_probe
@@ -63,6 +64,10 @@ class Lane:
         """The pause by an operator that lasts; None: no operator pauses it."""
         self.operator_pause_until: Millis = 0
         """When the last pause by an operator ended (wall clock). What waited until then was not tried, and is not overdue."""
+        self.grant: Grant | None = None
+        """The lease by which it is served; None: no other process serves."""
+        self._is_handed_over = False
+        """Another replica is to serve the destination: nothing begins here any more."""
         self._large_under_way = 0
         """How many deliveries of large conversations are under way."""
         self.may_be_repaired = False
@@ -118,6 +123,8 @@ class Lane:
         """
         if self._is_claiming or not self._slots.is_idle:
             return False
+        if self._is_handed_over:
+            return True
         if self._due_at is None or self._due_at > self._clock.now() or self.is_paused_by_operator:
             return True
         return max(self._paused_until, self._claims_off_until) > self._clock.elapsed()
@@ -171,8 +178,24 @@ class Lane:
 
     def close(self) -> None:
         """Let the lane be removed as soon as nothing that is due now can begin any more."""
-        self.is_closing, self.closed = True, asyncio.Event()
+        if not self.is_closing:
+            self.is_closing, self.closed = True, asyncio.Event()
         self._request_look(self)
+
+    def serve_by(self, grant: Grant, *, begins_empty: bool) -> None:
+        """Serve the destination by a lease.
+
+        :param begins_empty: another replica may just have used up the rate
+        """
+        if self.grant is None and begins_empty:
+            self._bucket.drain(self._clock.elapsed())
+            self._shared.drain(self._clock.elapsed())
+        self.grant = grant
+
+    def hand_over(self) -> None:
+        """Begin nothing more, and let the lane be removed as soon as nothing is under way."""
+        self._is_handed_over = True
+        self.close()
 
     def removed(self) -> None:
         """Mark the lane as removed."""
@@ -238,8 +261,9 @@ class Lane:
             limits = Limits(above, spec.storm_every, spec.storm_room, spec.edits)
         others_first = self._criticals >= _MAX_CRITICALS_IN_A_ROW
         return Permit(
-            self.destination, limits, slots, others_first=others_first, skips_large=self._large_under_way > 0
-        )
+            self.destination, limits, slots, others_first=others_first, skips_large=self._large_under_way > 0,
+            grant=self.grant,
+        )  # fmt: skip
 
     def _startable(self) -> int:
         """Return how many deliveries can begin by the limits of the lane itself. If none can, set :attr:`look_at`."""
@@ -248,7 +272,8 @@ class Lane:
         # shows must not change during a delivery.
         one_at_a_time = self.spec.storm_every is not None or self.is_broken
         slots = self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
-        if self._is_claiming or self._due_at is None or slots <= 0 or self.is_paused_by_operator:
+        is_off = self._is_claiming or self.is_paused_by_operator or self._is_handed_over
+        if is_off or self._due_at is None or slots <= 0:
             return 0
         now = self._clock.elapsed()
         due_at = self._due_at - offset(self._clock)

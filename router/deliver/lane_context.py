@@ -51,5 +51,7 @@ class LaneContext:
     recorded: Callable[[str], None]
     """Is called with the key of a destination after an outcome there is stored."""
     stopping: asyncio.Event
+    is_trusted: Callable[[], bool]
+    """Returns whether this process may send: the leases that it holds are to be trusted at this moment."""
     telemetry: Telemetry
     """Observes deliveries, for Sentry and for traces."""

@@ -64,7 +64,8 @@ class LaneTable:
 
     def remove(self, lane: Lane) -> None:
         """Remove a closing lane at which nothing is left to do."""
-        self._lanes.pop(lane.destination.key, None)
+        if lane in self:
+            del self._lanes[lane.destination.key]
         lane.removed()
 
     def wake(self, destinations: Iterable[str]) -> None:

@@ -50,6 +50,11 @@ class SharedLimiter(Generic[L]):
         self._max_concurrency = limits.max_concurrency
         self.wake_waiting(now)
 
+    def drain(self, now: Millis) -> None:
+        """Let the shared rates begin without tokens: another replica may just have used them up."""
+        self._bucket.drain(now)
+        self._edits.drain(now)
+
     def buckets(self, call: Call) -> tuple[TokenBucket, ...]:
         """Return the shared token buckets from which a call of this kind takes a token."""
         return (self._edits, self._bucket) if call is Call.EDIT else (self._bucket,)

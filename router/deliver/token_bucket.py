@@ -34,6 +34,10 @@ class TokenBucket:
         """The time until a token is back, in ticks."""
         return round(self._per * self._slowdown)
 
+    def drain(self, now: Millis) -> None:
+        """Take all tokens away; they come back at the rate."""
+        self._full_at = max(self._full_at, now * self._ticks + self._burst * self._interval)
+
     def change(self, rate: Rate | None, now: Millis) -> None:
         """Continue with another rate. Missing tokens stay missing, up to the new burst. Reserved calls stay reserved."""
         if rate == self.rate:

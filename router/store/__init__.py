@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 
+from router.clock import DatabaseClock
 from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase
 from router.core.claimed_delivery import ClaimedDelivery
@@ -43,6 +44,7 @@ from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.ledger import KeptWebhook
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
+from router.store.notices import Notice, Topic
 from router.store.operator_pauses import OperatorPause, OperatorPauses
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
@@ -50,6 +52,7 @@ from router.store.presence_updates import PresenceUpdates
 from router.store.quarantine_limits import QuarantineLimits
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.recording import Recording
+from router.store.replicas import Replicas, ReplicasView, due_of
 from router.store.rule_changes import RuleChanges
 from router.store.search import Found, Search
 from router.store.silence_records import SilenceRecord, SilenceRecords
@@ -78,6 +81,7 @@ class Store:
     - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`silence_records`: keeps when each watched sender was last heard
     - :attr:`tests`: keeps the tests of receivers and their results
+    - :attr:`replicas`: the session of this process among the replicas, and the leases
     - :attr:`undecided`: decides webhooks that are too large for one batch
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -100,6 +104,7 @@ class Store:
         self.pauses = OperatorPauses(database)
         self.silence_records = SilenceRecords(database)
         self.tests = StoredTests(database)
+        self.replicas = Replicas(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 
@@ -143,7 +148,8 @@ class Store:
         self._claiming.close()
 
     async def start(self, now: Millis) -> dict[str, str]:
-        """Mark the deliveries that the last process left under way as interrupted.
+        """Begin as the only process that serves: mark the deliveries that the last process left under way as interrupted.
+        Where replicas are possible, :meth:`router.store.replicas.Replicas.join` begins instead.
 
         :returns: :meth:`fragments`
         """
@@ -336,6 +342,23 @@ class Store:
         error = self.database.health.error
         return None if error is None else str(error)
 
+    def follow(self, clock: DatabaseClock) -> None:
+        """Let a clock follow the database's from now on, and let jobs run by it."""
+        self.database.clock = clock
+
+    def listen(self, hear: Callable[[Notice], None]) -> None:
+        """Hear what other replicas tell. :param hear: called on the event loop with each notice of another replica"""
+        self.database.listen(hear)
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether notices of other replicas come in now. If not, the database has to be asked more often."""
+        return self.database.is_hearing
+
+    async def due_destinations(self, destinations: Collection[str], now: Millis) -> frozenset[str]:
+        """Return the destinations, of the given ones, at which something is due."""
+        return await self.database.read(partial(due_of, destinations=tuple(destinations), now=now))
+
     def observe_events(self, observer: EventObserver) -> None:
         """Call an observer with what objectives and tenants count of each batch, after it is saved."""
         self.database.on_events = observer
@@ -381,12 +404,14 @@ __all__ = [
     "Limits",
     "Listening",
     "LoadLine",
+    "Notice",
     "OperatorPause",
     "Permit",
     "Phase",
     "QuarantinedBody",
     "Receipt",
     "Recorded",
+    "ReplicasView",
     "Reported",
     "Search",
     "SilenceRecord",
@@ -397,6 +422,7 @@ __all__ = [
     "StoredLoad",
     "Story",
     "Timekeeping",
+    "Topic",
     "Total",
     "Trouble",
     "read_ledger",

@@ -1,5 +1,6 @@
 """The protocol of what differs between databases, and the choice of a database by its URL."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -12,6 +13,15 @@ from router.store.sets import DatabaseCursor, Dialect
 from router.store.sqlite import Sqlite
 
 _EXAMPLES = f"{Sqlite.example}, or postgresql://user:password@host/database"
+
+
+class Hearing(Protocol):
+    """Hears notices until it is closed."""
+
+    is_connected: bool
+    """Whether notices come in now."""
+
+    def close(self) -> None: ...
 
 
 class Backend(Dialect, Protocol):
@@ -32,6 +42,12 @@ class Backend(Dialect, Protocol):
 
         :param cursor: in the transaction of the batch, after its lock
         :param session: of this process among the replicas; empty: it has none
+        """
+
+    def listen(self, hear: Callable[[str], None]) -> Hearing | None:
+        """Hear the notices of other processes, see :mod:`router.store.notices`. None: no other process serves.
+
+        :param hear: called in a thread with each notice; with an empty text if some may have been missed
         """
 
     def prepare(self) -> None:

@@ -13,6 +13,7 @@ from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
 from router.store.jobs import Job
+from router.store.notices import Notice, lanes_to_wake, notify, topics_of
 from router.store.queries import run_queries
 from router.store.sets import DatabaseCursor, Sets
 
@@ -69,6 +70,8 @@ class Batch:
     ) -> None:
         self._read_head = read_head
         self._sets_time = sets_time
+        self._woken: set[str] = set()
+        self._topics: set[str] = set()
         self._connection = connection
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  (narrows the type)
@@ -104,6 +107,10 @@ class Batch:
                 self._run_statements(each)
             self._state = self._new_state()
         self._run_transitions(last)
+        notify(
+            self._connection,
+            Notice(self._state.head.session, frozenset(self._woken), frozenset(self._topics)),
+        )
 
     def _new_state(self) -> State:
         state = State()
@@ -122,6 +129,8 @@ class Batch:
         state.answers.clear()  # other statements may have run since
         self._preload(results)
         self._run_all(results)
+        self._woken |= lanes_to_wake(state)
+        self._topics.update(topics_of(state))
         if state.next_id != state.first_new_id:
             state.meta.put(MetaRow(NEXT_ID, str(state.next_id)))
             if self._sets_time:

@@ -5,7 +5,7 @@ that writes takes the second one first, so the batches of all replicas run one a
 holds the first one, alone, as long as it runs; replicas share it, so that no such version serves beside them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from router.core.adopt import POLICY
 from router.core.head import LAST_TIME, NEXT_ID, Head
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
+from router.store.postgresql_listener import Listener
 from router.store.sets import DatabaseCursor
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
@@ -111,6 +112,17 @@ class Postgresql:
         # A difference of less than a step comes from another server's clock, after a failover.
         moment = last if 0 < last - now <= STEP else now
         return Head(moment, session, rules or "", leases or {}), next_id
+
+    def listen(self, hear: Callable[[str], None]) -> Listener:
+        return Listener(self._detached, hear)
+
+    def _detached(self) -> psycopg.Connection[Any]:
+        """Open a connection that does not belong to the pool."""
+        connection = self.engine.raw_connection()
+        connection.detach()
+        driver = connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101  (narrows the type)
+        return driver
 
     @staticmethod
     def keys(kinds: list[str]) -> str:

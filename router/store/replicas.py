@@ -13,7 +13,8 @@ from router.core.adopt import POLICY
 from router.core.leases import RELEASED, Beat, LeaseRow, Renewal, ReplicaRow, renew
 from router.model import Millis
 from router.store import starts
-from router.store.schema import leases, meta, replicas
+from router.store.notices import Topic, notify, topic_notice
+from router.store.schema import conversations, leases, meta, replicas
 from router.store.writer import Database
 
 
@@ -95,6 +96,7 @@ def _release(connection: sa.Connection, *, session: str, names: Sequence[str]) -
         .where(leases.c.replica == session, leases.c.name.in_(names))
         .values(replica=None, since=_now(connection), passed_on=RELEASED)
     )
+    notify(connection, topic_notice(session, Topic.LEASES))
 
 
 def _leave(connection: sa.Connection, *, session: str) -> None:
@@ -106,10 +108,20 @@ def _leave(connection: sa.Connection, *, session: str) -> None:
         .values(replica=None, since=now, passed_on=RELEASED)
     )
     connection.execute(sa.delete(replicas).where(replicas.c.id == session))
+    notify(connection, topic_notice(session, Topic.LEASES))
 
 
 def _view(connection: sa.Connection) -> ReplicasView:
     return ReplicasView(_now(connection), tuple(_replicas(connection)), tuple(_leases(connection)))
+
+
+def due_of(connection: sa.Connection, *, destinations: Sequence[str], now: Millis) -> frozenset[str]:
+    """Return the destinations, of the given ones, at which something is due."""
+    of_lanes = (conversations.c.destination.in_(destinations), conversations.c.priority.in_((0, 1, 2)))
+    due = sa.select(conversations.c.destination).where(
+        *of_lanes, conversations.c.next_at.is_not(None), conversations.c.next_at <= now
+    )
+    return frozenset(connection.execute(due.distinct()).scalars())
 
 
 def _replicas(connection: sa.Connection) -> list[ReplicaRow]:

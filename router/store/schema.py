@@ -552,7 +552,6 @@ replicas = sa.Table(
     time("expires_at"),
     text("rules", ""),  # the fingerprint of the rules that it judges by; empty: it has not loaded any yet
     text("sha256", ""),  # of the files of these rules
-    number("accepted", "0"),  # how many webhooks it has accepted
 )
 leases = sa.Table(
     "leases",

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,10 @@ class Sqlite:
         cursor.execute("SELECT value FROM meta WHERE key = ?", (NEXT_ID,))
         found = cursor.fetchall()
         return Head(session=session), found[0][0] if found else None
+
+    @staticmethod
+    def listen(_hear: Callable[[str], None]) -> None:
+        """Do nothing: no other process serves."""
 
     @staticmethod
     def keys(kinds: list[str]) -> str:

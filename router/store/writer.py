@@ -16,11 +16,12 @@ import structlog
 from router.clock import DatabaseClock
 from router.core.head import Head
 from router.core.settled import BatchEvents
-from router.store.backend import open_backend
+from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
 from router.store.health import CountError, Health, StoreUnavailable
 from router.store.jobs import Job
+from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
 from router.store.sets import DatabaseCursor, Sets
 from router.threads import Threads
@@ -71,6 +72,7 @@ class Database:
         """Whether several processes may serve from the database at the same time."""
         self.session = ""
         """The session of this process among the replicas; empty: it has none."""
+        self._hearing: Hearing | None = None
         self.clock: DatabaseClock | None = None
         """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
@@ -112,6 +114,21 @@ class Database:
     def queued_jobs(self) -> int:
         """How many jobs wait for the writer."""
         return self._queue.qsize()
+
+    def listen(self, hear: Callable[[Notice], None]) -> None:
+        """Hear the notices of other replicas from now on, on the event loop."""
+
+        def heard(text: str) -> None:
+            notice = Notice.read(text)
+            if notice.sender != self.session:
+                self._call_on_loop(hear, notice)
+
+        self._hearing = self._backend.listen(heard)
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether notices of other replicas come in now. If not, the database has to be asked more often."""
+        return self._hearing is not None and self._hearing.is_connected
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the writer thread. It answers its callers on this event loop."""
@@ -196,6 +213,8 @@ class Database:
         :param within: seconds; if the writer is still stuck after this time (a dead disk), it is left to end with the
             process
         """
+        if self._hearing is not None:
+            self._hearing.close()
         if self._thread is not None:
             self._thread = None
             with suppress(queue.Full):  # then the writer is stuck

@@ -1,0 +1,28 @@
+"""What a replica shows about its leases."""
+
+from router import metric_table as table
+from router.metric_values import MetricValues
+
+
+class ReplicaMetrics(MetricValues):
+    """The metrics of replicas. On a database that no other process can share, there is one replica, without leases."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        super().__init__(enabled=enabled)
+        self.replicas(1)
+
+    def replicas(self, count: int) -> None:
+        """Show how many replicas serve."""
+        self._set(table.REPLICAS, count)
+
+    def lease_held(self, lease: str, *, is_held: bool) -> None:
+        """Show whether this replica holds a lease."""
+        self._set(table.LEASE_HELD, is_held, lease)
+
+    def lease_taken_over(self, lease: str) -> None:
+        """Count a lease that another replica has held before."""
+        self._count(table.LEASE_TAKEOVERS_TOTAL, lease)
+
+    def leases_lost(self) -> None:
+        """Count that this replica could not renew its session in time."""
+        self._count(table.LEASES_LOST_TOTAL)

@@ -1,0 +1,315 @@
+"""The session of this process among the replicas. It is renewed at an interval; leases are taken, given up and lost.
+
+A lease is trusted until the session could expire, counted from *before* the last renewal was sent, less a margin. Then it is
+lost: what is under way by it is cut off, and the session ends. So two replicas never work by the same lease, whatever
+hangs: the process, the network or the database.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from router.clock import Clock, wait_elapsed
+from router.core.head import Grant
+from router.core.leases import Beat, Renewal
+from router.metrics import Metrics
+from router.model import SECOND, Millis
+from router.package import package_version
+from router.replicas.process_mark import has_ended, own_mark
+from router.store import Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+# A session is renewed four times in its term. A fifth of the term is the margin: for a clock that runs faster than the
+# database's, and for the moment between a check of the lease and the call that it allows.
+_RENEWALS_PER_TERM, _MARGINS_PER_TERM = 4, 5
+_RETRY_AFTER: Millis = SECOND // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that this process may use."""
+
+    name: str
+    grant: Grant
+    passed_on: str = ""
+    """How its last holder lost it: ``released`` or ``expired``; empty: it had none."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBy:
+    """The rules by which this process judges."""
+
+    fingerprint: str = ""
+    sha256: str = ""
+
+
+class LeaseUser(Protocol):
+    """What is done by leases. The names that it gets are those that it :meth:`wants`."""
+
+    def wants(self) -> Iterable[str]:
+        """Return the names of the leases that are needed."""
+        ...
+
+    async def gained(self, held: Held) -> None:
+        """Begin to work by a lease. It is called again if it raises StoreUnavailable."""
+        ...
+
+    async def give_up(self, name: str) -> None:
+        """Begin nothing more by a lease, and return when nothing is under way by it."""
+        ...
+
+    def lost(self, name: str) -> None:
+        """Cut off at once what is under way by a lease."""
+        ...
+
+
+class Membership:
+    """Keeps the session of this process. On a database that no other process can share, there is none, and no lease."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        name: str,
+        term: Millis,
+        rules: Callable[[], JudgedBy],
+    ) -> None:
+        """:param clock: real time, also where tests move the service's clock: the database's sessions expire in real time
+        :param name: of this replica, for people
+        :param term: how long the session lasts without a renewal (ms)
+        :param rules: returns the rules by which this process judges
+        """
+        self.name = name
+        self.session = ""
+        self.term = term
+        self.renewal: Renewal | None = None
+        """The result of the last renewal; None: there was none, or the database can't be shared."""
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._rules = rules
+        self._mark = own_mark()
+        self._users: list[LeaseUser] = []
+        self._held: dict[str, Held] = {}
+        self._giving_up: dict[str, asyncio.Task[None]] = {}
+        self._beginning: dict[str, asyncio.Task[None]] = {}
+        self._trusted_until: Millis = 0
+        """By the monotonic clock."""
+        self._renew_at: Millis = 0
+        self._soon = asyncio.Event()
+        self._renewed = asyncio.Event()
+        self._former = ""
+        """A session that has ended here, and perhaps not yet in the database."""
+        self._ended: frozenset[str] = frozenset()
+        """Sessions of processes of this machine that have ended."""
+
+    def add(self, user: LeaseUser) -> None:
+        """Let a part of the service work by leases."""
+        self._users.append(user)
+        self.renew_soon()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process can serve from the database."""
+        return not self._store.replicas.are_possible
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the leases that are held may be used at this moment."""
+        return self.is_alone or self._clock.elapsed() < self._trusted_until
+
+    def holds(self, name: str) -> bool:
+        """Return whether this process may work by a lease now."""
+        return name in self._held and self.is_trusted
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The names of the leases that this process holds."""
+        return frozenset(self._held)
+
+    def renew_soon(self) -> None:
+        """Renew the session now: the rules or the wanted leases have changed, or another replica has given up a lease."""
+        self._soon.set()
+
+    # The session.
+
+    async def join(self) -> None:
+        """Begin the session. :raises StoreUnavailable: it could not begin"""
+        if self.is_alone:
+            return
+        seen = (await self._store.replicas.view()).replicas
+        self._ended = frozenset(each.id for each in seen if has_ended(each.process))
+        await self._begin_session()
+
+    async def _begin_session(self) -> None:
+        """Begin a session, and end the one before, if there was one."""
+        session, began = secrets.token_hex(8), self._clock.elapsed()
+        if self._former:
+            await self._store.replicas.leave(self._former)
+            self._former = ""
+        renewal = await self._store.replicas.join(replace(self._beat(), session=session))
+        self.session = session
+        self._apply(renewal, began)
+
+    async def serve(self) -> None:
+        """Keep the session, without end."""
+        if self.is_alone:
+            return
+        guard = asyncio.create_task(self._guard(), name="lease guard")
+        try:
+            while True:
+                await self._renew()
+                self._soon.clear()
+                await wait_elapsed(self._clock, self._soon, self._renew_at)
+        finally:
+            guard.cancel()
+
+    async def leave(self) -> None:
+        """End the session, so that others take over at once. What is still under way is due again."""
+        for task in (*self._giving_up.values(), *self._beginning.values()):
+            task.cancel()
+        for session in filter(None, (self._former, self.session)):
+            with suppress(StoreUnavailable):  # then it expires
+                await self._store.replicas.leave(session)
+
+    def _beat(self) -> Beat:
+        rules = self._rules()
+        wanted = frozenset(name for user in self._users for name in user.wants())
+        return Beat(
+            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term, wanted, self._ended
+        )  # fmt: skip
+
+    async def _renew(self) -> None:
+        began = self._clock.elapsed()
+        self._renew_at = began + self.term // _RENEWALS_PER_TERM
+        try:
+            if not self.session:
+                await self._begin_session()
+                return
+            session, seen = self.session, () if self.renewal is None else self.renewal.replicas
+            self._ended = frozenset(
+                each.id for each in seen if each.id != session and has_ended(each.process)
+            )
+            renewal = await self._store.replicas.renew(self._beat())
+            if session != self.session:  # it was lost meanwhile
+                return
+            if renewal is None:
+                self._lose("this replica was taken for dead, and others have taken over")
+                self._renew_at = 0
+            else:
+                self._apply(renewal, began)
+        except StoreUnavailable:  # the store logs it
+            self._renew_at = self._clock.elapsed() + _RETRY_AFTER
+        except Exception:  # the session has to go on
+            log.exception("the session could not be renewed")
+            self._renew_at = self._clock.elapsed() + _RETRY_AFTER
+
+    def _apply(self, renewal: Renewal, began: Millis) -> None:
+        """:param began: the time of the monotonic clock before the renewal was sent"""
+        self._trusted_until = began + self.term - self.term // _MARGINS_PER_TERM
+        self._renewed.set()
+        self.renewal = renewal
+        if not self.is_trusted:  # the answer took too long
+            return
+        for each in renewal.expelled:
+            log.warning(
+                "a replica has ended without a word; others take over", replica=each.name, session=each.id
+            )
+        mine = {each.name: each for each in renewal.leases if each.replica == self.session}
+        for name in self._held.keys() - mine.keys():
+            self._drop(name)
+        self._take(
+            Held(name, Grant(name, each.fence), each.passed_on) for name, each in mine.items() if name not in self._held
+        )  # fmt: skip
+        for name in renewal.surplus - self._giving_up.keys():
+            self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
+            task.add_done_callback(partial(_remove, self._giving_up, name))
+        self._metrics.replicas(len(renewal.replicas))
+
+    # The leases.
+
+    def _take(self, several: Iterable[Held]) -> None:
+        for held in sorted(several, key=lambda each: each.name):
+            self._held[held.name] = held
+            log.info("lease taken", lease=held.name, fence=held.grant.fence)
+            self._metrics.lease_held(held.name, is_held=True)
+            if held.passed_on:
+                self._metrics.lease_taken_over(held.name)
+            self._beginning[held.name] = task = asyncio.create_task(
+                self._begin(held), name=f"begin {held.name}"
+            )
+            task.add_done_callback(partial(_remove, self._beginning, held.name))
+
+    async def _begin(self, held: Held) -> None:
+        """Let the user of a lease begin. The database may fail, so it is tried again."""
+        while self._held.get(held.name) is held:
+            try:
+                for user in self._users_of(held.name):
+                    await user.gained(held)
+            except StoreUnavailable:
+                await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
+            else:
+                return
+
+    async def _give_up(self, name: str) -> None:
+        """Finish what is under way by a lease, and release it."""
+        held = self._held.get(name)
+        for user in self._users_of(name):
+            await user.give_up(name)
+        if held is None or self._held.get(name) is not held:
+            return
+        with suppress(StoreUnavailable):  # then the next renewal gives it up again
+            await self._store.replicas.release(self.session, (name,))
+        self._forget(name)
+
+    def _users_of(self, name: str) -> list[LeaseUser]:
+        return [user for user in self._users if name in user.wants()] or self._users
+
+    def _drop(self, name: str) -> None:
+        for user in self._users:
+            user.lost(name)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if self._held.pop(name, None) is not None:
+            log.info("lease given up", lease=name)
+            self._metrics.lease_held(name, is_held=False)
+
+    def _lose(self, reason: str) -> None:
+        """End the session in this process: its leases are not to be trusted."""
+        self._trusted_until = 0
+        self._former, self.session = self.session, ""
+        names = sorted(self._held)
+        log.error("the leases are lost; what is under way is cut off", reason=reason, leases=names)
+        for task in list(self._giving_up.values()):
+            task.cancel()
+        for name in names:
+            self._drop(name)
+        self._metrics.leases_lost()
+
+    async def _guard(self) -> None:
+        """When the leases are not to be trusted any more, end the session. A new one begins once the database answers."""
+        while True:
+            self._renewed.clear()
+            if self.session and self.is_trusted:
+                await wait_elapsed(self._clock, self._renewed, self._trusted_until)
+            if self.session and not self.is_trusted:
+                self._lose("the session could not be renewed in time")
+                self._soon.set()
+            if not self.session:
+                await self._renewed.wait()
+
+
+def _remove(tasks: dict[str, asyncio.Task[None]], name: str, task: asyncio.Task[None]) -> None:
+    """Forget a task that has ended."""
+    if tasks.get(name) is task:
+        del tasks[name]
