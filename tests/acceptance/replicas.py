@@ -31,6 +31,10 @@ _OVERLAPPING = """
 SELECT a.id, b.id, a.destination FROM deliveries a JOIN deliveries b ON a.conversation_id = b.conversation_id AND a.id < b.id
 WHERE b.started_at < a.finished_at AND a.outcome <> 'interrupted'
 """
+_STORY = """
+SELECT c.id, c.webhook_id, c.kind, c.at, a.labels FROM changes c JOIN alerts a ON a.id = c.alert_id WHERE a.labels LIKE :name
+ORDER BY c.id
+"""
 _CHANGES = """
 SELECT c.kind, count(*) FROM changes c JOIN alerts a ON a.id = c.alert_id
 WHERE a.source = 'default' AND a.labels LIKE :name GROUP BY c.kind
@@ -166,6 +170,23 @@ class Cluster:
     def duplicates(self) -> dict[str, int]:
         """Return the messages of attempts that were not recorded as delivered, by cause. :raises AssertionError: see there"""
         return dict(causes_of_duplicates(self.recorder.taken, attempts_of(self.url, may_wake_up=True)))
+
+    def story(self, groups: Sequence[Group]) -> list[str]:
+        """Return what is known about the groups that destinations are wrong about, for the message of a failure."""
+        behind = self.behind(groups)
+        return [
+            *behind,
+            *(
+                line
+                for group in groups
+                if any(f", {group.name}: " in each for each in behind)
+                for line in [
+                    *map(str, group.states),
+                    *(str(each) for each in self.recorder.messages if each.group == group.name),
+                    *map(str, rows(self.url, _STORY, name=f'%"{group.name}"%')),
+                ]
+            ),
+        ]
 
     def history_of_leases(self) -> list[tuple[str, str | None, int, str]]:
         """Return each lease with the name of its holder, its fence, and how it passed on."""

@@ -39,7 +39,6 @@ async def test_after_faults_every_provider_is_up_to_date(
             replicas.check(sender)
             log.info("%d replicas: %s", count, dict(faults.happened))  # pytest --log-cli-level=info shows it
         except BaseException as error:
-            error.add_note(
-                f"CHAOS_SEED={SEED} repeats this run; {dict(faults.happened)}; {replicas.behind(sender.groups)}"
-            )
+            error.add_note(f"CHAOS_SEED={SEED} repeats this run; {dict(faults.happened)}")
+            error.add_note("\n".join(replicas.story(sender.groups)))
             raise
