@@ -8,7 +8,7 @@ import structlog
 
 from router.channels.base import ChannelSpec
 from router.clock import Clock
-from router.core.leases import lanes_lease
+from router.core.leases import EXPIRED, lanes_lease
 from router.deliver.agenda import Agenda
 from router.deliver.attempt import MAX_SECONDS
 from router.deliver.delivery import Delivery
@@ -128,7 +128,7 @@ class Lanes:
     async def _serve_held(self, gained: str = "") -> None:
         """Have a lane for each wanted destination whose lease this process holds.
 
-        :param gained: the lease that another replica has held until now; empty: none
+        :param gained: the lease that a replica has held until now that has ended without a word; empty: none
         """
         wanted = {
             key: each
@@ -183,7 +183,7 @@ class Lanes:
         """Open the lanes of a lease. :raises StoreUnavailable: see :meth:`serve`"""
         if self._held is not None and held.name in self.wants():
             self._held[held.name] = held
-            await self._serve_held(held.name if held.passed_on else "")
+            await self._serve_held(held.name if held.passed_on == EXPIRED else "")
 
     async def give_up(self, name: str) -> None:
         """Begin nothing more in the lanes of a lease. Return when nothing is under way there."""

@@ -21,7 +21,7 @@ class Hearing(Protocol):
     is_connected: bool
     """Whether notices come in now."""
 
-    def close(self) -> None: ...
+    def close(self, within: float) -> None: ...
 
 
 class Backend(Dialect, Protocol):

@@ -119,8 +119,8 @@ class Postgresql:
     def _detached(self) -> psycopg.Connection[Any]:
         """Open a connection that does not belong to the pool."""
         connection = self.engine.raw_connection()
-        connection.detach()
         driver = connection.driver_connection
+        connection.detach()
         assert isinstance(driver, psycopg.Connection)  # noqa: S101  (narrows the type)
         return driver
 

@@ -35,9 +35,10 @@ class Listener:
         self._thread = threading.Thread(target=self._serve, name="store-listen", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Let the thread end. Waits for nothing."""
+    def close(self, within: float) -> None:
+        """End the thread. :param within: seconds; if it is stuck for longer, it ends with the process"""
         self._end.set()
+        self._thread.join(within)
 
     def _serve(self) -> None:
         is_logged = False

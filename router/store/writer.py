@@ -214,7 +214,7 @@ class Database:
             process
         """
         if self._hearing is not None:
-            self._hearing.close()
+            await asyncio.to_thread(self._hearing.close, min(within, 2 * _LAST_READS_SECONDS))
         if self._thread is not None:
             self._thread = None
             with suppress(queue.Full):  # then the writer is stuck
