@@ -1,7 +1,8 @@
 """Checks what providers accepted against what senders were answered 200 for, exactly.
 
 A sender numbers the states of a group. Each message says which state it is about, because every alert's summary holds the
-number. A message about an end may not say it (PagerDuty's resolve has only a key); then it is about the first end that fits.
+number. A message about an end may not say it (PagerDuty's resolve has only a key), or name an older state; then it is about the
+first end that fits.
 """
 
 import itertools
@@ -28,7 +29,7 @@ class Message:
     destination: str
     group: str
     conversation: str
-    """What shows to people as one: the dedup key of PagerDuty, the first message of Slack, a single mail."""
+    """What people see as one: an incident of PagerDuty, a message of Slack with its thread, a single mail."""
     version: int | None
     """The newest state that its text names; None: it names none."""
     firing: int
@@ -49,7 +50,8 @@ _OneGroup = tuple[str, str, Sequence[State], Sequence[Message]]
 def check(histories: Mapping[str, Sequence[State]], messages: Sequence[Message], merging: str) -> Findings:
     """Compare all messages, in the order in which they were accepted, with the states that were accepted by group.
 
-    :param merging: the destination that merges messages with the same key, and so must have one conversation an episode
+    :param merging: the destination that recognizes repeats, and so must have one conversation for an episode of a group, from
+        its first firing alert to the end of its last one
     """
     problems = [
         f"{each.destination} got a message about {each.group!r}, which nobody reported"
@@ -93,16 +95,16 @@ def _order(states: Sequence[State], messages: Sequence[Message], seen: list[int]
     positions = {each.version: number for number, each in enumerate(states)}
     at = 0
     for message in messages:
-        if message.version is None:
-            ends = (number for number in range(at, len(states)) if not states[number].firing)
+        position = at if message.version is None else positions.get(message.version)
+        if position is None:
+            yield f"state {message.version} was never reported"
+            continue
+        if not message.firing:
+            # It names no alert that began and ended unseen, so the end may be a later state than the newest that it names.
+            ends = (number for number in range(position, len(states)) if not states[number].firing)
             position = next(ends, None)
             if position is None:
-                yield f"an end without one after state {states[at].version}"
-                continue
-        else:
-            position = positions.get(message.version)
-            if position is None:
-                yield f"state {message.version} was never reported"
+                yield f"an end without one after state {message.version or states[at].version}"
                 continue
         if position < at:
             yield f"state {message.version} came after state {states[at].version}"
@@ -120,7 +122,7 @@ def _end(states: Sequence[State], seen: Sequence[int]) -> Iterator[str]:
 
 
 def _episodes(states: Sequence[State], messages: Sequence[Message], seen: Sequence[int]) -> Iterator[str]:
-    """Yield episodes with several conversations, and conversations that go on after their end."""
+    """Yield episodes with several conversations."""
     if len(seen) != len(messages):
         return  # what is out of order was reported
     episodes, number = [], 0
@@ -128,14 +130,9 @@ def _episodes(states: Sequence[State], messages: Sequence[Message], seen: Sequen
         number += not before and bool(now.firing)
         episodes.append(number)
     keys: dict[int, set[str]] = {}
-    over: set[str] = set()
     for message, position in zip(messages, seen, strict=True):
-        if not message.firing:
-            over.add(message.conversation)
-            continue
-        keys.setdefault(episodes[position], set()).add(message.conversation)
-        if message.conversation in over:
-            yield f"{message.conversation} goes on after its end, with state {states[position].version}"
+        if message.firing:
+            keys.setdefault(episodes[position], set()).add(message.conversation)
     for episode, found in keys.items():
         if len(found) > 1:
             yield f"episode {episode} has {len(found)} conversations: {sorted(found)}"

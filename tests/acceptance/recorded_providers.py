@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from tests.world.fake_smtp import FakeSmtp
 
 PAGERDUTY = "pagerduty"
 _GROUP = re.compile(r"\bG-\w+")
-_VERSION = re.compile(r"\bstate v(\d+)\.")
+_VERSION = re.compile(r"state v(\d+)\.")  # perhaps after an escaped line break
 _COUNT = re.compile(r"\b(\d+) firing")
 _SUBJECT_COUNT = re.compile(r"\[FIRING:(\d+)\]")
 
@@ -51,6 +52,9 @@ class Recorder:
         self._mail = providers.mail
         self._pagerduty = providers.pagerduty
         self._groups_of_keys: dict[str, str] = {}
+        self._incidents: Counter[str] = Counter()
+        """How many incidents PagerDuty has opened, by dedup key. A trigger after a resolve opens another one."""
+        self._open: set[str] = set()
         providers.pagerduty.on_step = self._on_pagerduty
         providers.mail.on_step = self._on_mail
 
@@ -74,11 +78,15 @@ class Recorder:
         self._took(PAGERDUTY)
         key = str(body["dedup_key"])
         if body["event_action"] == "trigger":
-            payload = body["payload"]
-            group = self._groups_of_keys.setdefault(key, str(payload["class"]))
-            self._add(PAGERDUTY, group, key, str(body), is_over=False, count=_COUNT)
+            group = self._groups_of_keys.setdefault(key, str(body["payload"]["class"]))
+            number = self._incidents[key] + (key not in self._open)
+            self._incidents[key] = number
+            self._open.add(key)
+            self._add(PAGERDUTY, group, f"{key}/{number}", str(body), is_over=False, count=_COUNT)
         elif key in self._groups_of_keys:
-            self.messages.append(Message(PAGERDUTY, self._groups_of_keys[key], key, None, 0, _now()))
+            self._open.discard(key)
+            incident = f"{key}/{self._incidents[key]}"
+            self.messages.append(Message(PAGERDUTY, self._groups_of_keys[key], incident, None, 0, _now()))
 
     def _on_mail(self, step: str) -> None:
         if step != "taken":

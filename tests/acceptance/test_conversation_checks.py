@@ -34,6 +34,7 @@ WHOLE = ((1, 1, "k1"), (2, 2, "k1"), (3, 1, "k1"), (None, 0, "k1"), (5, 1, "k2")
         (WHOLE[0], WHOLE[0], *WHOLE[3:]),  # states may be left out, and messages repeated
         ((1, 1, "k1"), (5, 1, "k1")),  # the end was not sent before the next firing
         ((5, 1, "k2"),),
+        ((1, 1, "k1"), (1, 0, "k1"), (5, 1, "k2")),  # the alert of state 2 began and ended unseen
         ((2, 2, "k1"), (4, 0, "k1"), (None, 0, "k1"), (5, 1, "k2")),
     ],
 )
@@ -48,11 +49,12 @@ def test_histories_without_a_fault_have_no_problem(rows: tuple[tuple[int | None,
         ((WHOLE[3], *WHOLE[:3], WHOLE[4]), "state 1 came after state 4"),  # an end before its trigger
         ((*WHOLE, WHOLE[2]), "state 3 came after state 5"),
         ((*WHOLE, (None, 0, "k2")), "an end without one after state 5"),
+        ((*WHOLE, (4, 0, "k2")), "state 4 came after state 5"),
+        ((*WHOLE, (5, 0, "k2")), "an end without one after state 5"),
         ((*WHOLE, (6, 1, "k2")), "state 6 was never reported"),
         ((WHOLE[0], (2, 1, "k1"), *WHOLE[2:]), "1 fire in the message about state State(version=2"),
         (WHOLE[:4], "the last message is about state 4, and the last state is State(version=5"),
         ((*WHOLE[:1], (2, 2, "k9"), *WHOLE[3:]), "episode 1 has 2 conversations: ['k1', 'k9']"),
-        ((*WHOLE[:4], (5, 1, "k1")), "k1 goes on after its end, with state 5"),
     ],
 )
 def test_each_fault_is_found(rows: tuple[tuple[int | None, int, str], ...], problem: str) -> None:
