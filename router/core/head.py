@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from router.core.rows import ConversationRow, DeliveryRow
 from router.model import Millis
 
 NEXT_ID, LAST_TIME = "next_id", "last_time"
@@ -44,11 +43,3 @@ class Head:
         """:param grant: None: the job needs no lease. :raises LeaseLost: this process does not hold it any more"""
         if grant is not None and self.leases is not None and self.leases.get(grant.name) != grant.fence:
             raise LeaseLost(grant.name)
-
-
-def is_fenced(conversation: ConversationRow | None, delivery: DeliveryRow | int) -> bool:
-    """Return whether a delivery is no longer the one that is under way for its conversation: it was taken over by another
-    replica, or its outcome is recorded already.
-    """
-    id_ = delivery if isinstance(delivery, int) else delivery.id
-    return conversation is None or conversation.delivery_id != id_

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from router.core.rows import (
     FIRING,
+    INTERRUPTED,
     AlertRow,
     ChangeRow,
     ConversationRow,
@@ -68,7 +69,7 @@ def of_tenant(kind: str, tenant: str) -> str:
     return f"{kind} of {tenant}"
 
 
-UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
+UNDER_WAY, WAITING, DEAD = "under way", "waiting", "dead"
 _OF_WEBHOOKS = ("accepted", "quarantined")
 _COUNTER_COLUMNS = ("what", "destination", "value", "count")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.rows import INTERRUPTED
 from router.core.state import State
 from router.model import DAY, HOUR, Millis
 from router.store import counters
@@ -63,7 +64,7 @@ _MERGE = sa.text(
 def count_interrupted(connection: sa.Connection, under_way: Mapping[str, int], now: Millis) -> None:
     """Count deliveries that are under way as interrupted now. :param under_way: how many, by destination"""
     moves = [
-        dict(zip(_COLUMNS, (hour_of(now), destination, counters.INTERRUPTED, count), strict=True))
+        dict(zip(_COLUMNS, (hour_of(now), destination, INTERRUPTED, count), strict=True))
         for destination, count in under_way.items()
     ]
     if moves:

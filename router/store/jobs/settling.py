@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from router.core import dead_letter_settling, dead_letters
 from router.core.claimed_delivery import ClaimedDelivery
+from router.core.fencing import is_fenced
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -24,6 +25,8 @@ class WriteDeadLetter(PieceJob):
         state.dead_letters.want("open of conversation", (self.work.id,))
         state.conversations.want("id", (self.work.id,))
         state.ready()
+        if is_fenced(state, self.work):
+            return
         dead_letters.write_dead_letter(state, self.work, self.reason, self.now, self.recipient)
 
 
