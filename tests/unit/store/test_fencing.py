@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.model import DAY, SECOND, Broken, Delivered, Outcome, Rejected, Retry
+from router.model import DAY, SECOND, Broken, Delivered, Outcome, Rejected, Retry, Status
 from router.store import ClaimedDelivery, Limits
 from tests.unit.core.world import DAILY, SLACK, World, alert
 from tests.unit.store.large import large_from
@@ -24,7 +24,7 @@ def one(world: World) -> ClaimedDelivery:
 
 def an_end(world: World) -> ClaimedDelivery:
     world.finish(one(world), Delivered({"ts": "1"}))
-    world.post(alert("A", "critical", "resolved"))
+    world.post(alert("A", "critical", Status.RESOLVED))
     return world.work_of(SLACK)
 
 
