@@ -36,6 +36,12 @@ _STORY = """
 SELECT c.id, c.webhook_id, c.kind, c.at, a.labels FROM changes c JOIN alerts a ON a.id = c.alert_id WHERE a.labels LIKE :name
 ORDER BY c.id
 """
+_CONVERSATIONS = """
+SELECT DISTINCT c.id, c.destination, c.state, c.due_at, c.not_before, c.next_at, c.generation, c.observed_generation, c.attempts,
+  c.delivery_id, d.replica, d.started_at, d.finished_at, d.outcome, d.reason, s.name
+FROM conversations c JOIN groups g ON g.id = c.group_id LEFT JOIN deliveries d ON d.id = c.delivery_id
+LEFT JOIN replicas s ON s.id = d.replica WHERE g.labels LIKE :name ORDER BY c.id
+"""
 _CHANGES = """
 SELECT c.kind, count(*) FROM changes c JOIN alerts a ON a.id = c.alert_id
 WHERE a.source = 'default' AND a.labels LIKE :name AND c.kind <> 'repeated' GROUP BY c.kind
@@ -186,6 +192,7 @@ class Cluster:
                 for line in [
                     *map(str, group.states),
                     *(str(each) for each in self.recorder.messages if each.group == group.name),
+                    *map(str, rows(self.url, _CONVERSATIONS, name=f'%"{group.name}"%')),
                     *map(str, rows(self.url, _STORY, name=f'%"{group.name}"%')),
                 ]
             ),
