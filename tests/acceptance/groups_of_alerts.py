@@ -31,8 +31,9 @@ def severity_of(group: str) -> str:
 class Group:
     """One group and all states that it has had. Like Alertmanager, it posts one state after the other."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, instances: Sequence[str] = _INSTANCES) -> None:
         self.name = name
+        self._instances = instances
         self.states: list[State] = []
         self.fired = self.resolved = 0
         """How many of its alerts began to fire, and ended."""
@@ -40,7 +41,7 @@ class Group:
 
     def change(self, dice: Random) -> bytes:
         """Change one alert or two. :returns: the body to post"""
-        changed = dice.sample(_INSTANCES, dice.choice((1, 1, 2)))
+        changed = dice.sample(self._instances, min(len(self._instances), dice.choice((1, 1, 2))))
         now, ended = _rfc3339(time.time_ns()), {}  # real time: the router uses it
         for instance in changed:
             if instance in self._started:

@@ -129,6 +129,14 @@ class Alertmanager:
     async def end(self, **labels: str) -> None:
         await self._post(labels, ended=True)
 
+    async def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Post alerts as they are."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/api/v2/alerts", json=alerts) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
     async def _post(self, labels: Mapping[str, str], *, ended: bool) -> None:
         alert: dict[str, Any] = {
             "labels": labels,
@@ -136,11 +144,7 @@ class Alertmanager:
         }
         if ended:
             alert["endsAt"] = datetime.now(UTC).isoformat()
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{self.url}/api/v2/alerts", json=[alert]) as answer,
-        ):
-            assert answer.status == 200, await answer.text()
+        await self.post([alert])
 
 
 class Router:
@@ -252,6 +256,11 @@ class Router:
         """Stop the process. :returns: the exit code"""
         assert self._process is not None
         self.terminate()
+        return await self._process.wait()
+
+    async def wait(self) -> int:
+        """Wait until the process ends by itself. :returns: the exit code"""
+        assert self._process is not None
         return await self._process.wait()
 
     async def status(self) -> dict[str, Any]:

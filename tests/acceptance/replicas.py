@@ -24,6 +24,7 @@ from tests.tcp_proxy import TcpProxy
 
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 3
+"""The shortest lease, so that takeovers do not take long."""
 DESTINATIONS = {
     "critical": (PAGERDUTY, "slack:C0CRITICAL", "email:oncall@example.com"),
     "warning": ("slack:C0WARNINGS", "email:team@example.com"),
@@ -63,7 +64,9 @@ class Replica(Router):
     known there.
     """
 
-    def __init__(self, number: int, folder: Path, routes: str, server: Server, database: str) -> None:
+    def __init__(
+        self, number: int, folder: Path, routes: str, server: Server, database: str, lease_seconds: int
+    ) -> None:
         self.name = f"replica-{number}"
         self.user = f"replica_{number}"
         self.proxy = TcpProxy(server.socket)
@@ -72,7 +75,7 @@ class Replica(Router):
         place = folder / self.name
         place.mkdir()
         url = f"postgresql://{self.user}@127.0.0.1:{self.proxy.port}/{database}"
-        options = ("--replica-name", self.name, "--lease-seconds", str(LEASE_SECONDS))
+        options = ("--replica-name", self.name, "--lease-seconds", str(lease_seconds))
         super().__init__(place, routes, database=url, options=options)
 
     async def start(self) -> None:
@@ -86,6 +89,10 @@ class Replica(Router):
     async def stop(self) -> int:
         self.is_out = True
         return await super().stop()
+
+    def run_code_of(self, checkout: Path) -> None:
+        """Use the code of another folder from the next start on."""
+        self.checkout, self._environ = checkout, {"PYTHONPATH": str(checkout)}
 
     def stall(self) -> None:
         self.send_signal(signal.SIGSTOP)
@@ -109,7 +116,14 @@ class Cluster:
     """Replicas on one database, a sender, and providers that record."""
 
     def __init__(
-        self, folder: Path, server: Server, providers: Providers, recorder: Recorder, *, count: int
+        self,
+        folder: Path,
+        server: Server,
+        providers: Providers,
+        recorder: Recorder,
+        *,
+        count: int,
+        lease_seconds: int,
     ) -> None:
         self.server, self.providers, self.recorder = server, providers, recorder
         self.database = server.create()
@@ -118,7 +132,7 @@ class Cluster:
         for number in range(count):
             server.execute(f"CREATE ROLE replica_{number} LOGIN SUPERUSER")
             routes = rules_of(providers)
-            self.replicas.append(Replica(number, folder, routes, server, self.database))
+            self.replicas.append(Replica(number, folder, routes, server, self.database, lease_seconds))
 
     def urls(self) -> list[str]:
         """Return the addresses of the replicas that the load balancer uses."""
@@ -208,9 +222,15 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    folder: Path, server: Server, providers: Providers, recorder: Recorder, *, count: int
+    folder: Path,
+    server: Server,
+    providers: Providers,
+    recorder: Recorder,
+    *,
+    count: int,
+    lease_seconds: int = LEASE_SECONDS,
 ) -> AsyncIterator[Cluster]:
-    there = Cluster(folder, server, providers, recorder, count=count)
+    there = Cluster(folder, server, providers, recorder, count=count, lease_seconds=lease_seconds)
     try:
         yield there
     except BaseException as error:

@@ -86,7 +86,7 @@ def test_repeats_are_counted_by_destination() -> None:
     assert found.repeats == {PAGER: 1}
 
 
-def test_a_second_message_about_one_episode_is_no_problem_where_nobody_merges() -> None:
+def test_a_second_message_is_no_problem_where_nobody_merges() -> None:
     assert check({"Down": STATES[:1]}, said((1, 1, "m1"), (1, 1, "m2"), where=CHAT), PAGER).repeats == {
         CHAT: 1
     }
