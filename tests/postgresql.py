@@ -99,6 +99,11 @@ class Server:
         return f"postgresql://{user}@127.0.0.1:{proxy.port}/{database}"
 
     @property
+    def system_user(self) -> str | None:
+        """Who runs the server, if these tests run as root; None: who runs the tests."""
+        return self._server.system_user
+
+    @property
     def socket(self) -> Path:
         return self._folder / ".s.PGSQL.5432"
 
@@ -106,7 +111,7 @@ class Server:
         """:param mode: ``fast`` ends all sessions, ``immediate`` is a crash: nothing is written any more"""
         pg_ctl = self._server.bin_path / "pg_ctl"
         stop = (pg_ctl, "-w", "-D", self._folder, "stop", "-m", mode)
-        subprocess.run(stop, check=True, capture_output=True, user=self._server.system_user)
+        subprocess.run(stop, check=True, capture_output=True, user=self.system_user)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()

@@ -202,14 +202,17 @@ class Difference:
         return f"{name}: counted {self.counted}, added up {self.added_up}"
 
 
-def differences(connection: sa.Connection, due: Mapping[str, int]) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing.
+def differences(
+    connection: sa.Connection, due: Mapping[str, int], *, pauses: bool = True
+) -> list[Difference]:
+    """Return the counters that are wrong. It reads all rows, and repairs nothing.
 
     :param due: how many changes were due and delivered by another count, by tenant
+    :param pauses: read the history in pieces with pauses, because a service needs the processor, too
     """
     counted = {(CounterKind.DUE, tenant, str(Fate.DELIVERED)): count for tenant, count in due.items()}
     counted |= read_counters(connection)
-    added_up = recount(connection, pauses=True)
+    added_up = recount(connection, pauses=pauses)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})

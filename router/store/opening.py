@@ -15,6 +15,7 @@ from router.store.health import StoreUnavailable
 from router.store.schema import meta, metadata, replicas
 
 if TYPE_CHECKING:
+    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -56,7 +57,7 @@ def check_database(backend: Backend) -> StoredTables:
         revision = revision_of(connection, tables, backend.name)
     if revision is None:
         return StoredTables.NOTHING
-    is_older = revision != newest_revision() and revision in _known_revisions()
+    is_older = revision != newest_revision() and is_known_revision(revision)
     return StoredTables.OLDER if is_older else StoredTables.CURRENT
 
 
@@ -74,10 +75,9 @@ def revision_of(connection: sa.Connection, tables: Collection[str], name: str) -
         raise StoreUnavailable(f"{name} belongs to another program; give another --database")
     query = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608  (a constant)
     revisions = connection.exec_driver_sql(query).scalars().all()
-    known = _known_revisions()
     for revision in revisions:
         of, _, oldest = (_kept(connection, tables, SERVES_SINCE) or "").partition(" ")
-        if revision not in known and not (of == revision and oldest in known):
+        if not is_known_revision(revision) and not (of == revision and is_known_revision(oldest)):
             restored_with = "`alert-router restore`" if connection.dialect.name == "sqlite" else "pg_restore"
             raise StoreUnavailable(
                 f"{name} was written by {_writer_of(connection, tables)}, which is newer than this version, "
@@ -133,35 +133,83 @@ def _kept(connection: sa.Connection, tables: Collection[str], key: str) -> str |
     return None
 
 
-def migrate(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring the tables up to a revision. A new database gets the newest tables directly. Tables of a newer version stay.
+def migrate(engine: sa.Engine, revision: str = "head", name: str = "the database") -> bool:
+    """Bring the tables up to a revision. A new database gets the newest tables directly. Tables of a newer version stay as they
+    are, if this one can use them. Return whether the database was new.
+
+    It is one transaction under the lock of all writers, so one router migrates while others wait, and a router that ends
+    half-way leaves the tables as they were.
 
     :param revision: tests give an older one to create a database of that version
-    :raises StoreUnavailable: replicas serve from the tables that could not serve from the newest ones
+    :param name: of the database, for the error
+    :raises StoreUnavailable: meanwhile a newer router has migrated it so that this one can't use it; or replicas serve from
+        the tables that could not use the newest ones
     """
     import alembic.command  # noqa: PLC0415  (as above)
-    import alembic.config  # noqa: PLC0415
     from alembic.migration import MigrationContext  # noqa: PLC0415
 
     with engine.execution_options(writes=True, untimed=True).begin() as connection:
         context = MigrationContext.configure(connection)
         if revision == "head":
-            if not sa.inspect(connection).get_table_names():
+            tables = sa.inspect(connection).get_table_names()
+            if not tables:
                 metadata.create_all(connection, checkfirst=False)
                 context.stamp(_scripts(), revision)
                 _keep_oldest(connection)
-                return
-            current = context.get_current_revision()
-            if current is not None and _known_revisions().get(current, 0) == 0:
-                return  # the newest, or of a newer version: another replica may have changed them since they were checked
+                return True
+            current = revision_of(connection, tables, name)
+            if current is not None and (current == newest_revision() or not is_known_revision(current)):
+                return False
             _refuse_if_served(connection, current)
-        config = alembic.config.Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
-        config.set_main_option("path_separator", "os")
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, revision)
+        alembic.command.upgrade(_config(connection), revision)
         if revision == "head":
             _keep_oldest(connection)
+    return False
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Create the newest tables in an empty database, without indexes. See :func:`create_indexes`."""
+    from alembic.migration import MigrationContext  # noqa: PLC0415  (as above)
+
+    for table in metadata.sorted_tables:
+        connection.execute(sa.schema.CreateTable(table))
+    MigrationContext.configure(connection).stamp(_scripts(), "head")
+
+
+def create_indexes(connection: sa.Connection) -> None:
+    """Create the indexes of the newest tables. With the rows already there, this takes less time than with each row."""
+    for table in metadata.sorted_tables:
+        for index in sorted(table.indexes, key=lambda each: str(each.name)):
+            index.create(connection)
+
+
+def downgrade(connection: sa.Connection, revision: str) -> None:
+    """Bring empty tables back to an older revision."""
+    import alembic.command  # noqa: PLC0415  (as above)
+
+    alembic.command.downgrade(_config(connection), revision)
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Bring tables up to the newest revision, in the transaction of the connection."""
+    import alembic.command  # noqa: PLC0415  (as above)
+
+    alembic.command.upgrade(_config(connection), "head")
+
+
+def is_known_revision(revision: str) -> bool:
+    """Return whether this version knows a revision of the tables."""
+    return revision in _known_revisions()
+
+
+def _config(connection: sa.Connection) -> "Config":
+    import alembic.config  # noqa: PLC0415  (as above)
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
 
 
 def _keep_oldest(connection: sa.Connection) -> None:

@@ -24,6 +24,7 @@ from router.store.jobs import Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
 from router.store.sets import DatabaseCursor, Sets
+from router.store.writer_connection import Committed, CommitWithoutAnswer, WriterConnection
 from router.threads import Threads
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ _MAX_BATCH_WEIGHT = 256
 """The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
 _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
+_FIND_OUT_SECONDS = 2.0
+"""How long the writer waits before it asks again whether its last transaction was committed."""
 _LAST_READS_SECONDS = 0.5
 """How long a close waits for the readers."""
 
@@ -46,12 +49,19 @@ _LAST_READS_SECONDS = 0.5
 class _QueuedJob:
     result: JobResult
     future: asyncio.Future[Any]
-    wrote: bool = False
-    """The transaction wrote something. It is set for the first job of a transaction only."""
-    events: list[BatchEvents] = field(default_factory=list)
-    """What objectives and tenants count of the transaction. It is set for the first job of a transaction only."""
+    committed: list[Committed] = field(default_factory=list)
+    """What the transactions did. It is set for the first job of a transaction only."""
     seconds: float = 0.0
     """How long the whole batch took. It is set for the first job of a batch only."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """A batch of which nobody knows yet whether it was committed."""
+
+    batch: list[_QueuedJob]
+    committed: Committed
+    """What it did, if it was."""
 
 
 class Database:
@@ -77,8 +87,9 @@ class Database:
         """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
-        self._connection: sa.Connection | None = None
-        """The writer's connection; None: the next batch opens a new one."""
+        self._writer = WriterConnection(self._backend, self._make_batch)
+        self._unknown: _Unknown | None = None
+        """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """One event for each running read; it is set when the reader has released its connection."""
@@ -102,11 +113,10 @@ class Database:
         try:
             self._backend.prepare()
             stored = check_database(self._backend)
-            self._connection = self._backend.open_writer()
+            self._writer.open()
             if stored == StoredTables.OLDER:
                 before_migration()
-            migrate(self._backend.engine)
-            self.is_new = stored == StoredTables.NOTHING
+            self.is_new = migrate(self._backend.engine, name=self.name)
         except sa.exc.DBAPIError as error:
             raise self._backend.explain_error(error) from error
 
@@ -138,6 +148,9 @@ class Database:
 
     async def do(self, job: Job[T]) -> T:
         """Run a job on the writer thread, and return its result after the commit is durable.
+
+        If the server's answer to the commit is lost, it returns or raises when it is known whether it was committed. That may
+        take as long as the server is away.
 
         :raises StoreUnavailable: nothing of the job was saved
         """
@@ -194,6 +207,16 @@ class Database:
                 self.health.write_failed(unread)
             raise unread from error
 
+    def _make_batch(self, connection: sa.Connection) -> Batch:
+        return Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)
+
+    def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
+        began = time.monotonic()
+        head, next_id = self._backend.read_head(cursor, self.session)
+        if self.clock is not None:
+            self.clock.observe(head.now, began, time.monotonic())
+        return head, next_id
+
     async def disk_usage(self) -> DiskUsage:
         """Measure the database on disk, on a reader thread. :raises StoreUnavailable: it can't be measured"""
         return await self.read(self._backend.disk_usage)
@@ -235,7 +258,7 @@ class Database:
                     await each.wait()
         self._closed = True
         self._readers.shutdown()
-        self._close_connection()  # if the writer has not done so
+        self._writer.close()  # if the writer has not done so
         self._backend.close()
 
     def _serve(self) -> None:
@@ -243,7 +266,7 @@ class Database:
         open_ = True
         while open_:
             batch: list[_QueuedJob] = []
-            job, weight = self._queue.get(), 0
+            job, weight = self._next_job(), 0
             while job is not None:
                 batch.append(job)
                 weight += job.result.job.weight
@@ -259,8 +282,10 @@ class Database:
                 began = time.perf_counter()
                 self._write(batch)
                 batch[0].seconds = time.perf_counter() - began
-                self._call_on_loop(self._answer_callers, batch)
-        self._close_connection()
+                if self._unknown is None or self._unknown.batch is not batch:
+                    self._call_on_loop(self._answer_callers, batch)
+        self._give_up_finding_out()
+        self._writer.close()
         self._call_on_loop(self._ended.set)
 
     def _call_on_loop(self, back: Callable[..., object], *arguments: object) -> None:
@@ -268,11 +293,25 @@ class Database:
         with suppress(RuntimeError):  # the loop has ended: no caller waits for an answer
             self._loop.call_soon_threadsafe(back, *arguments)
 
+    def _next_job(self) -> _QueuedJob | None:
+        """Wait for a job; None: the store closes. Meanwhile find out what is unknown."""
+        while self._unknown is not None:
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=_FIND_OUT_SECONDS)
+            self._find_out()
+        return self._queue.get()
+
     def _write(self, batch: list[_QueuedJob]) -> None:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails
         then, too.
         """
+        if (failure := self._find_out()) is not None:
+            _set_errors(batch, failure)
+            return
         failed = self._commit(batch)
+        if self._unknown is not None:  # in most cases a new connection knows
+            self._find_out()
+            return
         if len(batch) == 1:
             return
         for each in failed:
@@ -293,17 +332,18 @@ class Database:
         for each in batch:
             each.result.value = each.result.error = None
         try:
-            self._backend.check_not_moved()
-            if self._connection is None:
-                self._connection = self._backend.open_writer()
-            self._run_transaction(self._connection, batch)
+            committed = self._writer.run(
+                [each.result for each in batch], notes_writes=self.health.error is not None
+            )
+        except CommitWithoutAnswer as error:
+            self._unknown = _Unknown(batch, error.committed)
+            return []
         except BaseException as error:  # noqa: BLE001  (otherwise the callers would wait forever)
             failure = self._classify(error)
-            for each in batch:
-                each.result.error = failure
-            if not self._is_usable():
-                self._close_connection()
+            _set_errors(batch, failure)
+            self._writer.failed(error)
             return [] if isinstance(failure, StoreUnavailable) else batch
+        batch[0].committed.append(committed)
         return [each for each in batch if each.result.error is not None]
 
     def _classify(self, error: BaseException) -> Exception:
@@ -315,51 +355,43 @@ class Database:
             return error
         return self._backend.explain_error(error)
 
-    def _run_transaction(self, connection: sa.Connection, batch: list[_QueuedJob]) -> None:
-        """Run the jobs in one transaction. Whether something was written is checked only while the store counts as not
-        writable.
+    def _find_out(self) -> StoreUnavailable | None:
+        """Find out whether the last batch was committed, and answer its callers. Return why that is not known yet; None:
+        nothing is unknown.
         """
-        wanted = self.health.error is not None
-        driver = connection.connection.driver_connection
-        with connection.begin():
-            before = self._backend.write_count(driver) if wanted else 0
-            transaction = Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)
-            transaction.run([each.result for each in batch])
-            batch[0].wrote = wanted and self._backend.write_count(driver) > before
-        batch[0].events += transaction.events
-
-    def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
-        began = time.monotonic()
-        head, next_id = self._backend.read_head(cursor, self.session)
-        if self.clock is not None:
-            self.clock.observe(head.now, began, time.monotonic())
-        return head, next_id
-
-    def _is_usable(self) -> bool:
-        """Return whether the writer's connection is outside a transaction. If its rollback failed, it is not."""
-        connection = self._connection
-        if connection is None or connection.invalidated or connection.in_transaction():
-            return False
+        unknown = self._unknown
+        if unknown is None:
+            return None
         try:
-            return not self._backend.in_transaction(connection.connection.driver_connection)
-        except Exception:  # noqa: BLE001  (then the connection is broken)
-            return False
+            was_committed = self._writer.find_out()
+        except StoreUnavailable as error:
+            self._call_on_loop(self._still_unknown, error)
+            return error
+        self._unknown = None
+        if was_committed:
+            unknown.batch[0].committed.append(unknown.committed)
+        else:
+            lost = StoreUnavailable(f"{self.name}: the connection was lost at a commit; nothing was saved")
+            _set_errors(unknown.batch, lost)
+        self._call_on_loop(self._answer_callers, unknown.batch)
+        return None
 
-    def _close_connection(self) -> None:
-        """Close the writer's connection, so that the next batch opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        for end in (connection.invalidate, connection.close):
-            with suppress(Exception):  # the connection has ended already
-                end()
+    def _give_up_finding_out(self) -> None:
+        """Answer the callers of a transaction of which it is not known whether it was committed, because the store closes."""
+        if (failure := self._find_out()) is not None and self._unknown is not None:
+            _set_errors(self._unknown.batch, failure)
+            self._call_on_loop(self._answer_callers, self._unknown.batch)
+
+    def _still_unknown(self, failure: StoreUnavailable) -> None:
+        self.health.count_error("write")
+        self.health.write_failed(failure)
 
     def _answer_callers(self, batch: list[_QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         self.commits += 1
         for each in batch:
-            for events in each.events:
+            for events in (events for committed in each.committed for events in committed.events):
                 self.on_events(events)
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
@@ -368,7 +400,11 @@ class Database:
         for fault in faults:
             self.health.write_failed(fault)
         # A transaction that writes nothing succeeds even on a full disk.
-        if not faults and any(each.wrote for each in batch) and self.queued_jobs < _MAX_QUEUED_JOBS // 2:
+        if (
+            not faults
+            and any(committed.wrote for each in batch for committed in each.committed)
+            and self.queued_jobs < _MAX_QUEUED_JOBS // 2
+        ):
             self.health.write_succeeded()
         for each in batch:
             if each.future.done():
@@ -377,3 +413,8 @@ class Database:
                 each.future.set_result(each.result.value)
             else:
                 each.future.set_exception(each.result.error)
+
+
+def _set_errors(batch: list[_QueuedJob], error: Exception) -> None:
+    for each in batch:
+        each.result.error = error

@@ -43,6 +43,7 @@ def problem_of(command: str) -> str:
     if current is main:
         return f"there is no command {command!r}"
     known = {name for each in current.params for name in (*each.opts, *each.secondary_opts)}
+    known.add("-")  # standard input or output
     unknown = [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
     return f"{command!r}: {unknown}" if unknown else ""
 
