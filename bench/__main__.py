@@ -14,7 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import bounds, cost, disk, end_to_end, group, ingest, observed, pages, passed, profile, report
+from bench import (
+    bounds,
+    cost,
+    disk,
+    end_to_end,
+    group,
+    ingest,
+    observed,
+    pages,
+    passed,
+    profile,
+    report,
+    takeover,
+)
 from bench.machine import LOAD_CORE, ROOT
 from bench.run import QUICK, Bench, Scale, say
 
@@ -32,6 +45,7 @@ ROWS = {
     "group": group.big_group,
     "disk": disk.disk,
     "bounds": bounds.under_load,
+    "takeover": takeover.takeover,
     "passed": passed.passed,
     "profile": profile.profile,
 }

@@ -84,6 +84,8 @@ class TcpProxy:
         while True:
             try:
                 client, _ = listening.accept()
+                # Each frame is a segment of its own, which would wait for the acknowledgement of the one before: 40 ms each.
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 return
             _thread(self._serve, client)
