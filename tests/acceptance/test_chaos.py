@@ -17,6 +17,7 @@ from router.model import Millis
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Alertmanager, Router, needs_alertmanager, running, until
 from tests.database import rows
+from tests.postgresql import Server
 from tests.world import fake_pagerduty, fake_slack, fake_smtp
 from tests.world.fake_pagerduty import KEY
 
@@ -46,10 +47,13 @@ FAULTS = {
 class Chaos:
     """Causes faults at random moments, and records every message that a provider accepted."""
 
-    def __init__(self, providers: Providers, router: Router, alertmanager: Alertmanager) -> None:
+    def __init__(
+        self, providers: Providers, router: Router, alertmanager: Alertmanager, database: Path | str
+    ) -> None:
         self._providers = providers
         self._router = router
         self._alertmanager = alertmanager
+        self._database = database
         self._step = asyncio.Event()
         self.taken: list[tuple[str, Millis]] = []
         """The destination and the time of each accepted message."""
@@ -169,7 +173,7 @@ class Chaos:
         taken: dict[str, list[Millis]] = {}
         for destination, at in self.taken:
             taken.setdefault(destination, []).append(at)
-        attempts = _attempts(self._router.database)
+        attempts = _attempts(self._database)
         for destination, moments in taken.items():
             # An edit of Slack's message is followed by a reply in its thread.
             once = 2 if destination.startswith("slack:") else 1
@@ -239,7 +243,7 @@ def test_messages_are_paired_with_attempts_that_overlap(
     assert Counter(each and each.outcome for each in found) == Counter(paired)
 
 
-def _attempts(database: Path) -> dict[str, list[Attempt]]:
+def _attempts(database: Path | str) -> dict[str, list[Attempt]]:
     """Return the attempts by destination, in order, with their times and outcomes."""
     found: dict[str, list[Attempt]] = {}
     attempts = "SELECT destination, started_at, finished_at, outcome, reason FROM deliveries ORDER BY id"
@@ -250,13 +254,22 @@ def _attempts(database: Path) -> dict[str, list[Attempt]]:
     return found
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """None: SQLite."""
+    if request.param == "sqlite":
+        return None
+    server: Server = request.getfixturevalue("postgresql")
+    return server.url(server.create())
+
+
 async def test_after_kills_and_faults_every_provider_is_up_to_date(
-    providers: Providers, folder: Path
+    providers: Providers, folder: Path, url: str | None
 ) -> None:
     routes = providers.routes.replace(", active_time_intervals: [office], outside: hold", "")
-    router = Router(folder, routes)
+    router = Router(folder, routes, database=url)
     async with Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
-        chaos = Chaos(providers, router, alertmanager)
+        chaos = Chaos(providers, router, alertmanager, url or router.database)
         try:
             async with asyncio.TaskGroup() as group:
                 troubles = [

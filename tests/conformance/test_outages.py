@@ -132,9 +132,8 @@ async def test_a_job_that_the_database_refuses_fails_alone(store: Store, postgre
 async def test_a_lock_of_another_session_is_an_error_after_a_wait(
     store: Store, url: str, postgresql: Server
 ) -> None:
-    separator = "&" if "?" in url else "?"
     await store.close()
-    hasty = await Store.open(f"{url}{separator}options=-c%20lock_timeout%3D50ms")
+    hasty = await Store.open(f"{url}%20-c%20lock_timeout%3D50ms")
     with (
         postgresql.locking(hasty.location.rpartition("/")[2], "meta"),
         pytest.raises(StoreUnavailable, match="another session has locked it"),
