@@ -8,7 +8,7 @@ from router.store.batch import JobResult
 from router.store.writer_connection import Committed
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class QueuedJob:
     """A job, and the future that its caller waits for."""
 

@@ -132,8 +132,7 @@ class Database:
             error = StoreUnavailable(
                 f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
-            self.health.count_error("write")
-            self.health.write_failed(error)
+            self.health.batch_failed(error)
             raise error from None
         return await waiting.future
 
@@ -222,12 +221,8 @@ class Database:
                     break
             else:
                 open_ = False
-            if batch:
-                began = time.perf_counter()
-                self._write(batch)
-                batch[0].seconds = time.perf_counter() - began
-                if self._unknown is None or self._unknown.batch is not batch:
-                    self._call_on_loop(self._answer_callers, batch)
+            if batch and (answered := self._write(batch)):
+                self._call_on_loop(self._answer_callers, answered)
         self._give_up_finding_out()
         self._writer.close()
         self._call_on_loop(self._ended.set)
@@ -245,28 +240,40 @@ class Database:
             self._find_out()
         return self._queue.get()
 
-    def _write(self, batch: list[QueuedJob]) -> None:
+    def _write(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails
         then, too.
+
+        :returns: the jobs whose callers can be answered; :meth:`_find_out` answers the others
         """
+        began = time.perf_counter()
         if (failure := self._find_out()) is not None:
             set_errors(batch, failure)
-            return
+            return batch
         failed = self._commit(batch)
-        if self._unknown is not None:  # in most cases a new connection knows
-            self._find_out()
-            return
+        batch[0].seconds = time.perf_counter() - began
+        if self._unknown is not None:
+            self._find_out()  # in most cases a new connection knows
+            return []
         if len(batch) == 1:
-            return
+            return batch
+        unanswered: list[QueuedJob] = []
         for each in failed:
             before = each.result.error
+            if (failure := self._find_out()) is not None:
+                set_errors([each], failure)
+                continue
             self._commit([each])
-            if each.result.error is None:
+            if self._unknown is not None:
+                unanswered.append(each)
+            elif each.result.error is None:
                 log.error(
                     "a job failed in a batch with others, but succeeded alone",
                     job=each.result.kind,
                     exc_info=before,
                 )
+        self._find_out()
+        return [each for each in batch if each not in unanswered]
 
     def _commit(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit the whole batch, or nothing.
@@ -309,7 +316,7 @@ class Database:
         try:
             was_committed = self._writer.find_out()
         except StoreUnavailable as error:
-            self._call_on_loop(self._still_unknown, error)
+            self._call_on_loop(self.health.batch_failed, error)
             return error
         self._unknown = None
         if was_committed:
@@ -325,10 +332,6 @@ class Database:
         if (failure := self._find_out()) is not None and self._unknown is not None:
             set_errors(self._unknown.batch, failure)
             self._call_on_loop(self._answer_callers, self._unknown.batch)
-
-    def _still_unknown(self, failure: StoreUnavailable) -> None:
-        self.health.count_error("write")
-        self.health.write_failed(failure)
 
     def _answer_callers(self, batch: list[QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
