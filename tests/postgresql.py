@@ -23,6 +23,8 @@ from tests.tcp_proxy import TcpProxy
 
 _LOCKED = "locked"
 PASSWORD = "s3cr3t-pa55word"
+PATIENT = "options=-c%20idle_in_transaction_session_timeout%3D60s%20-c%20transaction_timeout%3D60s"
+"""A part of a URL: the server lets a router stand still for a minute, as one does on a machine that is busy with other tests."""
 
 
 class Server:
@@ -48,7 +50,7 @@ class Server:
 
         :param user: may contain a password, as ``user:password``
         """
-        return f"postgresql://{user}@/{database}?host={self._folder}"
+        return f"postgresql://{user}@/{database}?host={self._folder}&{PATIENT}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run a statement as the administrator, and return its rows, if it has any."""
@@ -96,12 +98,23 @@ class Server:
 
     def through(self, proxy: TcpProxy, database: str, user: str = "postgres") -> str:
         """Return the URL of a database through a proxy. :param user: see :meth:`url`"""
-        return f"postgresql://{user}@127.0.0.1:{proxy.port}/{database}"
+        return f"postgresql://{user}@127.0.0.1:{proxy.port}/{database}?{PATIENT}"
 
     @property
     def system_user(self) -> str | None:
         """Who runs the server, if these tests run as root; None: who runs the tests."""
         return self._server.system_user
+
+    @property
+    def programs(self) -> Path:
+        """The folder of ``pg_ctl``, ``pg_dump`` and so on."""
+        return self._server.bin_path
+
+    @property
+    def pid(self) -> int:
+        found = self._server.get_pid()
+        assert found is not None
+        return found
 
     @property
     def socket(self) -> Path:

@@ -131,7 +131,9 @@ class Lanes:
         :param gained: the lease that a replica has held until now that has ended without a word; empty: none
         """
         wanted: dict[str, Destination] | None = None
-        while wanted != (held_now := self._wanted_and_held()):  # a lease may be lost while the database is asked
+        while wanted != (
+            held_now := self._wanted_and_held()
+        ):  # a lease may be lost while the database is asked
             wanted = held_now
             await self._self_alerts.set_served(wanted.keys())
             pauses = await self._store.pauses.load()

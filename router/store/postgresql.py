@@ -95,12 +95,16 @@ class Postgresql:
     keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
-        host = url.host or _first(url.query.get("host", "")) or "localhost"
+        given = url.query.get("host", "")
+        hosts = (given,) if isinstance(given, str) else given
+        host = url.host or ",".join(hosts) or "localhost"
         if "@" in host:
             raise StoreUnavailable("--database: write an @ in the user or the password as %40")
         port = f":{url.port}" if url.port else ""
         self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
         self._url = url.set(drivername="postgresql+psycopg")
+        if len(hosts) > 1 and "target_session_attrs" not in url.query:
+            self._url = self._url.update_query_dict({"target_session_attrs": "read-write"})
         # A ping, so that a restart of the server causes no error for the next reader.
         self.engine = self._engine(READS, pool_size=readers, pool_pre_ping=True)
         self._writer = self._engine(WRITES, poolclass=sa.NullPool)

@@ -85,6 +85,8 @@ class Session(psycopg.Connection[Any]):
     is_pooled = False
     """A pooler such as PgBouncer is between the router and the server. In its transaction mode each transaction may get another
     server connection, so settings and prepared statements must not outlast a transaction."""
+    chosen = ""
+    """The ``options`` of the URL. What they set is left as it is."""
     is_patient = False
     """In its present transaction it waits as long as a statement takes, as a migration does."""
     hears_notices = False
@@ -93,11 +95,8 @@ class Session(psycopg.Connection[Any]):
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
     def begin(self, purpose: Purpose, chosen: str) -> None:
-        """Prepare a new session.
-
-        :param chosen: the ``options`` of the URL; what they set is left as it is
-        """
-        self.purpose = purpose
+        """Prepare a new session. :param chosen: see :attr:`chosen`"""
+        self.purpose, self.chosen = purpose, chosen
         self.add_notice_handler(self._noticed)
         self.autocommit = True
         (backend,) = self.execute("SELECT pg_backend_pid()").fetchone() or (0,)
@@ -113,7 +112,8 @@ class Session(psycopg.Connection[Any]):
         """Return SQL of a column that limits the time of a transaction from now on. Servers before 17 can't.
         https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-TRANSACTION-TIMEOUT
         """
-        if self.is_patient or self.info.server_version < _HAS_TRANSACTION_TIMEOUT:
+        can = self.info.server_version >= _HAS_TRANSACTION_TIMEOUT
+        if self.is_patient or not can or "transaction_timeout" in self.chosen:
             return "''"
         return f"set_config('transaction_timeout', '{MAX_BATCH}', true)"
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -27,6 +27,7 @@ from router.store.health import CountError, Health, RulesReplaced, StoreUnavaila
 from router.store.jobs import Adopt, Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
+from router.store.queued_jobs import QueuedJob, UnknownBatch, set_errors
 from router.store.sets import DatabaseCursor, Sets
 from router.store.writer_connection import Committed, CommitWithoutAnswer, WriterConnection
 from router.threads import Threads
@@ -51,25 +52,6 @@ _FIND_OUT_SECONDS = 2.0
 """How long the writer waits before it asks again whether its last transaction was committed."""
 _LAST_READS_SECONDS = 0.5
 """How long a close waits for the readers."""
-
-
-@dataclass(slots=True)
-class _QueuedJob:
-    result: JobResult
-    future: asyncio.Future[Any]
-    committed: list[Committed] = field(default_factory=list)
-    """What the transactions did. It is set for the first job of a transaction only."""
-    seconds: float = 0.0
-    """How long the whole batch took. It is set for the first job of a batch only."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unknown:
-    """A batch of which nobody knows yet whether it was committed."""
-
-    batch: list[_QueuedJob]
-    committed: Committed
-    """What it did, if it was."""
 
 
 class Database:
@@ -102,12 +84,12 @@ class Database:
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
         self._writer = WriterConnection(self._backend, self._make_batch)
-        self._unknown: _Unknown | None = None
+        self._unknown: UnknownBatch | None = None
         """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """One event for each running read; it is set when the reader has released its connection."""
-        self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
+        self._queue: queue.Queue[QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -190,15 +172,14 @@ class Database:
         if self.health.damaged:
             self.health.count_error("write")
             raise StoreUnavailable(str(self.health.error))
-        waiting = _QueuedJob(JobResult(job, grant=WORKS_BY.get()), loop.create_future())
+        waiting = QueuedJob(JobResult(job, grant=WORKS_BY.get()), loop.create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
             error = StoreUnavailable(
                 f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
-            self.health.count_error("write")
-            self.health.write_failed(error)
+            self.health.batch_failed(error)
             raise error from None
         try:
             return await waiting.future
@@ -296,7 +277,7 @@ class Database:
         """Run the writer's thread. Whatever happens to a batch, its callers get an answer, and the thread goes on."""
         open_ = True
         while open_:
-            batch: list[_QueuedJob] = []
+            batch: list[QueuedJob] = []
             job, weight = self._next_job(), 0
             while job is not None:
                 batch.append(job)
@@ -309,12 +290,8 @@ class Database:
                     break
             else:
                 open_ = False
-            if batch:
-                began = time.perf_counter()
-                self._write(batch)
-                batch[0].seconds = time.perf_counter() - began
-                if self._unknown is None or self._unknown.batch is not batch:
-                    self._call_on_loop(self._answer_callers, batch)
+            if batch and (answered := self._write(batch)):
+                self._call_on_loop(self._answer_callers, answered)
         self._give_up_finding_out()
         self._writer.close()
         self._call_on_loop(self._ended.set)
@@ -324,7 +301,7 @@ class Database:
         with suppress(RuntimeError):  # the loop has ended: no caller waits for an answer
             self._loop.call_soon_threadsafe(back, *arguments)
 
-    def _next_job(self) -> _QueuedJob | None:
+    def _next_job(self) -> QueuedJob | None:
         """Wait for a job; None: the store closes. Meanwhile find out what is unknown."""
         while self._unknown is not None:
             with suppress(queue.Empty):
@@ -332,30 +309,42 @@ class Database:
             self._find_out()
         return self._queue.get()
 
-    def _write(self, batch: list[_QueuedJob]) -> None:
+    def _write(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails
         then, too.
+
+        :returns: the jobs whose callers can be answered; :meth:`_find_out` answers the others
         """
+        began = time.perf_counter()
         if (failure := self._find_out()) is not None:
-            _set_errors(batch, failure)
-            return
+            set_errors(batch, failure)
+            return batch
         failed = self._commit(batch)
-        if self._unknown is not None:  # in most cases a new connection knows
-            self._find_out()
-            return
+        batch[0].seconds = time.perf_counter() - began
+        if self._unknown is not None:
+            self._find_out()  # in most cases a new connection knows
+            return []
         if len(batch) == 1:
-            return
+            return batch
+        unanswered: list[QueuedJob] = []
         for each in failed:
             before = each.result.error
+            if (failure := self._find_out()) is not None:
+                set_errors([each], failure)
+                continue
             self._commit([each])
-            if each.result.error is None:
+            if self._unknown is not None:
+                unanswered.append(each)
+            elif each.result.error is None:
                 log.error(
                     "a job failed in a batch with others, but succeeded alone",
                     job=each.result.kind,
                     exc_info=before,
                 )
+        self._find_out()
+        return [each for each in batch if each not in unanswered]
 
-    def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
+    def _commit(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit the whole batch, or nothing.
 
         :returns: the jobs that failed, without those that were refused; none if the database itself can't be written
@@ -367,11 +356,11 @@ class Database:
                 [each.result for each in batch], notes_writes=self.health.error is not None
             )
         except CommitWithoutAnswer as error:
-            self._unknown = _Unknown(batch, error.committed)
+            self._unknown = UnknownBatch(batch, error.committed)
             return []
         except BaseException as error:  # noqa: BLE001  (otherwise the callers would wait forever)
             failure = self._classify(error)
-            _set_errors(batch, failure)
+            set_errors(batch, failure)
             self._writer.failed(error)
             return [] if isinstance(failure, StoreUnavailable) else batch
         self._note_commit(batch, committed)
@@ -381,7 +370,7 @@ class Database:
             if each.result.error is not None and not isinstance(each.result.error, RefusedJob)
         ]
 
-    def _note_commit(self, batch: list[_QueuedJob], committed: Committed) -> None:
+    def _note_commit(self, batch: list[QueuedJob], committed: Committed) -> None:
         """Keep what a transaction did for the answer to its callers, and note the rules that it put in force or joined."""
         batch[0].committed.append(committed)
         for each in batch:
@@ -412,28 +401,24 @@ class Database:
         try:
             was_committed = self._writer.find_out()
         except StoreUnavailable as error:
-            self._call_on_loop(self._still_unknown, error)
+            self._call_on_loop(self.health.batch_failed, error)
             return error
         self._unknown = None
         if was_committed:
             self._note_commit(unknown.batch, unknown.committed)
         else:
             lost = StoreUnavailable(f"{self.name}: the connection was lost at a commit; nothing was saved")
-            _set_errors(unknown.batch, lost)
+            set_errors(unknown.batch, lost)
         self._call_on_loop(self._answer_callers, unknown.batch)
         return None
 
     def _give_up_finding_out(self) -> None:
         """Answer the callers of a transaction of which it is not known whether it was committed, because the store closes."""
         if (failure := self._find_out()) is not None and self._unknown is not None:
-            _set_errors(self._unknown.batch, failure)
+            set_errors(self._unknown.batch, failure)
             self._call_on_loop(self._answer_callers, self._unknown.batch)
 
-    def _still_unknown(self, failure: StoreUnavailable) -> None:
-        self.health.count_error("write")
-        self.health.write_failed(failure)
-
-    def _answer_callers(self, batch: list[_QueuedJob]) -> None:
+    def _answer_callers(self, batch: list[QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         self.commits += 1
@@ -460,8 +445,3 @@ class Database:
                 each.future.set_result(each.result.value)
             else:
                 each.future.set_exception(each.result.error)
-
-
-def _set_errors(batch: list[_QueuedJob], error: Exception) -> None:
-    for each in batch:
-        each.result.error = error
