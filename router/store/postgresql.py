@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
+from router.store.postgresql_rows import NEVER, PLANS, PREPARED_STATEMENTS, PostgresqlRows, sent_together
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
@@ -30,6 +31,7 @@ _TIMEOUTS = {
     "tcp_user_timeout": 15_000,  # milliseconds
 }
 # A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
+# `postgresql_rows` says which statements are an exception. Compiling a plan takes longer than any of the queries.
 _SETTINGS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
@@ -38,6 +40,7 @@ _SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
 }
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
@@ -57,18 +60,12 @@ _SERVER_AWAY = (
 )
 
 
-class Postgresql:
+class Postgresql(PostgresqlRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
     :raises StoreUnavailable: the URL can't be parsed
     """
-
-    placeholder = "%s"
-    lookup_join = "JOIN"
-    rows_at_once = (
-        1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-    )
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         host = url.host or _first(url.query.get("host", "")) or "localhost"
@@ -85,15 +82,12 @@ class Postgresql:
             connect_args={
                 **{name: value for name, value in _TIMEOUTS.items() if name not in url.query},
                 "application_name": "alert-router",
+                "prepare_threshold": NEVER,
                 "options": f"{settings} {_first(url.query.get('options', ''))}".strip(),
             },
         )
+        sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
-        return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
     def prepare(self) -> None:
         """Do nothing: an administrator creates the database, and :meth:`open_writer` takes the lock."""
@@ -174,14 +168,21 @@ class Postgresql:
         self.engine.pool.dispose()
 
 
+def _configure(driver: Any, _record: object) -> None:
+    driver.prepared_max = PREPARED_STATEMENTS
+
+
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES})")
     if options.get("untimed", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES})")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        return
+    with sent_together(connection.connection.driver_connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES}), {PLANS}")
 
 
 def _locked(driver: Any) -> bool:

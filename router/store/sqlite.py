@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from router.store.disk_usage import DiskUsage
 from router.store.file_modes import create_private, make_folder, restrict_files
 from router.store.health import RESUMES, StoreUnavailable
+from router.store.sqlite_rows import SqliteRows
 
 _BUSY_SECONDS = 5
 """How long to wait for another program's lock."""
@@ -46,7 +47,7 @@ _DAMAGED_BY_CODE = {
 }
 
 
-class Sqlite:
+class Sqlite(SqliteRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
@@ -55,9 +56,6 @@ class Sqlite:
 
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
-    placeholder = "?"
-    lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
-    rows_at_once = 64
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         if not url.database or url.database == ":memory:":
@@ -72,13 +70,6 @@ class Sqlite:
         )  # one for the writer
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(
-            f"json_extract(value, '$[{number}]') AS c{number}" for number, _ in enumerate(kinds)
-        )
-        return f"(SELECT {columns} FROM json_each(?)) k"
 
     def prepare(self) -> None:
         """Create the file and its folder, and lock them. A second router is refused, because both would notify of
