@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
-from router.store.postgresql_rows import NEVER, PLANS, PREPARED_STATEMENTS, PostgresqlRows, sent_together
+from router.store.postgresql_rows import NEVER, PLANS, PREPARED_STATEMENTS, PostgresqlRows
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
@@ -181,8 +181,10 @@ def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES})")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         return
-    with sent_together(connection.connection.driver_connection):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES}), {PLANS}")
+    # The driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK as usual.
+    driver: Any = connection.connection.driver_connection
+    driver.autocommit = True
+    driver.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_WRITES}), {PLANS}")
 
 
 def _locked(driver: Any) -> bool:

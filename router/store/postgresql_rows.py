@@ -10,7 +10,7 @@ also right for large tables. :data:`PLANS` and the form of the look-ups ensure t
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -41,9 +41,11 @@ class PostgresqlRows:
 
     @staticmethod
     def load(cursor: Any, lookups: Sequence[RowLookup]) -> Iterator[Sequence[Any]]:
-        with sent_together(cursor.connection):
+        driver = cursor.connection
+        # A pipeline sends more messages than one statement needs.
+        with _pipeline(driver) if len(lookups) > 1 else nullcontext():
             running = [
-                cursor.connection.cursor().execute(sql, None if keys is None else (keys,), prepare=True)
+                driver.cursor().execute(sql, None if keys is None else (keys,), prepare=True)
                 for sql, keys in lookups
             ]
         return (each.fetchall() for each in running)
@@ -60,7 +62,7 @@ class PostgresqlRows:
 
 
 @contextmanager
-def sent_together(driver: Any) -> Iterator[None]:
+def _pipeline(driver: Any) -> Iterator[None]:
     """Send the statements that are executed meanwhile together; this takes one round trip.
 
     :raises psycopg.Error: of the first statement that failed; those after it were not run
@@ -69,9 +71,8 @@ def sent_together(driver: Any) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            with suppress(
-                Exception
-            ):  # the first error is raised; the answers that follow say that it came before
+            # The statements after the first error fail, too. That is neither raised nor logged.
+            with suppress(Exception):
                 pipeline.sync()
             raise
 
