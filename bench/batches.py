@@ -17,7 +17,7 @@ from router.store import Store
 from tests.statements import accept_in_one_batch, watch_writer
 
 SIZES = (1, 8, 64, 256)
-_WEBHOOKS = 2_000
+_WEBHOOKS = 1_000
 """How many webhooks each size has, in as many batches as that takes."""
 _WARMUPS = 12
 """Batches before those: PostgreSQL plans the first runs of a statement for their parameters."""
@@ -34,7 +34,7 @@ async def measure(url: str) -> list[dict[str, float]]:
         for _ in range(_WARMUPS):
             await _batch(store, size, numbers)
         took.clear()
-        for _ in range(max(_WARMUPS, min(_WEBHOOKS // size, 200))):
+        for _ in range(max(_WARMUPS, min(_WEBHOOKS // size, 100))):
             await _batch(store, size, numbers)
         spent = [seconds for count, seconds in took if count == size]
         found.append({"size": size, "us": statistics.median(spent) / size * 1e6})

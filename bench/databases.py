@@ -6,10 +6,11 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 
 from bench import bodies, end_to_end, ingest, rules, sinks, wire
 from bench.batches import SIZES
-from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, Server, family_cpu, on_cores, python
+from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, Server, on_cores, python
 from bench.results import ROUTER, at_least, at_most
 from bench.run import Bench, say
 from tests import postgresql
@@ -40,17 +41,12 @@ def durable_server(bench: Bench) -> Iterator[postgresql.Server]:
 
 async def ingest_beside(bench: Bench) -> None:
     with durable_server(bench) as server:
-        of_server = bench.measure(
-            "postgresql", "on PostgreSQL, 1 alert a webhook: CPU of the server a webhook", "us"
-        )
 
         @asynccontextmanager
         async def on_postgresql(port: int) -> AsyncIterator[Server]:
             with server.database() as url:
                 async with bench.router(rules.to_three(port), database=url) as found:
-                    before = family_cpu(server.pid)
-                    yield found
-                    of_server.add(ROUTER, (family_cpu(server.pid) - before) / bench.scale.ingest * 1e6)
+                    yield replace(found, database_pid=server.pid)
 
         starts = {ROUTER: on_postgresql, SQLITE: lambda port: bench.router(rules.to_three(port))}
         await ingest.beside(

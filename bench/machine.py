@@ -29,11 +29,17 @@ class Server:
     name: str
     port: int
     pid: int
+    database_pid: int | None = None
+    """The first process of the database server that it uses."""
 
     def cpu(self) -> float:
         """Return the CPU seconds so far, of all threads."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def database_cpu(self) -> float:
+        """Return the CPU seconds so far of its database server; 0: it has none."""
+        return 0.0 if self.database_pid is None else family_cpu(self.database_pid)
 
     def memory(self) -> float:
         """Return the resident memory in MiB."""

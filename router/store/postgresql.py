@@ -183,7 +183,8 @@ def _begin(connection: sa.Connection) -> None:
         return
     # The driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK as usual.
     driver: Any = connection.connection.driver_connection
-    driver.autocommit = True
+    if not driver.autocommit:
+        driver.autocommit = True
     driver.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_WRITES}), {PLANS}")
 
 
