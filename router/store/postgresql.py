@@ -23,6 +23,7 @@ from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
+from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
 from router.store.sets import DatabaseCursor
 
@@ -74,24 +75,20 @@ _WITHOUT_HASTE = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_sort = off",
 )
+_LOCK = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
 
 
-class Postgresql:
+class Postgresql(PostgresqlRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
     :raises StoreUnavailable: the URL can't be parsed
     """
 
-    placeholder = "%s"
     is_shared = True
-    lookup_join = "JOIN"
-    rows_at_once = (
-        1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-    )
     keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
@@ -158,11 +155,6 @@ class Postgresql:
         assert isinstance(driver, Session)  # noqa: S101  (narrows the type)
         driver.hears_notices = True
         return driver
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
-        return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
     def prepare(self) -> None:
         """Do nothing: an administrator creates the database, and :meth:`open_writer` takes the lock."""
@@ -350,19 +342,32 @@ def _begin(connection: sa.Connection) -> None:
     driver.is_patient = options.get("untimed", False)
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    if settings := driver.settings_of_transaction():
-        connection.exec_driver_sql(settings)
-    if not options.get("writes", False):
+        if settings := driver.settings_of_transaction():
+            connection.exec_driver_sql(settings)
         return
-    if driver.is_patient:  # also while another router migrates
-        connection.exec_driver_sql(
-            "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)"
-        )
-    # The number of the transaction tells later whether it was committed, see :meth:`Postgresql.has_committed`.
-    lock = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text, {driver.limit_of_batch()}"
-    _, connection.info[_TRANSACTION], _ = connection.exec_driver_sql(lock).one()
-    if driver.is_patient:
-        connection.exec_driver_sql(f"SELECT set_config('lock_timeout', '{_MIGRATION_LOCKS}', true)")
+    connection.info[_TRANSACTION] = _begin_long(driver) if driver.is_patient else _begin_batch(driver)
+
+
+def _begin_batch(driver: Any) -> str:
+    """Begin a transaction that writes, in one round trip. Return its number, see :meth:`Postgresql.has_committed`."""
+    # The driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK as usual.
+    if not driver.autocommit:
+        driver.autocommit = True
+    lock = f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}"
+    cursor = driver.execute("; ".join(filter(None, ["BEGIN", driver.settings_of_transaction(), lock])))
+    while cursor.nextset():
+        pass
+    return str(cursor.fetchone()[1])
+
+
+def _begin_long(driver: Any) -> str:
+    """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
+    if settings := driver.settings_of_transaction():
+        driver.execute(settings)
+    driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
+    number = str(driver.execute(_LOCK).fetchone()[1])
+    driver.execute("SELECT set_config('lock_timeout', %s, true)", (_MIGRATION_LOCKS,))
+    return number
 
 
 def _share_lock(driver: Any) -> bool:

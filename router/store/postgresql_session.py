@@ -9,6 +9,8 @@ from psycopg import errors
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
+from router.store.postgresql_rows import NEVER, PREPARED_STATEMENTS
+
 ANSWER_SECONDS = 5.0
 """How long a reader waits for an answer outside of a transaction: to a ping, or to the beginning of a transaction."""
 _HAS_TRANSACTION_TIMEOUT = 170000
@@ -43,7 +45,9 @@ class Purpose:
 _SETTINGS = {
     "default_transaction_isolation": "read committed",
     # A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
+    # `postgresql_rows` says which statements are an exception.
     "plan_cache_mode": "force_custom_plan",
+    "jit": "off",  # compiling a plan takes longer than any of the queries
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -105,6 +109,7 @@ class Session(psycopg.Connection[Any]):
         if self.is_pooled:
             self.prepare_threshold = None
         else:
+            self.prepare_threshold, self.prepared_max = NEVER, PREPARED_STATEMENTS
             self.execute(f"SELECT {_set_config(purpose.settings, chosen, local=False)}".encode())
         self.autocommit = False
 
