@@ -1,7 +1,6 @@
 """Checks and migrates a database before it is used. Nothing is written to one that is damaged, or that belongs to another program."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -127,10 +126,13 @@ def _kept(connection: sa.Connection, tables: Collection[str], key: str) -> str |
     """Return a value of the meta table; None: there is none."""
     if meta.name not in tables:
         return None
-    with suppress(sa.exc.DBAPIError):  # a newer version may keep other columns
+    try:
         value: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
-        return value
-    return None
+    except sa.exc.DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return None  # a newer version may keep other columns
+    return value
 
 
 def migrate(engine: sa.Engine, revision: str = "head", name: str = "the database") -> bool:

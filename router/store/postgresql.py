@@ -25,7 +25,6 @@ from router.store.health import RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
 from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
-from router.store.sets import DatabaseCursor
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
@@ -130,8 +129,8 @@ class Postgresql(PostgresqlRows):
         return engine
 
     @staticmethod
-    def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
-        cursor.execute(_HEAD, (_META_OF_HEAD, session))
+    def read_head(cursor: Any, session: str) -> tuple[Head, str | None]:
+        cursor.execute(_HEAD, (_META_OF_HEAD, session), prepare=True)
         now, meta, leases = cursor.fetchall()[0]
         found = (meta or {}).get
         last, at = int(found(LAST_TIME, 0)), found(CURSOR)
