@@ -15,7 +15,7 @@ from router.alertmanager_client import AlertmanagerClient
 from router.backup_schedule import BackupOptions, BackupSchedule
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
-from router.clock import Clock, DatabaseClock, SystemClock
+from router.clock import BootClock, Clock, DatabaseClock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deadman import Deadman
@@ -36,7 +36,7 @@ from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
 from router.reload import SIGNAL, Reloader
-from router.replicas import JudgedBy, Membership
+from router.replicas import JudgedBy, Membership, SeenReplicas
 from router.replicas.background import BackgroundWork
 from router.replicas.rules_agreement import RulesAgreement
 from router.rules_watch import RulesWatch
@@ -171,7 +171,6 @@ class Service:
                 await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
                 await self.background.begin()
             else:
-                run("membership", self.membership.serve())
                 await self.reloader.start(lambda: self.membership.add(self.background))
             run("watch secrets", self.reloader.watch_secrets())
             if self.certificates is not None:
@@ -239,7 +238,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )
     closing.callback(files.close)
     membership = Membership(
-        store=store, clock=SystemClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
+        store=store, clock=BootClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
         term=options.lease_term, rules=lambda: JudgedBy(active.policy().fingerprint, active.config.digest),
     )  # fmt: skip
     loaded = await files.load(
@@ -252,7 +251,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     active, status = ActiveConfig(loaded, outbox), LoadStatus(options.config, metrics)
     warn_if_open(loaded.config.access, access)
 
-    clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
+    clock_watch = ClockWatch(store.timekeeping, clock, active.policy, is_shared=store.replicas.are_possible)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
         counting_since=clock_watch.look, telemetry=telemetry, is_trusted=lambda: membership.is_trusted,
@@ -314,6 +313,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )
     closing.callback(file_check.close)
     closing.callback(threads.shutdown)
+    seen = SeenReplicas(store, membership, clock)
     drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
@@ -323,7 +323,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance, telemetry=telemetry,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
-        backups=lambda: None if backups is None else backups.describe(),
+        backups=lambda: None if backups is None else backups.describe(), replicas=seen.read, last_replicas=seen.last,
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
@@ -396,9 +396,11 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing.push_async_callback(service.runner.cleanup)
     closing.callback(service.tests.close)
     closing.push_async_callback(service.membership.leave)
+    run("membership", service.membership.serve())  # until the lanes have stopped
     closing.push_async_callback(service.background.end)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
+    closing.callback(service.membership.stop_taking)
     if is_alone:
         await service.undecided.load()
         run("undecided", service.undecided.serve())

@@ -45,6 +45,7 @@ from router.store.health import (
     RulesReplaced,
     StoreBusy,
     StoreUnavailable,
+    WorkLost,
 )
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
@@ -68,7 +69,7 @@ from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
 from router.store.undecided_webhooks import KeptWebhook, UndecidedWebhooks
-from router.store.writer import BatchObserver, Database, EventObserver
+from router.store.writer import WORKS_BY, BatchObserver, Database, EventObserver
 from router.threads import Threads
 
 
@@ -392,6 +393,7 @@ __all__ = [
     "BEAT",
     "RETRY_AFTER_FAILED_WRITE",
     "ROWS_OF_LISTS",
+    "WORKS_BY",
     "Adoption",
     "Answer",
     "Audit",
@@ -432,6 +434,7 @@ __all__ = [
     "Topic",
     "Total",
     "Trouble",
+    "WorkLost",
     "read_ledger",
     "read_snapshot",
 ]

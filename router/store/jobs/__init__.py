@@ -58,7 +58,7 @@ from router.store.jobs.settling import (
     SettleDeadLetter,
     WriteDeadLetter,
 )
-from router.store.jobs.times import BeginCounting, NextOpening, OpenSlots, RecordUptime
+from router.store.jobs.times import BeginCounting, NextOpening, OpenSlots, RecordUptime, WatchUptime
 
 __all__ = [
     "CONVERSATIONS_PER_LOOK",
@@ -121,5 +121,6 @@ __all__ = [
     "StartLarge",
     "StormBegins",
     "Unclaim",
+    "WatchUptime",
     "WriteDeadLetter",
 ]

@@ -87,6 +87,8 @@ async def find_trouble(context: AppContext) -> CurrentTrouble:
     found += _of_senders(context)
     found += _of_alerts(context, stored)
     found += _of_rules(context.rules_status())
+    if (replicas := context.last_replicas()) is not None:
+        found += ((words, "/replicas") for words in replicas.troubles())
     found += _of_backups(context)
     found += _less_urgent(context, lanes, stored)
     found += _of_new_database(context, stored)
