@@ -85,6 +85,12 @@ async def test_a_rolling_update_judges_nothing_by_the_old_file(pair: tuple[World
     assert channels(a) == ["C0CRITICAL", *["C0WARNINGS"] * 7]
     await agreement(a, agrees=False)
     assert await metric_value(a, "alert_router_rules_in_force") == 0
+    page = "".join(await a.get("/configuration"))
+    assert "Other rules are in force" in page
+    assert "other-rules" in page
+    answer = await a.get("/api/v1/configuration")
+    assert answer["in_force"]["agrees"] is False
+    assert answer["in_force"]["sha256"] == (await b.get("/api/v1/configuration"))["sha256"]
     assert await metric_value(b, "alert_router_rules_in_force") == 1
     await a.stop()
     await a.start(old)  # it crashed, and starts with its old file
