@@ -131,11 +131,15 @@ class Lanes:
         :param gained: the lease that a replica has held until now that has ended without a word; empty: none
         """
         wanted: dict[str, Destination] | None = None
-        while wanted != (held_now := self._wanted_and_held()):  # a lease may be lost while the database is asked
+        while wanted != (
+            held_now := self._wanted_and_held()
+        ):  # a lease may be lost while the database is asked
             wanted = held_now
             await self._self_alerts.set_served(self._wanted.keys())
             if self._held is not None:
-                await self._self_alerts.take_over(wanted.keys() - {each.destination.key for each in self._table})
+                await self._self_alerts.take_over(
+                    wanted.keys() - {each.destination.key for each in self._table}
+                )
             pauses = await self._store.pauses.load()
         known, current = {lane.destination.key for lane in self._table}, self._current()
         self._table.serve(wanted, current.shared, current.channels)
