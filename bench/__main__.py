@@ -17,6 +17,7 @@ from typing import Any
 from bench import (
     bounds,
     cost,
+    databases,
     disk,
     end_to_end,
     group,
@@ -37,6 +38,10 @@ ROWS = {
     "steady": end_to_end.steady,
     "ingest": ingest.ingest,
     "hundreds": ingest.ingest_hundreds,
+    "postgresql": databases.ingest_beside,
+    "postgresql-steady": databases.steady,
+    "batches": databases.batches,
+    "replicas": databases.replicas,
     "observed": observed.observed,
     "size": cost.size,
     "routes": cost.routes,

@@ -53,11 +53,15 @@ class TcpProxy:
 
     def refuse(self) -> None:
         """Refuse new connections until :meth:`accept_again`, and cut those that exist."""
+        self.refuse_new()
+        self._accepting.join()
+        self.cut()
+
+    def refuse_new(self) -> None:
+        """Refuse new connections until :meth:`accept_again`."""
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # ends the accept
         self._listening.close()
-        self._accepting.join()
-        self.cut()
 
     def accept_again(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", self.port))

@@ -1,5 +1,6 @@
 """The protocol of what differs between databases, and the choice of a database by its URL."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -13,6 +14,10 @@ from router.store.sets import DatabaseCursor, Dialect
 from router.store.sqlite import Sqlite
 
 _EXAMPLES = f"{Sqlite.example}, or postgresql://user:password@host/database"
+
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<scheme>postgres(?:ql)?://)(?P<user>(?:[^@/?]*@)?)(?P<hosts>[^@/?]+,[^@/?]+)(?P<path>/[^?]*)?(?P<query>\?.*)?"
+)
 
 
 class Hearing(Protocol):
@@ -157,6 +162,17 @@ class Backend(Dialect, Protocol):
         """Release the database. A reader that is not done yet calls this again at its end."""
 
 
+def _several_hosts_in_query(url: str) -> str:
+    """Return a URL as SQLAlchemy reads it, which wants several hosts after the ``?``. libpq also takes them before the path.
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
+    """
+    found = _SEVERAL_HOSTS.fullmatch(url)
+    if found is None:
+        return url
+    hosts = [f"host={host}" for host in found["hosts"].split(",")]
+    return f"{found['scheme']}{found['user']}{found['path'] or '/'}?{'&'.join(hosts)}{(found['query'] or '').replace('?', '&', 1)}"
+
+
 def open_backend(url: str, readers: int = 1) -> Backend:
     """Return the backend of a database URL. Nothing is opened yet.
 
@@ -165,7 +181,7 @@ def open_backend(url: str, readers: int = 1) -> Backend:
     :raises StoreUnavailable: the URL names no usable kind of database
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = sa.make_url(_several_hosts_in_query(url))
     except (sa.exc.ArgumentError, ValueError):  # their messages may contain the password
         raise StoreUnavailable(f"--database is no URL; write it like {_EXAMPLES}") from None
     match parsed.get_backend_name():

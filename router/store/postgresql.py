@@ -16,12 +16,14 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from router.clock import STEP
-from router.core.adopt import POLICY
+from router.core.adopt import CURSOR, POLICY, AdoptionCursor, Phase
 from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.core.undecided_count import UNDECIDED, UndecidedCount
 from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
+from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
 from router.store.sets import DatabaseCursor
 
@@ -56,10 +58,11 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_META_OF_HEAD = [NEXT_ID, LAST_TIME, POLICY, CURSOR, UNDECIDED]
 # The session of a replica that was expelled has no row any more, and one that has expired may be expelled at any moment.
 _HEAD = f"""
 SELECT {_NOW},
-  (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s),
+  (SELECT json_object_agg(key, value) FROM meta WHERE key = ANY(%s)),
   (SELECT json_object_agg(l.name, l.fence) FROM leases l JOIN replicas r ON r.id = l.replica
     WHERE r.id = %s AND r.expires_at > {_NOW})
 """
@@ -72,33 +75,33 @@ _WITHOUT_HASTE = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_sort = off",
 )
+_LOCK = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
 
 
-class Postgresql:
+class Postgresql(PostgresqlRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
     :raises StoreUnavailable: the URL can't be parsed
     """
 
-    placeholder = "%s"
     is_shared = True
-    lookup_join = "JOIN"
-    rows_at_once = (
-        1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-    )
     keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
-        host = url.host or _first(url.query.get("host", "")) or "localhost"
+        given = url.query.get("host", "")
+        hosts = (given,) if isinstance(given, str) else given
+        host = url.host or ",".join(hosts) or "localhost"
         if "@" in host:
             raise StoreUnavailable("--database: write an @ in the user or the password as %40")
         port = f":{url.port}" if url.port else ""
         self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
         self._url = url.set(drivername="postgresql+psycopg")
+        if len(hosts) > 1 and "target_session_attrs" not in url.query:
+            self._url = self._url.update_query_dict({"target_session_attrs": "read-write"})
         # A ping, so that a restart of the server causes no error for the next reader.
         self.engine = self._engine(READS, pool_size=readers, pool_pre_ping=True)
         self._writer = self._engine(WRITES, poolclass=sa.NullPool)
@@ -128,12 +131,18 @@ class Postgresql:
 
     @staticmethod
     def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
-        cursor.execute(_HEAD, (NEXT_ID, LAST_TIME, POLICY, session))
-        now, next_id, last_time, rules, leases = cursor.fetchall()[0]
-        last = int(last_time or 0)
+        cursor.execute(_HEAD, (_META_OF_HEAD, session))
+        now, meta, leases = cursor.fetchall()[0]
+        found = (meta or {}).get
+        last, at = int(found(LAST_TIME, 0)), found(CURSOR)
         # A difference of less than a step comes from another server's clock, after a failover.
         moment = last if 0 < last - now <= STEP else now
-        return Head(moment, session, rules or "", leases or {}), next_id
+        head = Head(
+            moment, session, found(POLICY, ""), leases or {},
+            is_indexing=at is not None and AdoptionCursor.read(at).phase is Phase.INDEX,
+            has_undecided=UndecidedCount.read(found(UNDECIDED)).small > 0,
+        )  # fmt: skip
+        return head, found(NEXT_ID)
 
     def listen(self, hear: Callable[[str], None]) -> Listener:
         return Listener(self._detached, hear)
@@ -146,11 +155,6 @@ class Postgresql:
         assert isinstance(driver, Session)  # noqa: S101  (narrows the type)
         driver.hears_notices = True
         return driver
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
-        return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
     def prepare(self) -> None:
         """Do nothing: an administrator creates the database, and :meth:`open_writer` takes the lock."""
@@ -180,8 +184,11 @@ class Postgresql:
         """Open the writer's connection. A version without replicas is refused, because both would notify of everything."""
         connection = self._writer.connect().execution_options(writes=True)
         try:
-            is_shared = _share_lock(connection.connection.driver_connection)
-            self._system = _system_identifier(connection.connection.driver_connection)
+            driver: Any = connection.connection.driver_connection
+            is_shared = _share_lock(driver)
+            # From now on, the driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK.
+            driver.autocommit = True
+            self._system = _system_identifier(driver)
         except psycopg.Error:
             connection.close()
             raise
@@ -338,28 +345,41 @@ def _begin(connection: sa.Connection) -> None:
     driver.is_patient = options.get("untimed", False)
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    if settings := driver.settings_of_transaction():
-        connection.exec_driver_sql(settings)
-    if not options.get("writes", False):
+        if settings := driver.settings_of_transaction():
+            connection.exec_driver_sql(settings)
         return
-    if driver.is_patient:  # also while another router migrates
-        connection.exec_driver_sql(
-            "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)"
-        )
-    # The number of the transaction tells later whether it was committed, see :meth:`Postgresql.has_committed`.
-    lock = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text, {driver.limit_of_batch()}"
-    _, connection.info[_TRANSACTION], _ = connection.exec_driver_sql(lock).one()
-    if driver.is_patient:
-        connection.exec_driver_sql(f"SELECT set_config('lock_timeout', '{_MIGRATION_LOCKS}', true)")
+    connection.info[_TRANSACTION] = _begin_long(driver) if driver.is_patient else _begin_batch(driver)
+
+
+def _begin_batch(driver: Any) -> str:
+    """Begin a transaction that writes, in one round trip. Return its number, see :meth:`Postgresql.has_committed`."""
+    lock = f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}"
+    cursor = driver.execute("; ".join(filter(None, ["BEGIN", driver.settings_of_transaction(), lock])))
+    while cursor.nextset():
+        pass
+    return str(cursor.fetchone()[1])
+
+
+def _begin_long(driver: Any) -> str:
+    """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
+    if driver.autocommit:
+        driver.execute("BEGIN")
+    if settings := driver.settings_of_transaction():
+        driver.execute(settings)
+    driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
+    number = str(driver.execute(_LOCK).fetchone()[1])
+    driver.execute("SELECT set_config('lock_timeout', %s, true)", (_MIGRATION_LOCKS,))
+    return number
 
 
 def _share_lock(driver: Any) -> bool:
     """Share the lock of those that serve; False: a version without replicas has it. One that has just ended may still hold it
-    for a moment, so wait a second.
+    for a moment, so wait a second. A pooler lends a session for one transaction only, so there the lock is only looked at.
     """
+    lock = "pg_advisory_xact_lock_shared" if driver.is_pooled else "pg_advisory_lock_shared"
     try:
         driver.execute("SET LOCAL lock_timeout = '1s'")
-        driver.execute("SELECT pg_advisory_lock_shared(%s)", (_SERVES,))
+        driver.execute(f"SELECT {lock}({_SERVES})")
     except errors.LockNotAvailable:
         driver.rollback()
         return False

@@ -9,6 +9,8 @@ from psycopg import errors
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
+from router.store.postgresql_rows import NEVER, PREPARED_STATEMENTS
+
 ANSWER_SECONDS = 5.0
 """How long a reader waits for an answer outside of a transaction: to a ping, or to the beginning of a transaction."""
 _HAS_TRANSACTION_TIMEOUT = 170000
@@ -43,7 +45,9 @@ class Purpose:
 _SETTINGS = {
     "default_transaction_isolation": "read committed",
     # A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
+    # `postgresql_rows` says which statements are an exception.
     "plan_cache_mode": "force_custom_plan",
+    "jit": "off",  # compiling a plan takes longer than any of the queries
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -85,6 +89,8 @@ class Session(psycopg.Connection[Any]):
     is_pooled = False
     """A pooler such as PgBouncer is between the router and the server. In its transaction mode each transaction may get another
     server connection, so settings and prepared statements must not outlast a transaction."""
+    chosen = ""
+    """The ``options`` of the URL. What they set is left as it is."""
     is_patient = False
     """In its present transaction it waits as long as a statement takes, as a migration does."""
     hears_notices = False
@@ -93,11 +99,8 @@ class Session(psycopg.Connection[Any]):
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
     def begin(self, purpose: Purpose, chosen: str) -> None:
-        """Prepare a new session.
-
-        :param chosen: the ``options`` of the URL; what they set is left as it is
-        """
-        self.purpose = purpose
+        """Prepare a new session. :param chosen: see :attr:`chosen`"""
+        self.purpose, self.chosen = purpose, chosen
         self.add_notice_handler(self._noticed)
         self.autocommit = True
         (backend,) = self.execute("SELECT pg_backend_pid()").fetchone() or (0,)
@@ -106,6 +109,7 @@ class Session(psycopg.Connection[Any]):
         if self.is_pooled:
             self.prepare_threshold = None
         else:
+            self.prepare_threshold, self.prepared_max = NEVER, PREPARED_STATEMENTS
             self.execute(f"SELECT {_set_config(purpose.settings, chosen, local=False)}".encode())
         self.autocommit = False
 
@@ -113,7 +117,8 @@ class Session(psycopg.Connection[Any]):
         """Return SQL of a column that limits the time of a transaction from now on. Servers before 17 can't.
         https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-TRANSACTION-TIMEOUT
         """
-        if self.is_patient or self.info.server_version < _HAS_TRANSACTION_TIMEOUT:
+        can = self.info.server_version >= _HAS_TRANSACTION_TIMEOUT
+        if self.is_patient or not can or "transaction_timeout" in self.chosen:
             return "''"
         return f"set_config('transaction_timeout', '{MAX_BATCH}', true)"
 

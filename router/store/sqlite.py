@@ -24,6 +24,7 @@ from router.store.file_modes import (
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.new_files import put_in_place, unfinished_file
 from router.store.sets import DatabaseCursor
+from router.store.sqlite_rows import SqliteRows
 
 _BUSY_SECONDS = 5
 """How long to wait for another program's lock."""
@@ -55,7 +56,7 @@ _DAMAGED_BY_CODE = {
 }
 
 
-class Sqlite:
+class Sqlite(SqliteRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
@@ -64,10 +65,7 @@ class Sqlite:
 
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
-    placeholder = "?"
     is_shared = False
-    lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
-    rows_at_once = 64
     keeps_nul = True
 
     def __init__(self, url: sa.URL, readers: int) -> None:
@@ -93,13 +91,6 @@ class Sqlite:
     @staticmethod
     def listen(_hear: Callable[[str], None]) -> None:
         """Do nothing: no other process serves."""
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(
-            f"json_extract(value, '$[{number}]') AS c{number}" for number, _ in enumerate(kinds)
-        )
-        return f"(SELECT {columns} FROM json_each(?)) k"
 
     def prepare(self) -> None:
         """Create the file and its folder, and lock them. A second router is refused, because both would notify of

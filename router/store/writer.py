@@ -7,22 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from router.clock import DatabaseClock
-from router.core.head import Head
+from router.core.adopt import Adopted
+from router.core.head import Grant, Head, LeaseLost, OtherRules, RefusedJob
+from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
+from router.core.undecided_count import TooManyUndecided
 from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
-from router.store.health import CountError, Health, StoreUnavailable
-from router.store.jobs import Job
+from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable, WorkLost
+from router.store.jobs import Adopt, Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
+from router.store.queued_jobs import QueuedJob, UnknownBatch, set_errors
 from router.store.sets import DatabaseCursor, Sets
 from router.store.writer_connection import Committed, CommitWithoutAnswer, WriterConnection
 from router.threads import Threads
@@ -35,6 +40,10 @@ BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 EventObserver = Callable[[BatchEvents], None]
 """Called with what objectives and tenants count of a batch, after it is saved."""
 
+WORKS_BY: ContextVar[Grant | None] = ContextVar("works_by", default=None)
+"""The lease of the work that a task does. All that the task writes is refused if another replica does that work by now, for
+example because this process was stopped for a while. None: the task works by no lease."""
+
 _MAX_BATCH_WEIGHT = 256
 """The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
 _MAX_QUEUED_JOBS = 10_000
@@ -43,25 +52,6 @@ _FIND_OUT_SECONDS = 2.0
 """How long the writer waits before it asks again whether its last transaction was committed."""
 _LAST_READS_SECONDS = 0.5
 """How long a close waits for the readers."""
-
-
-@dataclass(slots=True)
-class _QueuedJob:
-    result: JobResult
-    future: asyncio.Future[Any]
-    committed: list[Committed] = field(default_factory=list)
-    """What the transactions did. It is set for the first job of a transaction only."""
-    seconds: float = 0.0
-    """How long the whole batch took. It is set for the first job of a batch only."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unknown:
-    """A batch of which nobody knows yet whether it was committed."""
-
-    batch: list[_QueuedJob]
-    committed: Committed
-    """What it did, if it was."""
 
 
 class Database:
@@ -82,18 +72,24 @@ class Database:
         """Whether several processes may serve from the database at the same time."""
         self.session = ""
         """The session of this process among the replicas; empty: it has none."""
+        self.rules: str | None = None
+        """The fingerprint of the rules by which this process judges: those that it last put in force or joined. While others
+        are in force, its jobs judge nothing. None: it has no rules yet, and nothing is checked."""
+        self.on_other_rules: Callable[[], None] = lambda: None
+        """Called on the event loop when this process sees that the rules in force have become others."""
+        self._rules_seen = ""
         self._hearing: Hearing | None = None
         self.clock: DatabaseClock | None = None
         """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
         self._writer = WriterConnection(self._backend, self._make_batch)
-        self._unknown: _Unknown | None = None
+        self._unknown: UnknownBatch | None = None
         """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """One event for each running read; it is set when the reader has released its connection."""
-        self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
+        self._queue: queue.Queue[QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -153,8 +149,15 @@ class Database:
         take as long as the server is away.
 
         :raises StoreUnavailable: nothing of the job was saved
+        :raises WorkLost: see :data:`WORKS_BY`
+        :raises RulesReplaced: the job judges, and other rules are in force
         """
-        result: T = await self._enqueue(job)
+        try:
+            result: T = await self._enqueue(job)
+        except OtherRules as error:
+            raise RulesReplaced from error
+        except TooManyUndecided as error:
+            raise StoreUnavailable(str(error)) from error
         return result
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
@@ -169,17 +172,21 @@ class Database:
         if self.health.damaged:
             self.health.count_error("write")
             raise StoreUnavailable(str(self.health.error))
-        waiting = _QueuedJob(JobResult(job), loop.create_future())
+        waiting = QueuedJob(JobResult(job, grant=WORKS_BY.get()), loop.create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
             error = StoreUnavailable(
                 f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
-            self.health.count_error("write")
-            self.health.write_failed(error)
+            self.health.batch_failed(error)
             raise error from None
-        return await waiting.future
+        try:
+            return await waiting.future
+        except LeaseLost as error:
+            if waiting.result.grant is None:  # the job has a lease of its own
+                raise
+            raise WorkLost from error
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run a function with a connection of its own, on a reader thread.
@@ -215,7 +222,12 @@ class Database:
         head, next_id = self._backend.read_head(cursor, self.session)
         if self.clock is not None:
             self.clock.observe(head.now, began, time.monotonic())
-        return head, next_id
+        if head.is_alone:
+            return head, next_id
+        if head.rules != self._rules_seen:
+            self._rules_seen = head.rules
+            self._call_on_loop(self.on_other_rules)
+        return replace(head, agrees=self.rules is None or head.rules in {"", self.rules}), next_id
 
     async def disk_usage(self) -> DiskUsage:
         """Measure the database on disk, on a reader thread. :raises StoreUnavailable: it can't be measured"""
@@ -265,7 +277,7 @@ class Database:
         """Run the writer's thread. Whatever happens to a batch, its callers get an answer, and the thread goes on."""
         open_ = True
         while open_:
-            batch: list[_QueuedJob] = []
+            batch: list[QueuedJob] = []
             job, weight = self._next_job(), 0
             while job is not None:
                 batch.append(job)
@@ -278,12 +290,8 @@ class Database:
                     break
             else:
                 open_ = False
-            if batch:
-                began = time.perf_counter()
-                self._write(batch)
-                batch[0].seconds = time.perf_counter() - began
-                if self._unknown is None or self._unknown.batch is not batch:
-                    self._call_on_loop(self._answer_callers, batch)
+            if batch and (answered := self._write(batch)):
+                self._call_on_loop(self._answer_callers, answered)
         self._give_up_finding_out()
         self._writer.close()
         self._call_on_loop(self._ended.set)
@@ -293,7 +301,7 @@ class Database:
         with suppress(RuntimeError):  # the loop has ended: no caller waits for an answer
             self._loop.call_soon_threadsafe(back, *arguments)
 
-    def _next_job(self) -> _QueuedJob | None:
+    def _next_job(self) -> QueuedJob | None:
         """Wait for a job; None: the store closes. Meanwhile find out what is unknown."""
         while self._unknown is not None:
             with suppress(queue.Empty):
@@ -301,33 +309,45 @@ class Database:
             self._find_out()
         return self._queue.get()
 
-    def _write(self, batch: list[_QueuedJob]) -> None:
+    def _write(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails
         then, too.
+
+        :returns: the jobs whose callers can be answered; :meth:`_find_out` answers the others
         """
+        began = time.perf_counter()
         if (failure := self._find_out()) is not None:
-            _set_errors(batch, failure)
-            return
+            set_errors(batch, failure)
+            return batch
         failed = self._commit(batch)
-        if self._unknown is not None:  # in most cases a new connection knows
-            self._find_out()
-            return
+        batch[0].seconds = time.perf_counter() - began
+        if self._unknown is not None:
+            self._find_out()  # in most cases a new connection knows
+            return []
         if len(batch) == 1:
-            return
+            return batch
+        unanswered: list[QueuedJob] = []
         for each in failed:
             before = each.result.error
+            if (failure := self._find_out()) is not None:
+                set_errors([each], failure)
+                continue
             self._commit([each])
-            if each.result.error is None:
+            if self._unknown is not None:
+                unanswered.append(each)
+            elif each.result.error is None:
                 log.error(
                     "a job failed in a batch with others, but succeeded alone",
                     job=each.result.kind,
                     exc_info=before,
                 )
+        self._find_out()
+        return [each for each in batch if each not in unanswered]
 
-    def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
+    def _commit(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit the whole batch, or nothing.
 
-        :returns: the jobs that failed; none if the database itself can't be written
+        :returns: the jobs that failed, without those that were refused; none if the database itself can't be written
         """
         for each in batch:
             each.result.value = each.result.error = None
@@ -336,15 +356,31 @@ class Database:
                 [each.result for each in batch], notes_writes=self.health.error is not None
             )
         except CommitWithoutAnswer as error:
-            self._unknown = _Unknown(batch, error.committed)
+            self._unknown = UnknownBatch(batch, error.committed)
             return []
         except BaseException as error:  # noqa: BLE001  (otherwise the callers would wait forever)
             failure = self._classify(error)
-            _set_errors(batch, failure)
+            set_errors(batch, failure)
             self._writer.failed(error)
             return [] if isinstance(failure, StoreUnavailable) else batch
+        self._note_commit(batch, committed)
+        return [
+            each
+            for each in batch
+            if each.result.error is not None and not isinstance(each.result.error, RefusedJob)
+        ]
+
+    def _note_commit(self, batch: list[QueuedJob], committed: Committed) -> None:
+        """Keep what a transaction did for the answer to its callers, and note the rules that it put in force or joined."""
         batch[0].committed.append(committed)
-        return [each for each in batch if each.result.error is not None]
+        for each in batch:
+            if isinstance(each.result.job, Adopt) and isinstance(each.result.value, Adopted):
+                self._judge_by(each.result.job, each.result.value)
+
+    def _judge_by(self, job: Adopt, adopted: Adopted) -> None:
+        """Note the rules by which this process judges, now that they are committed."""
+        if adopted.choice is not Choice.WAIT:
+            self.rules = job.adoption.policy.fingerprint
 
     def _classify(self, error: BaseException) -> Exception:
         """Return whether a batch failed because of the database (:class:`StoreUnavailable`) or because of its own rows."""
@@ -365,28 +401,24 @@ class Database:
         try:
             was_committed = self._writer.find_out()
         except StoreUnavailable as error:
-            self._call_on_loop(self._still_unknown, error)
+            self._call_on_loop(self.health.batch_failed, error)
             return error
         self._unknown = None
         if was_committed:
-            unknown.batch[0].committed.append(unknown.committed)
+            self._note_commit(unknown.batch, unknown.committed)
         else:
             lost = StoreUnavailable(f"{self.name}: the connection was lost at a commit; nothing was saved")
-            _set_errors(unknown.batch, lost)
+            set_errors(unknown.batch, lost)
         self._call_on_loop(self._answer_callers, unknown.batch)
         return None
 
     def _give_up_finding_out(self) -> None:
         """Answer the callers of a transaction of which it is not known whether it was committed, because the store closes."""
         if (failure := self._find_out()) is not None and self._unknown is not None:
-            _set_errors(self._unknown.batch, failure)
+            set_errors(self._unknown.batch, failure)
             self._call_on_loop(self._answer_callers, self._unknown.batch)
 
-    def _still_unknown(self, failure: StoreUnavailable) -> None:
-        self.health.count_error("write")
-        self.health.write_failed(failure)
-
-    def _answer_callers(self, batch: list[_QueuedJob]) -> None:
+    def _answer_callers(self, batch: list[QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         self.commits += 1
@@ -413,8 +445,3 @@ class Database:
                 each.future.set_result(each.result.value)
             else:
                 each.future.set_exception(each.result.error)
-
-
-def _set_errors(batch: list[_QueuedJob], error: Exception) -> None:
-    for each in batch:
-        each.result.error = error

@@ -15,6 +15,7 @@ from router.model import Millis
 from tests.acceptance.attempts import attempts_of, causes_of_duplicates
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Alertmanager, Router, needs_alertmanager, running, until
+from tests.postgresql import Server
 from tests.world import fake_pagerduty, fake_slack, fake_smtp
 from tests.world.fake_pagerduty import KEY
 
@@ -44,10 +45,13 @@ FAULTS = {
 class Chaos:
     """Causes faults at random moments, and records every message that a provider accepted."""
 
-    def __init__(self, providers: Providers, router: Router, alertmanager: Alertmanager) -> None:
+    def __init__(
+        self, providers: Providers, router: Router, alertmanager: Alertmanager, database: Path | str
+    ) -> None:
         self._providers = providers
         self._router = router
         self._alertmanager = alertmanager
+        self._database = database
         self._step = asyncio.Event()
         self.taken: list[tuple[str, Millis]] = []
         """The destination and the time of each accepted message."""
@@ -159,16 +163,25 @@ class Chaos:
         return found
 
     def duplicates(self) -> Counter[str]:
-        return causes_of_duplicates(self.taken, attempts_of(self._router.database))
+        return causes_of_duplicates(self.taken, attempts_of(self._database))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """None: SQLite."""
+    if request.param == "sqlite":
+        return None
+    server: Server = request.getfixturevalue("postgresql")
+    return server.url(server.create())
 
 
 async def test_after_kills_and_faults_every_provider_is_up_to_date(
-    providers: Providers, folder: Path
+    providers: Providers, folder: Path, url: str | None
 ) -> None:
     routes = providers.routes.replace(", active_time_intervals: [office], outside: hold", "")
-    router = Router(folder, routes)
+    router = Router(folder, routes, database=url)
     async with Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
-        chaos = Chaos(providers, router, alertmanager)
+        chaos = Chaos(providers, router, alertmanager, url or router.database)
         try:
             async with asyncio.TaskGroup() as group:
                 troubles = [

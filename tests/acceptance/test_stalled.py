@@ -13,7 +13,7 @@ from router.store.postgresql_session import MAX_BATCH, READS, WRITES
 from tests.acceptance.lives import Router, stable
 from tests.acceptance.processes import until
 from tests.acceptance.test_kill import _body
-from tests.postgresql import Server
+from tests.postgresql import PATIENT, Server
 from tests.world.conftest import MONDAY_NOON
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
@@ -35,7 +35,7 @@ def state_of(pid: int) -> str:
 async def test_a_stopped_router_frees_the_lock_and_goes_on_later(
     tmp_path: Path, postgresql: Server, point: str
 ) -> None:
-    url = postgresql.url(postgresql.create())
+    url = postgresql.url(postgresql.create()).replace(f"&{PATIENT}", "")
     async with FakeSlack() as slack, FakePagerDuty() as pagerduty, FakeSmtp() as mail, stable() as there:
         (tmp_path / "routes.yaml").write_text(rules(slack, pagerduty, mail))
         router = await there.start(tmp_path, MONDAY_NOON, database=url, stops=True)

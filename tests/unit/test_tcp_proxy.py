@@ -70,6 +70,6 @@ def test_a_cut_is_possible_in_the_middle_of_an_answer(
 def test_bytes_that_hang_arrive_later(proxy: TcpProxy, postgresql: Server, database: str) -> None:
     proxy.hang()
     with pytest.raises(psycopg.OperationalError, match="timeout expired"):
-        psycopg.connect(f"{postgresql.through(proxy, database)}?connect_timeout=1")
+        psycopg.connect(f"{postgresql.through(proxy, database)}&connect_timeout=1")
     proxy.flow()
     insert(postgresql.through(proxy, database), 1)

@@ -60,10 +60,8 @@ async def there(world: World, postgresql: Server, monkeypatch: pytest.MonkeyPatc
     name = postgresql.create()
     postgresql.execute("GRANT ALL ON SCHEMA public TO locked", name)
     with proxied(postgresql.socket) as proxy:
-        url = postgresql.through(proxy, name, f"locked:{PASSWORD}")
-        world.database = (
-            f"{url}?options=-c%20lock_timeout%3D300ms%20-c%20statement_timeout%3D500ms&connect_timeout=2"
-        )
+        brief = "%20-c%20lock_timeout%3D300ms%20-c%20statement_timeout%3D500ms&connect_timeout=2"
+        world.database = postgresql.through(proxy, name, f"locked:{PASSWORD}") + brief
         yield There(world, postgresql, proxy, name)
         await world.end()
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from router.core import dead_letter_settling, dead_letters
 from router.core.claimed_delivery import ClaimedDelivery
@@ -14,7 +15,9 @@ from router.store.jobs.job import BaseJob, PieceJob
 
 @dataclass(frozen=True, slots=True)
 class WriteDeadLetter(PieceJob):
-    """Writes the dead letter of a large conversation, before its alerts are given up in pieces."""
+    """Writes the dead letter of a large conversation, before its alerts are given up in pieces. While other rules are in
+    force, nothing is given up.
+    """
 
     work: ClaimedDelivery
     reason: str
@@ -22,6 +25,8 @@ class WriteDeadLetter(PieceJob):
     now: Millis
 
     def run(self, state: State) -> None:
+        if not state.head.agrees:
+            return
         state.dead_letters.want("open of conversation", (self.work.id,))
         state.conversations.want("id", (self.work.id,))
         state.ready()
@@ -48,6 +53,7 @@ class RetryDeadLetter(BaseJob):
     dead_letter: int
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         dead_letter_settling.want_dead_letter(state, self.dead_letter)
@@ -91,6 +97,7 @@ class RetryMembers(BaseJob):
     notices: Mapping[int, dict[str, str]]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
