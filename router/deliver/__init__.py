@@ -135,7 +135,11 @@ class Lanes:
             held_now := self._wanted_and_held()
         ):  # a lease may be lost while the database is asked
             wanted = held_now
-            await self._self_alerts.set_served(wanted.keys())
+            await self._self_alerts.set_served(self._wanted.keys())
+            if self._held is not None:
+                await self._self_alerts.take_over(
+                    wanted.keys() - {each.destination.key for each in self._table}
+                )
             pauses = await self._store.pauses.load()
         known, current = {lane.destination.key for lane in self._table}, self._current()
         self._table.serve(wanted, current.shared, current.channels)

@@ -83,7 +83,7 @@ class SelfAlerts:
     async def set_served(self, destinations: Collection[str]) -> None:
         """Load the troubles that the last process stored. End those of destinations that no longer have a lane.
 
-        :param destinations: the keys of the destinations that have a lane
+        :param destinations: the keys of the destinations that have a lane, here or at another replica
         :raises StoreUnavailable: the troubles could not be read
         """
         if self._troubles is None:
@@ -99,6 +99,21 @@ class SelfAlerts:
         for key in self._troubles.keys() - set(destinations):
             await self.delivery_succeeded(key)
             self._succeeded_at.pop(key, None)
+
+    async def take_over(self, destinations: Collection[str]) -> None:
+        """Load the troubles of destinations that another replica has served until now.
+
+        :raises StoreUnavailable: the troubles could not be read
+        """
+        if self._troubles is None or not destinations:
+            return
+        found, firing = await self._store.troubles()
+        for key in destinations:
+            self._troubles.pop(key, None)
+        self._troubles |= {each.destination: each for each in found if each.destination in destinations}
+        for alert in firing:
+            if alert.labels.get("alertname") == ALERTNAME:
+                self._labels.setdefault(alert.labels.get("cause", ""), alert.labels)
 
     def restart(self) -> None:
         """Count the time of unreported troubles from now on. Call it after a step of the clock."""
