@@ -140,6 +140,7 @@ class Postgresql:
             alone = _locked(connection.connection.driver_connection)
             self._system = _system_identifier(connection.connection.driver_connection)
         except psycopg.Error:
+            connection.invalidate()  # a plain close would roll back, and log that it can't
             connection.close()
             raise
         if alone:
