@@ -189,6 +189,7 @@ class Postgresql(PostgresqlRows):
             driver.autocommit = True
             self._system = _system_identifier(driver)
         except psycopg.Error:
+            connection.invalidate()  # a plain close would roll back, and log that it can't
             connection.close()
             raise
         if is_shared:
