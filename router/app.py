@@ -276,7 +276,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )  # fmt: skip
     silence_watch = SilenceWatch(
         store=store, clock=clock, metrics=metrics, policy=active.policy, sources=active.sources,
-        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look,
+        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look, is_shared=not membership.is_alone,
     )  # fmt: skip
     deadman = Deadman(
         store=store, clock=clock, metrics=metrics, settings=lambda: active.config.deadman, network=active.network,
@@ -412,6 +412,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     run("clock", service.clock_watch.serve())
     if not is_alone:
         run("rules in force", service.rules_watch.serve())
+        run("heard by replicas", service.silence_watch.share())
     log.info(
         "serving", address=service.url, config=str(options.config), database=service.store.location,
         destinations=len(policy.destinations), preview=options.preview,

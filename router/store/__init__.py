@@ -61,7 +61,7 @@ from router.store.recording import Recording
 from router.store.replicas import Replicas, ReplicasView, due_of
 from router.store.rule_changes import RuleChanges, RulesView
 from router.store.search import Found, Search
-from router.store.silence_records import SilenceRecord, SilenceRecords
+from router.store.silence_records import SilenceRecord, SilenceRecords, merged_heard
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
 from router.store.stored_tests import StoredTests
 from router.store.story import Story
@@ -435,6 +435,7 @@ __all__ = [
     "Total",
     "Trouble",
     "WorkLost",
+    "merged_heard",
     "read_ledger",
     "read_snapshot",
 ]
