@@ -72,7 +72,7 @@ LEASES_LOST_TOTAL = Definition(
     "Times that this replica lost its leases, because it could not renew its session in time.",
 )
 UNDECIDED = Definition(
-    Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
+    Gauge, "alert_router_undecided_alerts", "Alerts of webhooks that are kept and not decided yet."
 )
 CHANGES_TOTAL = Definition(
     Counter, "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level")

@@ -13,7 +13,7 @@ from router.channels.base import Channel
 from router.clock import Clock
 from router.config import ConfigError
 from router.config_files import ConfigFiles, FileOnDisk, LoadedConfig
-from router.core.rules_in_force import Asking, Choice, RulesInForce
+from router.core.rules_in_force import Asking, Choice, SharedRules
 from router.decide import Policy
 from router.deliver import Lanes, RuntimeConfig
 from router.load_recording import LoadRecording
@@ -141,7 +141,7 @@ class Reloader:
                         lambda last_good: self._files.load_secrets(before, last_good), SECRET_CHANGED
                     )
 
-    async def follow(self, in_force: RulesInForce | None) -> None:
+    async def follow(self, in_force: SharedRules | None) -> None:
         """Compare the rules of this replica with those in force. Join these if they are the loaded ones again, or if the files
         on the disk have become those in force.
 
@@ -164,7 +164,7 @@ class Reloader:
                     await self._ask(loaded, JOINED, Asking.JOINING)
             self._compared = files
 
-    async def take_over(self, unserved: RulesInForce) -> None:
+    async def take_over(self, unserved: SharedRules) -> None:
         """Put the rules of this replica in force, because no replica judges by those in force. :raises StoreUnavailable:"""
         async with self._running:
             await self._ask(self._active.loaded, UNSERVED, Asking.UNSERVED, unserved.fingerprint)
@@ -227,7 +227,7 @@ class Reloader:
                     with suppress(ReloadError):  # it is logged and shown
                         await self._finish()
 
-    def _observe(self, in_force: RulesInForce | None) -> None:
+    def _observe(self, in_force: SharedRules | None) -> None:
         self._agreement.observe(in_force, self._active.policy().fingerprint, self._active.config.digest)
         if not self._agreement.agrees:
             self._recording.forget()

@@ -12,6 +12,7 @@ class ReplicaMetrics(MetricValues):
     def __init__(self, *, enabled: bool) -> None:
         super().__init__(enabled=enabled)
         self.replicas(1)
+        self._set(table.RULES_IN_FORCE, 1)  # until it is known that other rules are in force
 
     def replicas(self, count: int) -> None:
         """Show how many replicas serve."""

@@ -11,7 +11,7 @@ from router.core.digests import close_slots, open_slots
 from router.core.indexes import ALL
 from router.core.reported_alerts import index_inhibitor
 from router.core.rows import ConfigurationRow, DestinationRow, FragmentRow, MetaRow
-from router.core.rules_in_force import RULES, Asking, Choice, RulesInForce, choose
+from router.core.rules_in_force import RULES, Asking, Choice, SharedRules, choose
 from router.core.state import State
 from router.decide import Policy
 from router.model import Configuration, Millis
@@ -65,7 +65,7 @@ class Adoption:
     """The texts of included files in force, by name."""
     asking: Asking = Asking.EXPLICIT
     actor: str = ""
-    """See :attr:`router.core.rules_in_force.RulesInForce.actor`."""
+    """See :attr:`router.core.rules_in_force.SharedRules.actor`."""
     replica: str = ""
     """The name of this replica."""
     unserved: str = ""
@@ -77,7 +77,7 @@ class Adopted:
     """The result of asking to judge by rules."""
 
     choice: Choice
-    rules: RulesInForce
+    rules: SharedRules
     """The rules that are in force now."""
     left: Phase | None = None
     """The phase that is left to do, see :func:`cursor`; None: nothing is left."""
@@ -88,10 +88,10 @@ def known_fragments(state: State) -> dict[str, str]:
     return {row.name: row.text for row in state.fragments.of(ALL, ())}
 
 
-def rules_in_force(state: State) -> RulesInForce | None:
+def rules_in_force(state: State) -> SharedRules | None:
     """Return the rules in force; None: there were never any."""
     fingerprint, kept = state.meta.get(POLICY), state.meta.get(RULES)
-    return RulesInForce.read(
+    return SharedRules.read(
         None if fingerprint is None else fingerprint.value, None if kept is None else kept.value
     )
 
@@ -106,7 +106,7 @@ def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Adopted:
     )
     if before is not None and choice is Choice.WAIT:
         return Adopted(choice, before)
-    new = RulesInForce(mine.fingerprint, mine.configuration.sha256, now, adoption.actor, adoption.replica)
+    new = SharedRules(mine.fingerprint, mine.configuration.sha256, now, adoption.actor, adoption.replica)
     rules = new if before is None else before.replaced_by(new)
     if before is not None and (
         choice is Choice.JOIN or (before.fingerprint, before.sha256) == (new.fingerprint, new.sha256)

@@ -8,13 +8,13 @@ from typing import Self
 from router.model import Millis
 
 RULES = "rules"
-"""A key of the meta table: the :class:`RulesInForce` as JSON."""
+"""A key of the meta table: the :class:`SharedRules` as JSON."""
 MAX_FORMER = 100
 """How many fingerprints of former rules are kept. Older rules count as new."""
 
 
 @dataclass(frozen=True, slots=True)
-class RulesInForce:
+class SharedRules:
     """The rules by which all replicas judge."""
 
     fingerprint: str
@@ -46,7 +46,7 @@ class RulesInForce:
     def __str__(self) -> str:
         return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__})
 
-    def replaced_by(self, new: "RulesInForce") -> "RulesInForce":
+    def replaced_by(self, new: "SharedRules") -> "SharedRules":
         """Return the new rules, with these among the former ones."""
         before = () if self.fingerprint == new.fingerprint else (self.fingerprint,)
         former = [each for each in (*before, *self.former) if each != new.fingerprint]
@@ -77,7 +77,7 @@ class Choice(StrEnum):
 
 
 def choose(
-    mine: str, in_force: RulesInForce | None, asking: Asking, *, is_alone: bool = False, unserved: str = ""
+    mine: str, in_force: SharedRules | None, asking: Asking, *, is_alone: bool = False, unserved: str = ""
 ) -> Choice:
     """Choose what becomes of the rules of a replica.
 

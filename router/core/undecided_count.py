@@ -42,7 +42,7 @@ def want_undecided_count(state: State) -> None:
     state.meta.want("id", (UNDECIDED,))
 
 
-def undecided_count(state: State) -> UndecidedCount:
+def count_of_undecided(state: State) -> UndecidedCount:
     """:raises MissingRows: the row is not loaded yet"""
     row = state.meta.get(UNDECIDED)
     return UndecidedCount.read(None if row is None else row.value)
@@ -54,7 +54,7 @@ def count_kept(state: State, alerts: int, bound: int) -> None:
     :param bound: of the number of alerts that wait
     :raises TooManyUndecided: others wait already, and it would exceed the bound
     """
-    count = undecided_count(state)
+    count = count_of_undecided(state)
     if count.alerts and count.alerts + alerts > bound:
         raise TooManyUndecided(f"{count.alerts} alerts wait to be decided already")
     _change(state, count, alerts, 1)
@@ -62,7 +62,7 @@ def count_kept(state: State, alerts: int, bound: int) -> None:
 
 def count_decided(state: State, alerts: int) -> None:
     """Count a webhook that no longer waits."""
-    _change(state, undecided_count(state), -alerts, -1)
+    _change(state, count_of_undecided(state), -alerts, -1)
 
 
 def _change(state: State, count: UndecidedCount, alerts: int, webhooks: int) -> None:

@@ -130,13 +130,13 @@ class Lanes:
 
         :param gained: the lease that a replica has held until now that has ended without a word; empty: none
         """
-        wanted = {
-            key: each
-            for key, each in self._wanted.items()
-            if self._held is None or self._lease_of(each) in self._held
-        }
-        await self._self_alerts.set_served(wanted.keys())
-        pauses = await self._store.pauses.load()
+        wanted: dict[str, Destination] | None = None
+        while wanted != (
+            held_now := self._wanted_and_held()
+        ):  # a lease may be lost while the database is asked
+            wanted = held_now
+            await self._self_alerts.set_served(wanted.keys())
+            pauses = await self._store.pauses.load()
         known, current = {lane.destination.key for lane in self._table}, self._current()
         self._table.serve(wanted, current.shared, current.channels)
         for key in wanted.keys() - known:
@@ -152,6 +152,14 @@ class Lanes:
             await self._store.resume(lane.destination.key)
             lane.may_be_repaired = False
             lane.resume()
+
+    def _wanted_and_held(self) -> dict[str, Destination]:
+        """Return the destinations whose lanes this process is to serve at this moment, by key."""
+        return {
+            key: each
+            for key, each in self._wanted.items()
+            if self._held is None or self._lease_of(each) in self._held
+        }
 
     def _apply(self, pause: OperatorPause | None, destination: str) -> None:
         """Apply the last pause by an operator to a new lane."""

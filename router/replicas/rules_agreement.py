@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from router.core.rules_in_force import RulesInForce
+from router.core.rules_in_force import SharedRules
 from router.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -15,11 +15,11 @@ class RulesAgreement:
     """Compares the rules of this replica with those in force, and tells others when that changes."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.in_force: RulesInForce | None = None
+        self.in_force: SharedRules | None = None
         """The rules in force, as this replica last saw them; None: there are none yet."""
         self._metrics = metrics
         self._fingerprint = self._sha256 = ""
-        self._told: tuple[bool, str, str] | None = None
+        self._observed: tuple[bool, str, str] | None = None
         self._callbacks: list[Callable[[], None]] = []
 
     @property
@@ -31,7 +31,7 @@ class RulesAgreement:
         """Call ``notify`` each time when this replica, or the rules in force, have changed."""
         self._callbacks.append(notify)
 
-    def observe(self, in_force: RulesInForce | None, fingerprint: str, sha256: str) -> None:
+    def observe(self, in_force: SharedRules | None, fingerprint: str, sha256: str) -> None:
         """Compare the rules.
 
         :param fingerprint: of the rules of this replica, see :attr:`router.decide.Policy.fingerprint`
@@ -39,10 +39,10 @@ class RulesAgreement:
         """
         self.in_force, self._fingerprint, self._sha256 = in_force, fingerprint, sha256
         seen = self.agrees, fingerprint, "" if in_force is None else in_force.fingerprint
-        if seen == self._told:
+        if seen == self._observed:
             return
-        did_agree = self._told is None or self._told[0]
-        self._told = seen
+        did_agree = self._observed is None or self._observed[0]
+        self._observed = seen
         self._metrics.rules_in_force(is_agreeing=self.agrees)
         if in_force is not None and not self.agrees:
             log.warning(

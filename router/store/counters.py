@@ -5,7 +5,7 @@ the row counts for; :func:`recount` computes the same numbers from the rows and 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from router.core.state import State
 from router.model import Fate
 from router.store.paced import pieces_with_pauses
 from router.store.period import ALWAYS, Period
+from router.store.row_writes import RowInsert
 from router.store.schema import (
     alerts,
     changes,
@@ -141,25 +142,21 @@ def counter_changes(state: State) -> Counts:
     return {counter: number for counter, number in moves.items() if number}
 
 
-def upsert_sql(parameters: Iterable[str]) -> str:
-    """Return the statement that changes a counter.
-
-    :param parameters: how its four parameters are written: what, destination, value and the change
-    """
-    # Both databases support it: https://sqlite.org/lang_upsert.html,
-    # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
-    return (
-        f"INSERT INTO counters ({', '.join(_COUNTER_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
-        " ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count"
-    )
-
-
+# Both databases support it: https://sqlite.org/lang_upsert.html,
+# https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
+UPSERT = RowInsert(
+    "counters",
+    _COUNTER_COLUMNS,
+    ("text", "text", "text", "bigint"),
+    "ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count",
+)
+"""Changes counters."""
 _SELECT_COUNTS = f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WHERE count <> 0"  # noqa: S608  (constants)
 _SELECT_ALL = sa.text(_SELECT_COUNTS)
 _SELECT_KINDS = sa.text(f"{_SELECT_COUNTS} AND what IN :kinds").bindparams(
     sa.bindparam("kinds", expanding=True)
 )
-_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COUNTER_COLUMNS))
+_UPSERT = sa.text(UPSERT.values_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
 def read_under_way(connection: sa.Connection, *only: sa.ColumnElement[bool]) -> dict[str, int]:

@@ -82,6 +82,11 @@ class Health:
             )  # fmt: skip
         self.error = error
 
+    def batch_failed(self, error: StoreUnavailable) -> None:
+        """Count a batch of writes that failed, see :meth:`write_failed`."""
+        self.count_error("write")
+        self.write_failed(error)
+
     def webhook_refused(self, error: StoreUnavailable) -> None:
         """Count a webhook that was refused. The count is logged when the store is writable again."""
         self.write_failed(error)

@@ -23,30 +23,20 @@ from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
+from router.store.postgresql_rows import PLANS, PostgresqlRows
+from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
 from router.store.sets import DatabaseCursor
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
+_TRANSACTION = "transaction"
+_MIGRATION_LOCKS = "60s"
+"""How long a migration waits for a table that others read. They read for 30 s at most."""
 _MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
-# The router's own timeouts end its waits if the server is down. The server's, in _SETTINGS, free its locks if the router is
-# stalled.
-_TIMEOUTS = {
-    "connect_timeout": 5,  # seconds
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds
-}
-# A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
-_SETTINGS = {
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "30s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-    "plan_cache_mode": "force_custom_plan",
-}
+_STALLED = (
+    "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
+)
+_HANGS = "{error}: the server, or the network or a proxy before it, hangs; the router tries again"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
@@ -57,6 +47,13 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
     errors.LockNotAvailable: f"{{error}}: another session has locked it; end that session, {RESUMES}",
     errors.QueryCanceled: "{error}: the server is too slow, or overloaded; the router tries again",
+    errors.IdleInTransactionSessionTimeout: _STALLED,
+    errors.TransactionTimeout: _STALLED,
+    errors.TooManyConnections: (
+        f"{{error}}; end other sessions, or raise max_connections or the limit of the user or the database, {RESUMES}"
+    ),
+    NoAnswer: _HANGS,
+    errors.ConnectionTimeout: _HANGS,
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
@@ -78,45 +75,59 @@ _WITHOUT_HASTE = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_sort = off",
 )
+_LOCK = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
 
 
-class Postgresql:
+class Postgresql(PostgresqlRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
     :raises StoreUnavailable: the URL can't be parsed
     """
 
-    placeholder = "%s"
     is_shared = True
-    lookup_join = "JOIN"
-    rows_at_once = (
-        1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-    )
     keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
-        host = url.host or _first(url.query.get("host", "")) or "localhost"
+        given = url.query.get("host", "")
+        hosts = (given,) if isinstance(given, str) else given
+        host = url.host or ",".join(hosts) or "localhost"
         if "@" in host:
             raise StoreUnavailable("--database: write an @ in the user or the password as %40")
         port = f":{url.port}" if url.port else ""
         self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
-        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-        self.engine = sa.create_engine(
-            url.set(drivername="postgresql+psycopg").difference_update_query(("options",)),
-            pool_size=readers + 1,  # one for the writer
-            pool_pre_ping=True,  # so a restart of the server causes no error for the next reader
-            hide_parameters=True,
-            connect_args={
-                **{name: value for name, value in _TIMEOUTS.items() if name not in url.query},
-                "application_name": "alert-router",
-                "options": f"{settings} {_first(url.query.get('options', ''))}".strip(),
-            },
-        )
-        sa.event.listen(self.engine, "begin", _begin)
+        self._url = url.set(drivername="postgresql+psycopg")
+        if len(hosts) > 1 and "target_session_attrs" not in url.query:
+            self._url = self._url.update_query_dict({"target_session_attrs": "read-write"})
+        # A ping, so that a restart of the server causes no error for the next reader.
+        self.engine = self._engine(READS, pool_size=readers, pool_pre_ping=True)
+        self._writer = self._engine(WRITES, poolclass=sa.NullPool)
+        self._system: str | None = None
+        """The identifier of the server's data, which a standby shares with its primary."""
+
+    def _engine(self, purpose: Purpose, **options: Any) -> sa.Engine:
+        timeouts = {name: value for name, value in CONNECT_TIMEOUTS.items() if name not in self._url.query}
+        chosen = _first(self._url.query.get("options", ""))
+
+        def connect(_dialect: object, _record: object, given: list[Any], named: dict[str, Any]) -> Session:
+            session = Session.connect(*given, **named)
+            try:
+                session.begin(purpose, chosen)
+            except BaseException:
+                session.close()
+                raise
+            return session
+
+        engine = sa.create_engine(
+            self._url, hide_parameters=True,
+            connect_args=timeouts | {"application_name": "alert-router"}, **options,
+        )  # fmt: skip
+        sa.event.listen(engine, "do_connect", connect)
+        sa.event.listen(engine, "begin", _begin)
+        return engine
 
     @staticmethod
     def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
@@ -141,13 +152,9 @@ class Postgresql:
         connection = self.engine.raw_connection()
         driver = connection.driver_connection
         connection.detach()
-        assert isinstance(driver, psycopg.Connection)  # noqa: S101  (narrows the type)
+        assert isinstance(driver, Session)  # noqa: S101  (narrows the type)
+        driver.hears_notices = True
         return driver
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
-        return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
     def prepare(self) -> None:
         """Do nothing: an administrator creates the database, and :meth:`open_writer` takes the lock."""
@@ -175,9 +182,10 @@ class Postgresql:
 
     def open_writer(self) -> sa.Connection:
         """Open the writer's connection. A version without replicas is refused, because both would notify of everything."""
-        connection = self.engine.connect().execution_options(writes=True)
+        connection = self._writer.connect().execution_options(writes=True)
         try:
             is_shared = _share_lock(connection.connection.driver_connection)
+            self._system = _system_identifier(connection.connection.driver_connection)
         except psycopg.Error:
             connection.close()
             raise
@@ -259,9 +267,38 @@ class Postgresql:
 
     @staticmethod
     def write_count(driver: Any) -> int:
-        """Return the number of the transaction, which it has from its first write on; 0: it has written nothing."""
-        (number,) = driver.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+        """Return how many rows the transaction has written."""
+        written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
+        (number,) = driver.execute(written).fetchone()
         return int(number or 0)
+
+    def transaction_id(self, connection: sa.Connection) -> object:
+        return self._system, connection.info[_TRANSACTION]
+
+    @staticmethod
+    def is_commit_unknown(driver: Any) -> bool:
+        """Return whether the session has ended. Otherwise the server has answered, and undone the transaction."""
+        return bool(driver.closed or driver.broken)
+
+    @staticmethod
+    def is_unreplicated(driver: Any) -> bool:
+        return bool(driver.unreplicated)
+
+    def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
+        """Return whether a transaction was committed. It has ended: this one has the lock that it had.
+
+        A server that was restored, or that was promoted without having it, does not know the transaction.
+        https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+        """
+        system, number = transaction
+        driver: Any = connection.connection.driver_connection
+        (status,) = driver.execute(
+            "SELECT CASE WHEN %(id)s::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN pg_xact_status(%(id)s::xid8) END",
+            {"id": number},
+        ).fetchone()
+        if status == "in progress":
+            raise StoreUnavailable(f"{self.name}: the last commit is still under way; the router tries again")
+        return bool(system == _system_identifier(driver) and status == "committed")
 
     @staticmethod
     def in_transaction(driver: Any) -> bool:
@@ -285,18 +322,52 @@ class Postgresql:
             error, errors.DataError | errors.IntegrityError | errors.ProgramLimitExceeded
         )
 
+    @staticmethod
+    def is_wrong_server(error: BaseException) -> bool:
+        """After a failover the URL may lead to another server; and a session keeps the settings that it began with."""
+        return isinstance(getattr(error, "orig", None) or error, errors.ReadOnlySqlTransaction)
+
     def close(self) -> None:
         self.engine.pool.dispose()
 
 
+def _system_identifier(driver: Any) -> str:
+    (identifier,) = driver.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    return str(identifier)
+
+
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
+    driver: Any = connection.connection.driver_connection
+    driver.is_patient = options.get("untimed", False)
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if settings := driver.settings_of_transaction():
+            connection.exec_driver_sql(settings)
         return
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES})")
-    if options.get("untimed", False):
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.info[_TRANSACTION] = _begin_long(driver) if driver.is_patient else _begin_batch(driver)
+
+
+def _begin_batch(driver: Any) -> str:
+    """Begin a transaction that writes, in one round trip. Return its number, see :meth:`Postgresql.has_committed`."""
+    # The driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK as usual.
+    if not driver.autocommit:
+        driver.autocommit = True
+    lock = f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}"
+    cursor = driver.execute("; ".join(filter(None, ["BEGIN", driver.settings_of_transaction(), lock])))
+    while cursor.nextset():
+        pass
+    return str(cursor.fetchone()[1])
+
+
+def _begin_long(driver: Any) -> str:
+    """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
+    if settings := driver.settings_of_transaction():
+        driver.execute(settings)
+    driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
+    number = str(driver.execute(_LOCK).fetchone()[1])
+    driver.execute("SELECT set_config('lock_timeout', %s, true)", (_MIGRATION_LOCKS,))
+    return number
 
 
 def _share_lock(driver: Any) -> bool:

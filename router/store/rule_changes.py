@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from router.core.adopt import POLICY, Adopted, Adoption, Phase, Superseded
-from router.core.rules_in_force import RULES, RulesInForce
+from router.core.rules_in_force import RULES, SharedRules
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class RulesView:
     """The rules in force, and who judges by which rules."""
 
-    in_force: RulesInForce | None
+    in_force: SharedRules | None
     """None: no rules were ever in force."""
     served: frozenset[str]
     """The fingerprints of the rules by which the replicas judge whose sessions have not expired."""
@@ -139,11 +139,11 @@ class RuleChanges:
 
 def _view(connection: sa.Connection) -> RulesView:
     rows = connection.execute(sa.select(meta.c.key, meta.c.value).where(meta.c.key.in_((POLICY, RULES))))
-    found: dict[str, str] = dict(rows.tuples().all())
+    found: dict[str, str] = {row.key: row.value for row in rows}
     now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000, sa.BigInteger)
     served = frozenset[str]()
     if connection.dialect.name != "sqlite":  # where replicas share the database
         served = frozenset(
             connection.execute(sa.select(replicas.c.rules).where(replicas.c.expires_at > now)).scalars()
         )
-    return RulesView(RulesInForce.read(found.get(POLICY), found.get(RULES)), served)
+    return RulesView(SharedRules.read(found.get(POLICY), found.get(RULES)), served)

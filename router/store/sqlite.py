@@ -24,6 +24,7 @@ from router.store.file_modes import (
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.new_files import put_in_place, unfinished_file
 from router.store.sets import DatabaseCursor
+from router.store.sqlite_rows import SqliteRows
 
 _BUSY_SECONDS = 5
 """How long to wait for another program's lock."""
@@ -55,7 +56,7 @@ _DAMAGED_BY_CODE = {
 }
 
 
-class Sqlite:
+class Sqlite(SqliteRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
@@ -64,10 +65,7 @@ class Sqlite:
 
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
-    placeholder = "?"
     is_shared = False
-    lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
-    rows_at_once = 64
     keeps_nul = True
 
     def __init__(self, url: sa.URL, readers: int) -> None:
@@ -93,13 +91,6 @@ class Sqlite:
     @staticmethod
     def listen(_hear: Callable[[str], None]) -> None:
         """Do nothing: no other process serves."""
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(
-            f"json_extract(value, '$[{number}]') AS c{number}" for number, _ in enumerate(kinds)
-        )
-        return f"(SELECT {columns} FROM json_each(?)) k"
 
     def prepare(self) -> None:
         """Create the file and its folder, and lock them. A second router is refused, because both would notify of
@@ -241,6 +232,22 @@ class Sqlite:
         return int(driver.total_changes)
 
     @staticmethod
+    def transaction_id(connection: sa.Connection) -> object:  # noqa: ARG004  (PostgreSQL needs it)
+        return None
+
+    @staticmethod
+    def is_commit_unknown(driver: Any) -> bool:  # noqa: ARG004  (as above)
+        return False
+
+    @staticmethod
+    def is_unreplicated(driver: Any) -> bool:  # noqa: ARG004  (as above)
+        return False
+
+    @staticmethod
+    def has_committed(connection: sa.Connection, transaction: Any) -> bool:
+        raise NotImplementedError("an error of a commit is never unknown here")
+
+    @staticmethod
     def in_transaction(driver: Any) -> bool:
         """Return whether a transaction is open. A full or failing disk makes SQLite roll it back.
         https://sqlite.org/lang_transaction.html
@@ -262,6 +269,10 @@ class Sqlite:
     def is_row_error(error: BaseException) -> bool:
         error = getattr(error, "orig", None) or error
         return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
+
+    @staticmethod
+    def is_wrong_server(error: BaseException) -> bool:  # noqa: ARG004  (as above)
+        return False
 
     def _damaged(self, what: str) -> StoreUnavailable:
         """Return the error for a damaged file. The router does not change the file, so that people can decide what to

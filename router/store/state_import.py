@@ -3,7 +3,6 @@
 import gzip
 import io
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import IO
@@ -159,9 +158,7 @@ class _Import:
             loaded[each.name] = each
         missing = sorted({*tables} - {*loaded})
         if missing:
-            # If the file is cut here, that is the better message.
-            with suppress(KeyError):
-                self._reader.end()
+            self._reader.end()  # if the file is cut here, its error is the better message
             raise self._reader.damaged(f"the table {missing[0]} is missing")
         return list(loaded.values())
 

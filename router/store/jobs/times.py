@@ -91,9 +91,8 @@ class WatchUptime(BaseJob):
         down = None if self.has_run else uptime.down_for(state, self.now)
         last = state.meta.get(LAST_TIME)
         if down is None and not self.has_run and last is not None and int(last.value) - self.now > SECOND:
-            down = self.now - int(
-                last.value
-            )  # a step back that is smaller than the time since the last record
+            # A step back that is smaller than the time since the last record.
+            down = self.now - int(last.value)
         if down is None:
             uptime.beat(state, self.now)
             return uptime.counting_since(state)

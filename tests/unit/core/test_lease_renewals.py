@@ -87,7 +87,7 @@ def test_a_replica_that_is_silent_for_its_term_loses_its_leases() -> None:
     assert (cluster.lease(SLACK).fence, cluster.lease(SLACK).passed_on) == (2, EXPIRED)
 
 
-def test_who_was_cut_off_itself_gives_the_others_half_a_term() -> None:
+def test_who_was_cut_off_itself_expels_nobody_at_first() -> None:
     cluster = Cluster()
     cluster.renew(beat("a"), 0)
     cluster.renew(beat("b"), 1)

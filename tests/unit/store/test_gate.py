@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.core.adopt import Adopted
-from router.core.rules_in_force import Choice, RulesInForce
+from router.core.rules_in_force import Choice, SharedRules
 from router.store import Adoption, Phase, Store, StoreUnavailable, jobs
 from tests.unit.core.world import NOON, POLICY
 
@@ -61,7 +61,7 @@ async def test_a_piece_judged_by_former_rules_allows_no_claims(left: Phase | Non
     adopting = await harness.begin(harness.store.rules.adopt(Adoption(OTHER), NOON))
     await harness.database.answer(jobs.JudgeSome, (left, frozenset()))
     assert not harness.is_open
-    adopted = Adopted(Choice.PUT, RulesInForce("other"), Phase.INDEX)
+    adopted = Adopted(Choice.PUT, SharedRules("other"), Phase.INDEX)
     await harness.database.answer(jobs.Adopt, adopted)
     assert await adopting is Phase.INDEX
     await judging
