@@ -197,6 +197,8 @@ class Service:
             self.rules_watch.look_soon()
         if Topic.UNDECIDED in notice.topics:
             self.undecided.look()
+        if Topic.TESTS in notice.topics:
+            self.tests.look_soon()
 
     async def reload(self) -> None:
         """Load routes.yaml again, as a signal does. :raises ReloadError: it can't be used, and the last good one stays in force"""
@@ -334,6 +336,8 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     if not membership.is_alone:
         background.load_first(undecided.load)
         background.load_first(silence_watch.load)
+        background.first(reconciler.restart)  # what it knows of Alertmanager's answers is of another time
+        background.first(deadman.restart)
         background.add("undecided", undecided.serve)
         background.add("reconcile", reconciler.serve)
     background.add("maintenance", maintenance.run)

@@ -1,9 +1,12 @@
 """The work in the background with two replicas: what the other one hears, and what passes on when the holder ends."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import pytest
 
+from router.app import Service
 from router.core.head import Grant
 from router.core.leases import BACKGROUND
 from router.model import MINUTE, SECOND
@@ -98,3 +101,43 @@ async def test_what_work_writes_is_refused_once_another_replica_does_it(pair: Pa
         finally:
             WORKS_BY.reset(before)
     assert store.trouble is None
+
+
+async def ended(pair: Pair, service: Service, test: str) -> dict[str, Any]:
+    """Follow a test at a replica until it has finished."""
+    version = ""
+    while True:
+        found = await pair.get(service, f"/api/v1/tests/{test}?unlike={version}&wait=1")
+        if found["finished_at"] is not None:
+            return dict(found)
+        version = found["version"]
+        await pair.passes(SECOND)
+
+
+async def test_a_receiver_is_tested_from_any_replica(pair: Pair) -> None:
+    for service in pair.both:
+        body = {"receiver": "watchers", "severity": "critical", "timeout": 60}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{service.url}/api/v1/tests", json=body) as answer,
+        ):
+            assert answer.status == 200
+            started = await answer.json()
+        assert await pair.post(pair.other, "/api/v1/tests", body) == 409  # one at a time, whoever is asked
+        for each in pair.both:
+            found = await ended(pair, each, started["id"])
+            assert found["outcome"] == "delivered"
+    assert len(said(pair.world)) == 2
+
+
+async def test_a_test_goes_on_over_a_takeover(pair: Pair) -> None:
+    going_on, body = pair.other, {"receiver": "watchers", "severity": "critical", "timeout": 600}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{going_on.url}/api/v1/tests", json=body) as answer,
+    ):
+        started = await answer.json()
+    await pair.hand_over()
+    found = await ended(pair, going_on, started["id"])
+    assert found["outcome"] == "delivered"
+    assert len(said(pair.world)) == 1
