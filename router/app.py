@@ -40,6 +40,7 @@ from router.replicas import JudgedBy, Membership, SeenReplicas
 from router.replicas.background import BackgroundWork
 from router.replicas.rules_agreement import RulesAgreement
 from router.rules_watch import RulesWatch
+from router.shared_findings import SharedFindings
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
 from router.store import Notice, Store, Topic
@@ -137,6 +138,7 @@ class Service:
     objectives: ObjectiveCounts
     membership: Membership
     background: BackgroundWork
+    findings: SharedFindings
     shutdown: Shutdown
 
     @classmethod
@@ -333,11 +335,13 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         options.max_connections, options.max_connections_per_address, descriptor_limit()
     )
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
+    findings = SharedFindings(store, clock, deadman, maintenance)
     if not membership.is_alone:
         background.load_first(undecided.load)
         background.load_first(silence_watch.load)
         background.first(reconciler.restart)  # what it knows of Alertmanager's answers is of another time
         background.first(deadman.restart)
+        background.add("findings", findings.publish)
         background.add("undecided", undecided.serve)
         background.add("reconcile", reconciler.serve)
     background.add("maintenance", maintenance.run)
@@ -352,7 +356,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
         backups, reloader, agreement, rules_watch, tests, drills, outbox, certificates, objectives, membership, background,
-        shutdown,
+        findings, shutdown,
     )  # fmt: skip
 
 
@@ -417,6 +421,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     if not is_alone:
         run("rules in force", service.rules_watch.serve())
         run("heard by replicas", service.silence_watch.share())
+        run("findings of others", service.findings.follow())
     log.info(
         "serving", address=service.url, config=str(options.config), database=service.store.location,
         destinations=len(policy.destinations), preview=options.preview,

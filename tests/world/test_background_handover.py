@@ -141,3 +141,13 @@ async def test_a_test_goes_on_over_a_takeover(pair: Pair) -> None:
     found = await ended(pair, going_on, started["id"])
     assert found["outcome"] == "delivered"
     assert len(said(pair.world)) == 1
+
+
+async def test_each_replica_shows_what_the_background_work_found(pair: Pair) -> None:
+    for _ in range(3):
+        await pair.passes(10 * SECOND)
+    for service in pair.both:
+        found = (await pair.get(service, "/status"))["integrity"]
+        assert found is not None
+        assert found["miscounted"]["count"] == 0
+        assert service.maintenance.balance == pair.holder.maintenance.balance
