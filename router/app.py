@@ -40,6 +40,7 @@ from router.replicas import JudgedBy, Membership, SeenReplicas
 from router.replicas.background import BackgroundWork
 from router.replicas.rules_agreement import RulesAgreement
 from router.rules_watch import RulesWatch
+from router.shared_findings import SharedFindings
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
 from router.store import Notice, Store, Topic
@@ -137,6 +138,7 @@ class Service:
     objectives: ObjectiveCounts
     membership: Membership
     background: BackgroundWork
+    findings: SharedFindings
     shutdown: Shutdown
 
     @classmethod
@@ -197,6 +199,8 @@ class Service:
             self.rules_watch.look_soon()
         if Topic.UNDECIDED in notice.topics:
             self.undecided.look()
+        if Topic.TESTS in notice.topics:
+            self.tests.look_soon()
 
     async def reload(self) -> None:
         """Load routes.yaml again, as a signal does. :raises ReloadError: it can't be used, and the last good one stays in force"""
@@ -276,7 +280,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )  # fmt: skip
     silence_watch = SilenceWatch(
         store=store, clock=clock, metrics=metrics, policy=active.policy, sources=active.sources,
-        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look,
+        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look, is_shared=not membership.is_alone,
     )  # fmt: skip
     deadman = Deadman(
         store=store, clock=clock, metrics=metrics, settings=lambda: active.config.deadman, network=active.network,
@@ -331,9 +335,13 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         options.max_connections, options.max_connections_per_address, descriptor_limit()
     )
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
+    findings = SharedFindings(store, clock, deadman, maintenance)
     if not membership.is_alone:
         background.load_first(undecided.load)
         background.load_first(silence_watch.load)
+        background.first(reconciler.restart)  # what it knows of Alertmanager's answers is of another time
+        background.first(deadman.restart)
+        background.add("findings", findings.publish)
         background.add("undecided", undecided.serve)
         background.add("reconcile", reconciler.serve)
     background.add("maintenance", maintenance.run)
@@ -348,7 +356,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
         backups, reloader, agreement, rules_watch, tests, drills, outbox, certificates, objectives, membership, background,
-        shutdown,
+        findings, shutdown,
     )  # fmt: skip
 
 
@@ -412,6 +420,8 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     run("clock", service.clock_watch.serve())
     if not is_alone:
         run("rules in force", service.rules_watch.serve())
+        run("heard by replicas", service.silence_watch.share())
+        run("findings of others", service.findings.follow())
     log.info(
         "serving", address=service.url, config=str(options.config), database=service.store.location,
         destinations=len(policy.destinations), preview=options.preview,

@@ -87,7 +87,8 @@ class ClockWatch:
         unwritten = 0 if self._unwritten_since is None else elapsed - self._unwritten_since
         if self._is_shared:
             if elapsed >= self._beat_at or by < -STEP or max(by, unwritten) > _FORWARD_STEP:
-                await self._watch(now)
+                has_run = self._unwritten_since is None and -STEP <= by <= _FORWARD_STEP
+                await self._watch(now, has_run=has_run)
                 self._beat_at = elapsed + BEAT
             self._offset += by
             assert self._counting_since is not None  # noqa: S101  (narrows the type)
@@ -111,9 +112,11 @@ class ClockWatch:
         self._beat_at = elapsed + BEAT
         return self._counting_since
 
-    async def _watch(self, now: Millis) -> None:
+    async def _watch(self, now: Millis, *, has_run: bool) -> None:
         before = self._counting_since
-        since = await self._timekeeping.watch(self._policy(), now, judging=before is not None)
+        since = await self._timekeeping.watch(
+            self._policy(), now, has_run=has_run and before is not None, judging=before is not None
+        )
         self._counting_since = since
         if before not in {None, since}:
             log.warning(

@@ -23,6 +23,7 @@ class BackgroundWork:
 
     def __init__(self) -> None:
         self._loads: list[Callable[[], Awaitable[object]]] = []
+        self._calls: list[Callable[[], object]] = []
         self._works: list[tuple[str, Work]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -31,6 +32,10 @@ class BackgroundWork:
     def load_first(self, load: Callable[[], Awaitable[object]]) -> None:
         """Load what another replica has stored, each time before the work begins here."""
         self._loads.append(load)
+
+    def first(self, call: Callable[[], object]) -> None:
+        """Call a function each time before the work begins here."""
+        self._calls.append(call)
 
     def add(self, name: str, work: Work) -> None:
         """:param name: of the task"""
@@ -50,6 +55,8 @@ class BackgroundWork:
         await self._ended()
         for load in self._loads:
             await load()
+        for call in self._calls:
+            call()
         context = copy_context()
         context.run(WORKS_BY.set, grant)
         self._tasks = [

@@ -39,6 +39,7 @@ from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
 from router.store.disk_usage import DiskUsage
+from router.store.findings import BackgroundFindings, StoredFindings
 from router.store.health import (
     RETRY_AFTER_FAILED_WRITE,
     CountError,
@@ -61,7 +62,7 @@ from router.store.recording import Recording
 from router.store.replicas import Replicas, ReplicasView, due_of
 from router.store.rule_changes import RuleChanges, RulesView
 from router.store.search import Found, Search
-from router.store.silence_records import SilenceRecord, SilenceRecords
+from router.store.silence_records import SilenceRecord, SilenceRecords, merged_heard
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
 from router.store.stored_tests import StoredTests
 from router.store.story import Story
@@ -87,6 +88,7 @@ class Store:
     - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`silence_records`: keeps when each watched sender was last heard
     - :attr:`tests`: keeps the tests of receivers and their results
+    - :attr:`findings`: what the work in the background has found, for all replicas
     - :attr:`replicas`: the session of this process among the replicas, and the leases
     - :attr:`undecided`: keeps webhooks, and decides them later
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
@@ -111,6 +113,7 @@ class Store:
         self.silence_records = SilenceRecords(database)
         self.tests = StoredTests(database)
         self.replicas = Replicas(database)
+        self.findings = StoredFindings(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 
@@ -398,6 +401,7 @@ __all__ = [
     "Answer",
     "Audit",
     "AuditLine",
+    "BackgroundFindings",
     "Balance",
     "BodyBegin",
     "Claimed",
@@ -435,6 +439,7 @@ __all__ = [
     "Total",
     "Trouble",
     "WorkLost",
+    "merged_heard",
     "read_ledger",
     "read_snapshot",
 ]

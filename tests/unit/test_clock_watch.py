@@ -147,11 +147,13 @@ class SharedTimekeeping(NotingTimekeeping):
         super().__init__()
         self.since = NOON - HOUR
         self.judged: list[bool] = []
+        self.had_run: list[bool] = []
 
-    async def watch(self, policy: Policy, now: Millis, *, judging: bool) -> Millis:
+    async def watch(self, policy: Policy, now: Millis, *, has_run: bool, judging: bool) -> Millis:
         self._write()
         self.beats.append(now)
         self.judged.append(judging)
+        self.had_run.append(has_run)
         return self.since
 
 
@@ -174,6 +176,10 @@ async def test_a_replica_that_was_cut_off_restarts_no_timer_if_others_ran() -> N
     assert await harness.steps.look() == NOON - HOUR
     assert harness.restarts == 0
     assert store.judged == [False, True]
+    assert store.had_run == [False, False]
+    harness.clock.advance(BEAT)
+    await harness.steps.look()
+    assert store.had_run[2:] == [True]
 
 
 async def test_every_replica_restarts_its_timers_when_none_of_them_ran() -> None:
@@ -192,3 +198,4 @@ async def test_a_step_of_the_databases_clock_is_looked_at_immediately() -> None:
         harness.clock.step(step)
         await harness.steps.look()
     assert len(store.beats) == 3
+    assert not any(store.had_run)

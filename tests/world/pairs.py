@@ -14,6 +14,7 @@ from router.model import SECOND, Millis
 from tests.postgresql import Server
 from tests.waiting import until
 from tests.world.conftest import World
+from tests.world.resting import at_rest
 
 
 @dataclass
@@ -61,6 +62,13 @@ class Pair:
 
         await until(took_over, "the other replica works in the background", pause=0.05)
 
+    async def passes(self, by: Millis) -> None:
+        """Let time pass, and both do all that is to be done then."""
+        self.world.clock.advance(by)
+        for each in self.both:
+            if not each.shutdown.has_begun():
+                await at_rest(each, self.world.clock)
+
     async def get(self, service: Service, path: str) -> Any:
         async with aiohttp.ClientSession() as session, session.get(f"{service.url}{path}") as answer:
             assert answer.status == 200
@@ -102,6 +110,7 @@ async def pair_of(
             await pair.until_shared()
             yield pair
         finally:
+            world.service = None
             for each in services:
                 if not each.shutdown.has_begun():
                     await each.lanes.stop(0)

@@ -80,17 +80,19 @@ class WatchUptime(BaseJob):
     """
 
     now: Millis
+    has_run: bool
+    """This replica has run and written all the time since its last record, without a step: there was no gap, whatever the store
+    says."""
 
     def want(self, state: State) -> None:
         state.meta.want("id", (uptime.ALIVE, uptime.SINCE, UNFINISHED_STEP, LAST_TIME))
 
     def run(self, state: State) -> Millis:
-        down = uptime.down_for(state, self.now)
+        down = None if self.has_run else uptime.down_for(state, self.now)
         last = state.meta.get(LAST_TIME)
-        if down is None and last is not None and int(last.value) - self.now > SECOND:
-            down = self.now - int(
-                last.value
-            )  # a step back that is smaller than the time since the last record
+        if down is None and not self.has_run and last is not None and int(last.value) - self.now > SECOND:
+            # A step back that is smaller than the time since the last record.
+            down = self.now - int(last.value)
         if down is None:
             uptime.beat(state, self.now)
             return uptime.counting_since(state)
