@@ -86,6 +86,7 @@ class Server:
             made(self.url(self._with_tables)).close()
         name = self._with_tables
         yield self.url(name)
+        self.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid()",

@@ -155,7 +155,7 @@ def migrate(engine: sa.Engine, revision: str = "head", name: str = "the database
             if not tables:
                 metadata.create_all(connection, checkfirst=False)
                 context.stamp(_scripts(), revision)
-                _keep_oldest(connection)
+                keep_oldest(connection)
                 return True
             current = revision_of(connection, tables, name)
             if current is not None and (current == newest_revision() or not is_known_revision(current)):
@@ -163,7 +163,7 @@ def migrate(engine: sa.Engine, revision: str = "head", name: str = "the database
             _refuse_if_served(connection, current)
         alembic.command.upgrade(_config(connection), revision)
         if revision == "head":
-            _keep_oldest(connection)
+            keep_oldest(connection)
     return False
 
 
@@ -212,7 +212,8 @@ def _config(connection: sa.Connection) -> "Config":
     return config
 
 
-def _keep_oldest(connection: sa.Connection) -> None:
+def keep_oldest(connection: sa.Connection) -> None:
+    """Store the oldest revision whose code can serve from the newest tables."""
     connection.execute(sa.delete(meta).where(meta.c.key == SERVES_SINCE))
     connection.execute(
         sa.insert(meta).values(key=SERVES_SINCE, value=f"{newest_revision()} {oldest_that_serves()}")

@@ -184,8 +184,11 @@ class Postgresql(PostgresqlRows):
         """Open the writer's connection. A version without replicas is refused, because both would notify of everything."""
         connection = self._writer.connect().execution_options(writes=True)
         try:
-            is_shared = _share_lock(connection.connection.driver_connection)
-            self._system = _system_identifier(connection.connection.driver_connection)
+            driver: Any = connection.connection.driver_connection
+            is_shared = _share_lock(driver)
+            # From now on, the driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK.
+            driver.autocommit = True
+            self._system = _system_identifier(driver)
         except psycopg.Error:
             connection.close()
             raise
@@ -350,9 +353,6 @@ def _begin(connection: sa.Connection) -> None:
 
 def _begin_batch(driver: Any) -> str:
     """Begin a transaction that writes, in one round trip. Return its number, see :meth:`Postgresql.has_committed`."""
-    # The driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK as usual.
-    if not driver.autocommit:
-        driver.autocommit = True
     lock = f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}"
     cursor = driver.execute("; ".join(filter(None, ["BEGIN", driver.settings_of_transaction(), lock])))
     while cursor.nextset():
@@ -362,6 +362,8 @@ def _begin_batch(driver: Any) -> str:
 
 def _begin_long(driver: Any) -> str:
     """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
+    if driver.autocommit:
+        driver.execute("BEGIN")
     if settings := driver.settings_of_transaction():
         driver.execute(settings)
     driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
@@ -372,11 +374,12 @@ def _begin_long(driver: Any) -> str:
 
 def _share_lock(driver: Any) -> bool:
     """Share the lock of those that serve; False: a version without replicas has it. One that has just ended may still hold it
-    for a moment, so wait a second.
+    for a moment, so wait a second. A pooler lends a session for one transaction only, so there the lock is only looked at.
     """
+    lock = "pg_advisory_xact_lock_shared" if driver.is_pooled else "pg_advisory_lock_shared"
     try:
         driver.execute("SET LOCAL lock_timeout = '1s'")
-        driver.execute("SELECT pg_advisory_lock_shared(%s)", (_SERVES,))
+        driver.execute(f"SELECT {lock}({_SERVES})")
     except errors.LockNotAvailable:
         driver.rollback()
         return False

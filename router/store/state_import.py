@@ -14,15 +14,17 @@ from router.store.backend import Backend, open_backend
 from router.store.health import StoreUnavailable
 from router.store.integrity import Finding, miscounted
 from router.store.opening import (
+    SERVES_SINCE,
     create_indexes,
     create_tables,
     downgrade,
     is_known_revision,
+    keep_oldest,
     newest_revision,
     revision_of,
     upgrade,
 )
-from router.store.schema import metadata
+from router.store.schema import meta, metadata
 from router.store.starts import mark_interrupted
 from router.store.state_export import NOT_EXPORTED, ledger_figures
 from router.store.state_file import FileHeader, FileTable, RowEncoder, RowSum, StateReader, Tick, columns_of
@@ -85,7 +87,11 @@ def _check_empty(connection: sa.Connection, name: str) -> None:
     if not tables:
         return
     for each in sorted({*tables} - {_VERSIONS}):
-        if connection.execute(sa.select(sa.literal(1)).select_from(sa.table(each)).limit(1)).first():
+        # What creates the tables writes one row of meta, which an import replaces.
+        rows = sa.select(sa.literal(1)).select_from(sa.table(each))
+        if each == meta.name:
+            rows = sa.select(meta.c.key).where(meta.c.key != SERVES_SINCE)
+        if connection.execute(rows.limit(1)).first():
             raise StoreUnavailable(
                 f"{name} is not empty: the table {each} has rows; give an empty database, for example "
                 "a new one, so that nothing is mixed or lost"
@@ -111,6 +117,7 @@ class _Import:
             if self._is_older:
                 create_indexes(connection)  # a migration may drop some
         tables = self._tables()
+        connection.execute(sa.delete(meta))
         found = {each.name: each for each in self._load(tables)}
         stored = self._reader.end()
         self._compare(tables, found, stored.tables)
@@ -125,6 +132,7 @@ class _Import:
                 "imported; please report this"
             )
         faults = miscounted(connection, pauses=False)
+        keep_oldest(connection)
         # The processes that have something under way are not those that will serve from this database.
         mark_interrupted(connection, now)
         return ImportedState(
