@@ -36,10 +36,10 @@ from router.store import (
     troubles,
 )
 from router.store.audit import Audit, AuditLine
+from router.store.background_findings import BackgroundFindings, StoredFindings
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
 from router.store.disk_usage import DiskUsage
-from router.store.findings import BackgroundFindings, StoredFindings
 from router.store.health import (
     RETRY_AFTER_FAILED_WRITE,
     CountError,
