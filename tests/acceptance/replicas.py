@@ -3,6 +3,7 @@
 import logging
 import re
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -171,8 +172,9 @@ class Cluster:
         """Check everything that must hold once it has settled, and log what can't be avoided."""
         assert self.behind(sender.groups) == []
         for group in sender.groups:
-            changes = dict(rows(self.url, _CHANGES, name=f'%"{group.name}"%'))
-            assert changes == {"fired": group.fired, "resolved": group.resolved}, group.name
+            stored = Counter(dict(rows(self.url, _CHANGES, name=f'%"{group.name}"%')))
+            posted = Counter(fired=group.fired, resolved=group.resolved)
+            assert stored == posted, f"{group.name}: {stored} were stored, {posted} were posted"
         assert rows(self.url, _OVERLAPPING) == []
         backend = open_backend(self.url)
         try:
