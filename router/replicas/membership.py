@@ -99,6 +99,7 @@ class Membership:
         self._rules = rules
         self._mark = own_mark()
         self._users: list[LeaseUser] = []
+        self._after_renewals: list[Callable[[], None]] = []
         self._held: dict[str, Held] = {}
         self._giving_up: dict[str, asyncio.Task[None]] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
@@ -116,6 +117,10 @@ class Membership:
         """Let a part of the service work by leases."""
         self._users.append(user)
         self.renew_soon()
+
+    def after_renewals(self, call: Callable[[], None]) -> None:
+        """Call a function after each renewal that succeeds."""
+        self._after_renewals.append(call)
 
     @property
     def is_alone(self) -> bool:
@@ -234,6 +239,8 @@ class Membership:
             self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
             task.add_done_callback(partial(_remove, self._giving_up, name))
         self._metrics.replicas(len(renewal.replicas))
+        for call in self._after_renewals:
+            call()
 
     # The leases.
 
@@ -255,14 +262,22 @@ class Membership:
             try:
                 for user in self._users_of(held.name):
                     await user.gained(held)
-            except StoreUnavailable:
-                await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
+            except StoreUnavailable:  # the store logs it
+                pass
+            except Exception:  # the lease has to be used
+                log.exception("the work by a lease could not begin", lease=held.name)
             else:
                 return
+            await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
 
     async def _give_up(self, name: str) -> None:
         """Finish what is under way by a lease, and release it."""
         held = self._held.get(name)
+        if (
+            beginning := self._beginning.get(name)
+        ) is not None:  # otherwise it could begin again after the end
+            beginning.cancel()
+            await asyncio.wait([beginning])
         for user in self._users_of(name):
             await user.give_up(name)
         if held is None or self._held.get(name) is not held:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.core.accept import Receipt, accept_webhook, want_accepted
+from router.core.head import Grant
 from router.core.large_webhooks import accept_end, accept_some, keep_webhook, quarantine_undecided
 from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import WebhookRow
@@ -19,6 +20,7 @@ class Accept(BaseJob):
 
     :param body: packed
     :param certain: firings that it reports are never in doubt
+    :param grant: the lease without which it is not accepted; None: it needs none
     """
 
     webhook: Webhook
@@ -27,6 +29,7 @@ class Accept(BaseJob):
     policy: Policy
     now: Millis
     certain: bool = False
+    grant: Grant | None = None
 
     @property
     def weight(self) -> int:
@@ -36,6 +39,8 @@ class Accept(BaseJob):
         want_accepted(state, self.webhook, self.source, self.policy, self.now)
 
     def run(self, state: State) -> Receipt:
+        """:raises LeaseLost: the lease is not held any more"""
+        state.head.check_grant(self.grant)
         return accept_webhook(
             state, self.webhook, self.source, self.body, self.policy, self.now, certain=self.certain
         )
