@@ -102,12 +102,12 @@ class LaneActions:
             return await self._resume_here(lane)
         if self._news is None or destination not in self._leases.wanted:
             return None
-        await self._store.pauses.end(destination, self._clock.now())
         answer, why = await self._ask(destination, RESUME, "")
         if answer is not None:
             return {"status": str(answer["status"]), "reason": str(answer["reason"])}
+        await self._store.pauses.end(destination, self._clock.now())
+        await self._store.resume(destination)
         if not why:
-            await self._store.resume(destination)
             lease = self._leases.lease_of(self._leases.wanted[destination].channel)
             await self._store.lanes.forget(destination, lease)
         return {"status": "is being tried", "reason": why or _TRIED_LATER}

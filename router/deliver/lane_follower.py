@@ -44,7 +44,7 @@ class LaneFollower:
         self._soon = asyncio.Event()
         self._topics: set[str] = set()
         self._is_urgent = False
-        """Other replicas are to know of a change here now."""
+        """Other replicas are to know of a change here now, and not only with the next renewal."""
         self._published_at: Millis = 0
         """By the real monotonic clock."""
 
@@ -99,22 +99,23 @@ class LaneFollower:
             await self._actions.follow_pauses()
             await self._actions.answer_requests()
         if is_renewed or (self._is_urgent and now - self._published_at >= _LOOK_EVERY):
-            await self._publish(is_urgent=self._is_urgent)
+            await self._publish()
             self._published_at = now
         if Topic.LANES in topics and len(self._leases.here()) < len(self._leases.wanted):
             await self._news.refresh()
         if is_renewed:
             await self._wake_due()
 
-    async def _publish(self, *, is_urgent: bool) -> None:
-        self._is_urgent = False
+    async def _publish(self) -> None:
+        self._is_urgent, was_urgent = False, self._is_urgent
+        wanted, leases = self._leases.wanted, self._leases
+        known = [each for each in self._news.destinations() if each not in wanted]
         try:
-            wanted, leases = self._leases.wanted, self._leases
-            known = [each for each in self._news.destinations() if each not in wanted]
-            gone = [each for each in known if leases.is_responsible(each)]
-            await self._news.publish(self._served.states(), gone, is_urgent=is_urgent)
+            await self._news.publish(
+                self._served.states(), [each for each in known if leases.is_responsible(each)]
+            )
         except StoreUnavailable:
-            self._is_urgent = is_urgent
+            self._is_urgent = was_urgent
             raise
 
     async def _wake_due(self) -> None:

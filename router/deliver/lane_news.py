@@ -1,5 +1,6 @@
 """What replicas publish about the lanes that they serve, and what is known of the lanes of others."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,6 +57,8 @@ class LaneNews:
         self._store = store
         self._clock = clock
         self._sharing = sharing
+        self._reading = asyncio.Lock()
+        """Held while the database is read, so that what was read last is the newest."""
         self._texts: dict[str, str] = {}
         """What is stored, by the key of the destination or the name of the lease."""
         self._reports: dict[str, LaneReport] = {}
@@ -67,13 +70,14 @@ class LaneNews:
 
     async def refresh(self) -> None:
         """Read what is published. :raises StoreUnavailable: it can't be read"""
-        before, texts = self._texts, await self._store.lanes.read()
-        self._reports = {
-            name: self._reports[name] if before.get(name) == text else LaneReport.read(text)
-            for name, text in texts.items()
-            if not is_of_lanes(name)
-        }
-        self._texts = texts
+        async with self._reading:
+            before, texts = self._texts, await self._store.lanes.read()
+            self._reports = {
+                name: self._reports[name] if before.get(name) == text else LaneReport.read(text)
+                for name, text in texts.items()
+                if not is_of_lanes(name)
+            }
+            self._texts = texts
 
     def report(self, destination: str) -> LaneReport:
         """Return the last known state of a lane."""
@@ -106,9 +110,11 @@ class LaneNews:
     # Own.
 
     def has_news(self, grant: Grant, destination: str, report: LaneReport) -> bool:
-        """Return whether others are to know now that a lane pauses, or that it does not pause any more."""
+        """Return whether others are to know now that a lane pauses, or does not pause any more, or that it is broken or repaired."""
         known = self._published.get((grant, destination))
         before = _NOTHING_KNOWN if known is None else LaneReport.read(known)
+        if (report.needs_repair, report.broken_since) != (before.needs_repair, before.broken_since):
+            return True
         horizon = self._clock.now() + _LONG_PAUSE
         changed = abs(report.memory.paused_until - before.memory.paused_until) > _LONG_PAUSE
         return changed and max(report.memory.paused_until, before.memory.paused_until) > horizon
@@ -117,8 +123,6 @@ class LaneNews:
         self,
         states: Mapping[Grant, Mapping[str, str]],
         gone: Collection[str] = (),
-        *,
-        is_urgent: bool = False,
     ) -> None:
         """Publish what has changed.
 
@@ -138,7 +142,7 @@ class LaneNews:
         stored = [name for name in gone if name in self._texts]
         if not stored and not any(changed.values()):
             return
-        held = await self._store.lanes.publish(changed, stored, self._clock.now(), is_urgent=is_urgent)
+        held = await self._store.lanes.publish(changed, stored, self._clock.now())
         self._published |= {
             (grant, each.name): each.state
             for grant, several in changed.items()

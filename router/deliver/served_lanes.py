@@ -103,6 +103,8 @@ class ServedLanes:
         self._news: LaneNews | None = None
         self._sharing: Sharing | None = None
         self._began = clock.now()
+        self._granted: dict[str, Held] = {}
+        """The leases whose lanes are to be opened, or are open."""
         self._opened: dict[str, int] = {}
         """The fences of the leases whose lanes are open, by name."""
 
@@ -115,27 +117,27 @@ class ServedLanes:
         self._leases.wanted = {destination.key: destination for destination in destinations}
         if self._sharing is not None:
             self._sharing.renew_soon()
-        await self._open()
+        async with self.changing:
+            await self._open()
 
     async def _open(self) -> None:
-        """Have a lane for each wanted destination whose lease this process holds."""
-        async with self.changing:
-            if self._news is not None:
-                await self._news.refresh()
-            await self._self_alerts.set_served(self._leases.wanted.keys())
-            pauses = await self._store.pauses.load()
-            # There is no await between here and the end of the opening: a lease may be lost while one waits.
-            known, current = {lane.destination.key for lane in self._table}, self._current()
-            self._table.serve(self._leases.here(), current.shared, current.channels)
-            for lane in self._table:
-                if lane.destination.key not in known:
-                    self._apply(pauses.get(lane.destination.key), lane)
-            self._serve_by_leases(known)
-            self._dispatcher.start()
-            for lane in [each for each in self._table if each.may_be_repaired]:
-                await self._store.resume(lane.destination.key)
-                lane.may_be_repaired = False
-                lane.resume()
+        """Have a lane for each wanted destination whose lease this process holds. Call it in the lock."""
+        if self._news is not None:
+            await self._news.refresh()
+        await self._self_alerts.set_served(self._leases.wanted.keys())
+        pauses = await self._store.pauses.load()
+        # There is no await between here and the end of the opening: a lease may be lost while one waits.
+        known, current = {lane.destination.key for lane in self._table}, self._current()
+        self._table.serve(self._leases.here(), current.shared, current.channels)
+        for lane in self._table:
+            if lane.destination.key not in known:
+                self._apply(pauses.get(lane.destination.key), lane)
+        self._serve_by_leases(known)
+        self._dispatcher.start()
+        for lane in [each for each in self._table if each.may_be_repaired]:
+            await self._store.resume(lane.destination.key)
+            lane.may_be_repaired = False
+            lane.resume()
 
     @staticmethod
     def _apply(pause: OperatorPause | None, lane: Lane) -> None:
@@ -174,15 +176,20 @@ class ServedLanes:
 
     async def gained(self, held: Held) -> None:
         """Open the lanes of a lease. :raises StoreUnavailable: what is stored can't be read; nothing is opened"""
-        if self._leases.held is not None and is_of_lanes(held.name):
-            self._leases.held[held.name] = held
-            await self._open()
+        if self._leases.held is None or not is_of_lanes(held.name):
+            return
+        self._granted[held.name] = held
+        async with self.changing:  # what is read in the lock is newer than the grant
+            if self._granted.get(held.name) is held:
+                self._leases.held[held.name] = held
+                await self._open()
 
     async def give_up(self, name: str) -> None:
         """Begin nothing more in the lanes of a lease. Return when nothing is under way there, and the database says for the next
         holder how far they are.
         """
         leases, news = self._leases, self._news
+        self._granted.pop(name, None)
         held = leases.held.get(name) if leases.held is not None else None
         if held is None or news is None:
             return
@@ -206,6 +213,7 @@ class ServedLanes:
 
     def lost(self, name: str) -> None:
         """Cut off at once what is under way in the lanes of a lease."""
+        self._granted.pop(name, None)
         if self._leases.held is not None and name in self._leases.held:
             self._dispatcher.drop(self.lanes_of(name))
             self._forget(name)

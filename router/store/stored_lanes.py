@@ -44,19 +44,16 @@ class StoredLanes:
         states: Mapping[Grant, Collection[StoredLane]],
         gone: Collection[str],
         now: Millis,
-        *,
-        is_urgent: bool,
     ) -> frozenset[Grant]:
-        """Store the states of lanes, in place of the stored ones. States of a lease that another replica holds by now are left.
+        """Store the states of lanes, in place of the stored ones, and let other replicas know. States of a lease that another
+        replica holds by now are left.
 
         :param states: by the lease of the lanes
         :param gone: the names whose states are deleted
-        :param is_urgent: let the other replicas read them now, and not only with their next renewal
         :returns: the leases that were still held
         """
         work = partial(
-            _publish, session=self._database.session, states=dict(states), gone=tuple(gone), now=now,
-            is_urgent=is_urgent,
+            _publish, session=self._database.session, states=dict(states), gone=tuple(gone), now=now
         )  # fmt: skip
         return await self._database.write(work)
 
@@ -91,7 +88,6 @@ def _publish(
     states: Mapping[Grant, Collection[StoredLane]],
     gone: Collection[str],
     now: Millis,
-    is_urgent: bool,
 ) -> frozenset[Grant]:
     held = _held(connection, session)
     rows = [each for grant, several in states.items() if grant in held for each in several]
@@ -104,8 +100,7 @@ def _publish(
             sa.insert(lanes),
             [{"name": each.name, "replica": session, "state": each.state, "at": now} for each in rows],
         )
-    if is_urgent:
-        notify(connection, topic_notice(session, Topic.LANES))
+    notify(connection, topic_notice(session, Topic.LANES))
     return held
 
 

@@ -75,9 +75,9 @@ class Pair:
             found = self.server.execute(
                 "SELECT count(*) FROM leases WHERE replica = '" + other + "'", self.database
             )
-            return bool(found[0][0] == len(LEASES))
+            return bool(found[0][0] == len(LEASES)) and all(each["is_here"] for each in left.lanes.describe())
 
-        await until(has_all, "the other replica has all leases")
+        await until(has_all, "the other replica serves all lanes")
 
 
 def _service(world: World) -> Service:

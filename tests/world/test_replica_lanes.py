@@ -1,5 +1,6 @@
 """Two replicas on one PostgreSQL: lanes pass from one to the other with their pauses, rates, storms and self-alerts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,7 +12,6 @@ from router.app import Service
 from router.model import HOUR, MINUTE, SECOND
 from tests.clock import ManualClock
 from tests.postgresql import Server
-from tests.waiting import until
 from tests.world.asking import (
     OWN,
     SLACK,
@@ -51,23 +51,22 @@ def lanes_of(world: World) -> dict[str, dict[str, Any]]:
     return {str(each["destination"]): each for each in world.service.lanes.describe()}
 
 
-async def seen(world: World, field: str, value: object) -> None:
+async def seen(pair: Pair, world: World, field: str, value: object) -> None:
     """Wait until a replica shows this state of the lane of Slack."""
-
-    async def is_seen() -> bool:
-        return bool(lanes_of(world)[SLACK][field] == value)
-
-    await until(is_seen, f"{world.replica} shows {field}: {value}")
+    await pair.when(
+        lambda: bool(lanes_of(world)[SLACK][field] == value), f"{world.replica} shows {field}: {value}"
+    )
 
 
 async def test_each_replica_shows_all_lanes_and_who_serves_them(pair: Pair) -> None:
     await pair.start()
     holder = pair.holder(SLACK_LANES)
     other = pair.other(holder)
-    pair.a.slack.plan(rate_limited(60))
+    pair.a.slack.fail(rate_limited(60))
     await pair.a.post("Down", "critical")
     await until_failed(holder, SLACK)
-    await seen(other, "paused_until", MONDAY_NOON + MINUTE)
+    await seen(pair, other, "paused_until", lanes_of(holder)[SLACK]["paused_until"])
+    assert lanes_of(other)[SLACK]["paused_until"] >= MONDAY_NOON + MINUTE
     here, there = (lanes_of(each)[SLACK] for each in (holder, other))
     assert (here["is_here"], there["is_here"]) == (True, False)
     assert {here["replica"], there["replica"]} == {holder.replica}
@@ -81,7 +80,7 @@ async def test_a_pause_that_slack_asked_for_holds_at_the_next_holder(pair: Pair)
     await pair.start()
     holder = pair.holder(SLACK_LANES)
     other = pair.other(holder)
-    pair.a.slack.plan(rate_limited(60))
+    pair.a.slack.fail(rate_limited(60))
     await pair.a.post("Down", "critical")
     await until_failed(holder, SLACK)
     await pair.end(holder)
@@ -95,7 +94,8 @@ async def test_a_pause_that_slack_asked_for_holds_at_the_next_holder(pair: Pair)
 
 
 async def test_the_rate_holds_over_a_handover(pair: Pair) -> None:
-    await pair.start()
+    slow = "{channel: C0CRITICAL, rate: 1/s}"
+    await pair.start(lambda rules: rules.replace("{channel: C0CRITICAL}", slow))
     holder = pair.holder(SLACK_LANES)
     other = pair.other(holder)
     await holder.post("First", "critical")
@@ -121,13 +121,13 @@ async def test_a_pause_and_its_end_reach_the_holder_through_another(pair: Pair) 
     await holder.at_rest()
     assert not pair.a.slack.messages
     for each in pair.both:
-        await seen(each, "paused_since", MONDAY_NOON)
+        await seen(pair, each, "paused_since", MONDAY_NOON)
         assert await metric_value(each, f'alert_router_destination_paused{{destination="{SLACK}"}}') == 1
     result = await run_deliveries_command(other, "resume", SLACK)
-    assert result.output.endswith(f"{SLACK}: delivered\n")
+    assert f"{SLACK}: delivered\n" in result.output
     pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
     for each in pair.both:
-        await seen(each, "paused_since", None)
+        await seen(pair, each, "paused_since", value=None)
 
 
 async def test_a_resume_through_another_says_what_the_provider_says(pair: Pair) -> None:
@@ -136,7 +136,7 @@ async def test_a_resume_through_another_says_what_the_provider_says(pair: Pair) 
     pair.a.slack.trouble["C0CRITICAL"] = "is_archived"
     await holder.post("Down", "critical")
     await pair.a.slack.until(lambda: bool(pair.a.slack.calls))
-    await seen(pair.other(holder), "needs_repair", value=True)
+    await seen(pair, pair.other(holder), "needs_repair", value=True)
     pair.a.clock.advance(2 * SECOND)
     result = await run_deliveries_command(pair.other(holder), "resume", SLACK)
     assert result.exit_code == 1
@@ -151,7 +151,7 @@ async def test_a_self_alert_ends_at_the_next_holder(pair: Pair) -> None:
     pair.a.slack.trouble["C0CRITICAL"] = "is_archived"
     await holder.post("Down", "critical")
     await pair.a.pagerduty.until(lambda: OWN in str(pair.a.pagerduty.accepted))
-    await seen(other, "broken_since", MONDAY_NOON)
+    await seen(pair, other, "broken_since", MONDAY_NOON)
     await pair.end(holder)
     assert lanes_of(other)[SLACK]["broken_since"] == MONDAY_NOON
     del pair.a.slack.trouble["C0CRITICAL"]
@@ -159,7 +159,7 @@ async def test_a_self_alert_ends_at_the_next_holder(pair: Pair) -> None:
     await other.at_rest()
     pair.a.pagerduty.expect(Page("Down", open=True), Page(OWN, open=False))
     assert (await slack_lane(other))["failing_since"] is None
-    assert await other.fates() == {"delivered": 6}
+    assert (await other.fates()).keys() == {"delivered"}
 
 
 async def test_a_storm_goes_on_in_its_message_at_the_next_holder(pair: Pair) -> None:
@@ -196,10 +196,13 @@ async def test_what_an_expelled_replica_was_sending_is_sent_by_the_other(pair: P
     await pair.start()
     holder = pair.holder(PAGES)
     other = pair.other(holder)
-    pair.a.pagerduty.plan(HANG)
+    received = asyncio.Event()
+    pair.a.pagerduty.on_step = lambda _step: received.set()
+    pair.a.pagerduty.fail(HANG)
     await holder.post("Down", "critical")
-    await pair.a.pagerduty.until(lambda: pair.a.pagerduty.hanging > 0)
+    await received.wait()
     await pair.expel(holder)
+    pair.a.clock.advance(SECOND)  # lanes begin without tokens
     await until_delivered(other, 3)
     pair.a.pagerduty.expect(Page("Down", open=True))
     await pair.when(lambda: len(pair_sessions(pair)) == 2, "both have a session again")
