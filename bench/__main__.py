@@ -14,7 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import bounds, cost, disk, end_to_end, group, ingest, observed, pages, passed, profile, report
+from bench import (
+    bounds,
+    cost,
+    databases,
+    disk,
+    end_to_end,
+    group,
+    ingest,
+    observed,
+    pages,
+    passed,
+    profile,
+    report,
+    takeover,
+)
 from bench.machine import LOAD_CORE, ROOT
 from bench.run import QUICK, Bench, Scale, say
 
@@ -24,6 +38,10 @@ ROWS = {
     "steady": end_to_end.steady,
     "ingest": ingest.ingest,
     "hundreds": ingest.ingest_hundreds,
+    "postgresql": databases.ingest_beside,
+    "postgresql-steady": databases.steady,
+    "batches": databases.batches,
+    "replicas": databases.replicas,
     "observed": observed.observed,
     "size": cost.size,
     "routes": cost.routes,
@@ -32,6 +50,7 @@ ROWS = {
     "group": group.big_group,
     "disk": disk.disk,
     "bounds": bounds.under_load,
+    "takeover": takeover.takeover,
     "passed": passed.passed,
     "profile": profile.profile,
 }

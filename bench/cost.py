@@ -97,7 +97,7 @@ async def _beside(bench: Bench, row: str, title: str, other: str, little: _Start
     for number in range(bench.scale.rounds):
         for name, start in ((other, little), (ROUTER, much)):
             async with start() as server:
-                load, used = await loaded(bench, server, requests, bench.scale.ingest // 3)
+                load, used, _ = await loaded(bench, server, requests, bench.scale.ingest // 3)
             spent = 1e6 / load.rate if load.answered else math.inf
             cost.add(name, spent)
             cpu.add(name, used * 1e6)

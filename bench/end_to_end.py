@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench import bodies, rules, sinks, wire
 from bench.machine import Server
-from bench.results import ROUTER, Measure, at_least, at_most, percentile
+from bench.results import ROUTER, Goal, Measure, at_least, at_most, percentile
 from bench.run import ALERTMANAGER, Bench, say
 
 CONNECTIONS = 16
@@ -66,12 +66,18 @@ async def burst(bench: Bench) -> None:
 
 
 async def steady(bench: Bench) -> None:
-    scale, title = bench.scale, f"{ALERTS_PER_SECOND} a second"
+    title = f"{ALERTS_PER_SECOND} a second"
+    await paced(bench, "steady", title, systems(), at_most(2.0, "alertmanager"))
+
+
+async def paced(bench: Bench, row: str, title: str, several: Iterable[System], goal: Goal) -> None:
+    """Measure systems in turn, each with :data:`ALERTS_PER_SECOND`."""
+    scale = bench.scale
     count = round(ALERTS_PER_SECOND * scale.steady_seconds)
-    middle = bench.measure("steady", f"{title}: p50", "ms")
-    tail = bench.measure("steady", f"{title}: p99", "ms", at_most(2.0, "alertmanager"))
+    middle = bench.measure(row, f"{title}: p50", "ms")
+    tail = bench.measure(row, f"{title}: p99", "ms", goal)
     for number in range(scale.rounds):
-        for system in systems():
+        for system in several:
             async with sinks.answering() as sink, system.start(bench, sink.url) as server:
                 await _warm(bench, system, server, sink)
                 numbers = bench.take(count)

@@ -7,7 +7,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,17 @@ class Server:
     name: str
     port: int
     pid: int
+    database_pid: int | None = None
+    """The first process of the database server that it uses."""
 
     def cpu(self) -> float:
         """Return the CPU seconds so far, of all threads."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def database_cpu(self) -> float:
+        """Return the CPU seconds so far of its database server; 0: it has none."""
+        return 0.0 if self.database_pid is None else family_cpu(self.database_pid)
 
     def memory(self) -> float:
         """Return the resident memory in MiB."""
@@ -44,11 +50,24 @@ class Server:
         return library in Path(f"/proc/{self.pid}/maps").read_text()
 
 
+def family_cpu(pid: int) -> float:
+    """Return the CPU seconds so far of a process and of its children, also of those that have ended."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(stat.parent.name) == pid:
+                ticks += sum(map(int, fields[11:15]))
+            elif int(fields[1]) == pid:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / _TICKS
+
+
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Start processes on this core: they inherit it from the thread that starts them."""
+def on_cores(*cores: int) -> Iterator[None]:
+    """Start processes on these cores: they inherit them from the thread that starts them."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -67,10 +86,11 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def server(
-    name: str, command: Sequence[str], port: int, log: Path, *, ready: str = "/healthz", within: float = 60
-) -> AsyncIterator[Server]:
+    name: str, command: Sequence[str], port: int, log: Path, *, ready: str = "/healthz", within: float = 60,
+    cores: Collection[int] = (SERVER_CORE,),
+) -> AsyncIterator[Server]:  # fmt: skip
     """:param ready: the path that it answers with 200 when it serves"""
-    with log.open("ab") as output, on_core(SERVER_CORE):
+    with log.open("ab") as output, on_cores(*cores):
         child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=output, stderr=output)
     try:
         end = time.monotonic() + within

@@ -20,7 +20,7 @@ async def observed(bench: Bench) -> None:
             every = {**both, "tracing": {"endpoint": collector.url, "sample_rate": 1}}
             for name, sections in ((ROUTER, {}), ("both sections", both), ("every trace", every)):
                 async with bench.router({**rules.to_three(port), **sections}) as server:
-                    load, used = await loaded(bench, server, bodies.webhooks, bench.scale.ingest)
+                    load, used, _ = await loaded(bench, server, bodies.webhooks, bench.scale.ingest)
                 rate.add(name, load.rate)
                 cpu.add(name, used * 1e6)
                 say(

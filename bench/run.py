@@ -7,14 +7,14 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import rules
-from bench.machine import Server, free_port, python, server
+from bench.machine import SERVER_CORE, Server, free_port, python, server
 from bench.results import Goal, Measure
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
@@ -71,17 +71,21 @@ class Bench:
 
     @asynccontextmanager
     async def router(
-        self, policy: Mapping[str, Any], *, database: Path | None = None, launch: tuple[str, ...] = ("router",),
-        within: float = 60,
+        self, policy: Mapping[str, Any], *, database: Path | str | None = None, launch: tuple[str, ...] = ("router",),
+        within: float = 60, cores: Collection[int] = (SERVER_CORE,),
     ) -> AsyncIterator[Server]:  # fmt: skip
-        """Run ``alert-router serve`` with its defaults, on a new database if none is given."""
+        """Run ``alert-router serve`` with its defaults, on a new database if none is given.
+
+        :param database: the path of a file, or a URL
+        """
         port, number = free_port(), self.take(1)[0]
         database = database or self.folder / f"router-{number}.db"
+        url = database if isinstance(database, str) else f"sqlite:///{database}"
         path = rules.write(self.folder / f"routes-{number}.yaml", policy)
         command = python("-m", *launch, "serve", "--config", str(path), "--listen", f"127.0.0.1:{port}",
-                         "--database", f"sqlite:///{database}", "--drain", "1")  # fmt: skip
+                         "--database", url, "--drain", "1")  # fmt: skip
         log = self.folder / "router.log"
-        async with server("the router", command, port, log, within=within) as found:
+        async with server("the router", command, port, log, within=within, cores=cores) as found:
             self.loop = "uvloop" if found.has_loaded("uvloop") else "asyncio"
             yield found
 

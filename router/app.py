@@ -15,7 +15,7 @@ from router.alertmanager_client import AlertmanagerClient
 from router.backup_schedule import BackupOptions, BackupSchedule
 from router.channels import REGISTRY
 from router.channels.outbox import Outbox
-from router.clock import Clock, DatabaseClock, SystemClock
+from router.clock import BootClock, Clock, DatabaseClock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
 from router.deadman import Deadman
@@ -36,8 +36,11 @@ from router.preview import Preview, start_on_friday_night, throwaway_database
 from router.reconcile import Reconciler
 from router.rejudging import Rejudging
 from router.reload import SIGNAL, Reloader
-from router.replicas import JudgedBy, Membership
+from router.replicas import JudgedBy, Membership, SeenReplicas
 from router.replicas.background import BackgroundWork
+from router.replicas.rules_agreement import RulesAgreement
+from router.rules_watch import RulesWatch
+from router.shared_findings import SharedFindings
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
 from router.store import Notice, Store, Topic
@@ -124,6 +127,8 @@ class Service:
     backups: BackupSchedule | None
     """None: the service makes no backups."""
     reloader: Reloader
+    agreement: RulesAgreement
+    rules_watch: RulesWatch
     tests: ReceiverTests
     drills: Drills
     outbox: Outbox | None
@@ -133,6 +138,7 @@ class Service:
     objectives: ObjectiveCounts
     membership: Membership
     background: BackgroundWork
+    findings: SharedFindings
     shutdown: Shutdown
 
     @classmethod
@@ -167,7 +173,6 @@ class Service:
                 await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
                 await self.background.begin()
             else:
-                run("membership", self.membership.serve())
                 run("lanes of replicas", self.lanes.follow())
                 await self.reloader.start(lambda: self.membership.add(self.background))
             run("watch secrets", self.reloader.watch_secrets())
@@ -191,6 +196,12 @@ class Service:
         self.lanes.heard(notice)
         if notice.topics & {Topic.LEASES, Topic.RULES}:
             self.membership.renew_soon()
+        if Topic.RULES in notice.topics:
+            self.rules_watch.look_soon()
+        if Topic.UNDECIDED in notice.topics:
+            self.undecided.look()
+        if Topic.TESTS in notice.topics:
+            self.tests.look_soon()
 
     async def reload(self) -> None:
         """Load routes.yaml again, as a signal does. :raises ReloadError: it can't be used, and the last good one stays in force"""
@@ -232,7 +243,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )
     closing.callback(files.close)
     membership = Membership(
-        store=store, clock=SystemClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
+        store=store, clock=BootClock(), metrics=metrics, name=options.replica or _name_of(options.listen),
         term=options.lease_term, rules=lambda: JudgedBy(active.policy().fingerprint, active.config.digest),
     )  # fmt: skip
     loaded = await files.load(
@@ -245,7 +256,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     active, status = ActiveConfig(loaded, outbox), LoadStatus(options.config, metrics)
     warn_if_open(loaded.config.access, access)
 
-    clock_watch = ClockWatch(store.timekeeping, clock, active.policy)
+    clock_watch = ClockWatch(store.timekeeping, clock, active.policy, is_shared=store.replicas.are_possible)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
         counting_since=clock_watch.look, telemetry=telemetry, is_trusted=lambda: membership.is_trusted,
@@ -271,7 +282,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )  # fmt: skip
     silence_watch = SilenceWatch(
         store=store, clock=clock, metrics=metrics, policy=active.policy, sources=active.sources,
-        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look,
+        timezone=active.timezone, wake=lanes.wake, counting_since=clock_watch.look, is_shared=not membership.is_alone,
     )  # fmt: skip
     deadman = Deadman(
         store=store, clock=clock, metrics=metrics, settings=lambda: active.config.deadman, network=active.network,
@@ -285,12 +296,16 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     store.observe_events(objectives.saved)
     closing.push_async_callback(objectives.close)
     maintenance = Maintenance(store, clock, metrics, active.retention, active.policy)
+    agreement = RulesAgreement(metrics)
     reloader = Reloader(
         files=files, active=active, status=status, store=store, clock=clock, lanes=lanes,
         judging=Rejudging(store, clock, status, active.policy, lanes.wake),
         ask_alertmanagers=None if options.preview else reconciler.look, telemetry=telemetry,
+        agreement=agreement, replica=membership.name,
     )  # fmt: skip
     closing.push_async_callback(reloader.close)
+    rules_watch = RulesWatch(store, clock, reloader, agreement, options.lease_term, undecided.refresh)
+    agreement.after_changes(membership.renew_soon)
     reloader.after_loads(silence_watch.look_soon)
     reloader.after_loads(deadman.look_soon)
     clock_watch.after_steps(reconciler.restart)
@@ -304,16 +319,17 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )
     closing.callback(file_check.close)
     closing.callback(threads.shutdown)
+    seen = SeenReplicas(store, membership, clock)
     drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
-        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
-        max_body=options.max_body, preview=options.preview, rules_status=status.describe, reload=reloader.reload,
+        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, webhook_kept=undecided.kept, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
+        max_body=options.max_body, preview=options.preview, rules_status=lambda: {**status.describe(), "in_force": agreement.describe()}, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,
         answered=objectives.answered, integrity=lambda: maintenance.integrity, balance=lambda: maintenance.balance, telemetry=telemetry,
         heard=silence_watch.note, watched=silence_watch.describe, silent=silence_watch.silent, deadman=lambda: deadman.state,
-        backups=lambda: None if backups is None else backups.describe(),
+        backups=lambda: None if backups is None else backups.describe(), replicas=seen.read, last_replicas=seen.last,
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
@@ -321,9 +337,13 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         options.max_connections, options.max_connections_per_address, descriptor_limit()
     )
     runner = make_runner(app, bounds, None if certificates is None else certificates.context)
+    findings = SharedFindings(store, clock, deadman, maintenance)
     if not membership.is_alone:
         background.load_first(undecided.load)
         background.load_first(silence_watch.load)
+        background.first(reconciler.restart)  # what it knows of Alertmanager's answers is of another time
+        background.first(deadman.restart)
+        background.add("findings", findings.publish)
         background.add("undecided", undecided.serve)
         background.add("reconcile", reconciler.serve)
     background.add("maintenance", maintenance.run)
@@ -337,7 +357,8 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         background.add("backups", backups.run)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        backups, reloader, tests, drills, outbox, certificates, objectives, membership, background, shutdown,
+        backups, reloader, agreement, rules_watch, tests, drills, outbox, certificates, objectives, membership, background,
+        findings, shutdown,
     )  # fmt: skip
 
 
@@ -385,9 +406,11 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     closing.push_async_callback(service.runner.cleanup)
     closing.callback(service.tests.close)
     closing.push_async_callback(service.membership.leave)
+    run("membership", service.membership.serve())  # until the lanes have stopped
     closing.push_async_callback(service.background.end)
     closing.push_async_callback(service.lanes.stop, round(_LANES_SHARE * options.drain))
     closing.callback(service.undecided.close)
+    closing.callback(service.membership.stop_taking)
     if is_alone:
         await service.undecided.load()
         run("undecided", service.undecided.serve())
@@ -397,6 +420,10 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())
+    if not is_alone:
+        run("rules in force", service.rules_watch.serve())
+        run("heard by replicas", service.silence_watch.share())
+        run("findings of others", service.findings.follow())
     log.info(
         "serving", address=service.url, config=str(options.config), database=service.store.location,
         destinations=len(policy.destinations), preview=options.preview,

@@ -17,14 +17,13 @@ from router.metrics import Metrics
 from router.model import DAY, MINUTE, SECOND, Millis
 from router.store import StoreUnavailable
 from router.store.backup_file import (
-    PART_SUFFIX,
     CheckedCopy,
     CopyProgress,
     open_sqlite,
-    unwritable,
     write_backup,
 )
 from router.store.file_modes import create_private, make_folder
+from router.store.new_files import PART_SUFFIX, unwritable
 from router.threads import Threads
 
 log = structlog.get_logger(__name__)

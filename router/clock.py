@@ -99,6 +99,14 @@ class SystemClock:
         await wait_by(self, event, until)
 
 
+class BootClock(SystemClock):
+    """The clocks of the machine. The monotonic one also counts the time in which the machine was suspended, if it can."""
+
+    def elapsed(self) -> Millis:
+        boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux has it
+        return time.clock_gettime_ns(boot) // 1_000_000
+
+
 async def wait_by(clock: Clock, event: asyncio.Event, until: Millis | None) -> None:
     """Wait in real time, as :meth:`Clock.wait` says."""
     before = offset(clock)

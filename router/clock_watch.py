@@ -24,7 +24,11 @@ class ClockWatch:
     alerts end as stale or gone, and deliveries are given up, only after the full time.
     """
 
-    def __init__(self, timekeeping: Timekeeping, clock: Clock, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, timekeeping: Timekeeping, clock: Clock, policy: Callable[[], Policy], *, is_shared: bool = False
+    ) -> None:
+        """:param is_shared: other replicas may run. Then what counts is whether any of them did, which the store knows."""
+        self._is_shared = is_shared
         self.count = 0
         """The number of steps so far."""
         self._timekeeping = timekeeping
@@ -81,6 +85,14 @@ class ClockWatch:
     async def _compare(self) -> Millis:
         now, elapsed, by = self._clock.now(), self._clock.elapsed(), self._stepped_by
         unwritten = 0 if self._unwritten_since is None else elapsed - self._unwritten_since
+        if self._is_shared:
+            if elapsed >= self._beat_at or by < -STEP or max(by, unwritten) > _FORWARD_STEP:
+                has_run = self._unwritten_since is None and -STEP <= by <= _FORWARD_STEP
+                await self._watch(now, has_run=has_run)
+                self._beat_at = elapsed + BEAT
+            self._offset += by
+            assert self._counting_since is not None  # noqa: S101  (narrows the type)
+            return self._counting_since
         if self._counting_since is None:
             self._counting_since = await self._timekeeping.begin_counting(self._policy(), now)
         elif by < -STEP or max(by, unwritten) > _FORWARD_STEP:
@@ -99,6 +111,18 @@ class ClockWatch:
         self._offset += by
         self._beat_at = elapsed + BEAT
         return self._counting_since
+
+    async def _watch(self, now: Millis, *, has_run: bool) -> None:
+        before = self._counting_since
+        since = await self._timekeeping.watch(
+            self._policy(), now, has_run=has_run and before is not None, judging=before is not None
+        )
+        self._counting_since = since
+        if before not in {None, since}:
+            log.warning(
+                "the clock was stepped, or no replica could write to the database; all timers restart"
+            )
+            self._note_step()
 
     def _note_step(self) -> None:
         self.count += 1

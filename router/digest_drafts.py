@@ -13,6 +13,8 @@ from router.web.app_context import DigestDraft
 
 # A digest of more alerts takes more than some milliseconds to load and to render.
 _MANY_ALERTS = 20
+_MAX_AGE_SECONDS = 1.0
+"""How old a draft may be while nothing is committed here: another replica may change the database."""
 
 
 class DigestDrafts:
@@ -39,6 +41,7 @@ class DigestDrafts:
                 lambda: self._render(destination.key),
                 lambda: self._store.commits,
                 lambda draft: draft.report.size > _MANY_ALERTS,
+                max_age=_MAX_AGE_SECONDS,
             )
         return await shared.get()
 

@@ -72,7 +72,7 @@ LEASES_LOST_TOTAL = Definition(
     "Times that this replica lost its leases, because it could not renew its session in time.",
 )
 UNDECIDED = Definition(
-    Gauge, "alert_router_undecided_alerts", "Alerts of large webhooks that are kept and not decided yet."
+    Gauge, "alert_router_undecided_alerts", "Alerts of webhooks that are kept and not decided yet."
 )
 CHANGES_TOTAL = Definition(
     Counter, "alert_router_changes", "Accepted alert changes.", ("source", "kind", "level")
@@ -163,6 +163,11 @@ RULES_APPLIED = Definition(
     Gauge,
     "alert_router_config_applied",
     "1 if all firing alerts are judged by the rules in force. Until then, notifications may wait.",
+)
+RULES_IN_FORCE = Definition(
+    Gauge,
+    "alert_router_rules_in_force",
+    "1 if the rules of this replica are those in force. If not, it keeps webhooks and decides nothing.",
 )
 CONFIG_HASH = Definition(
     Gauge, "alert_router_config_hash", "The first 48 bits of the SHA-256 of the routes.yaml in force."

@@ -136,6 +136,10 @@ class Metrics(ReplicaMetrics):
     def rules_applied(self, *, is_complete: bool) -> None:
         self._set(table.RULES_APPLIED, is_complete)
 
+    def rules_in_force(self, *, is_agreeing: bool) -> None:
+        """Record whether the rules of this replica are those in force."""
+        self._set(table.RULES_IN_FORCE, is_agreeing)
+
     def fragments(self, good: Mapping[str, bool]) -> None:
         """Show whether the last load of each included file succeeded. :param good: by the name of the file"""
         self._replace(table.FRAGMENT_SUCCESSFUL, {(name,): is_good for name, is_good in good.items()})

@@ -10,7 +10,7 @@ from typing import TypeVar
 from router.clock import Clock
 from router.decide import Policy
 from router.load_status import LoadStatus
-from router.store import RETRY_AFTER_FAILED_WRITE, Phase, Store, StoreUnavailable
+from router.store import RETRY_AFTER_FAILED_WRITE, Phase, RulesReplaced, Store, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -50,11 +50,15 @@ class Rejudging:
     async def until_written(self, work: Callable[[], Awaitable[T]]) -> T:
         """Return the result of some work. Repeat the work until the store is writable: it can't be given up, because the new
         rules are already in force.
+
+        :raises RulesReplaced: another replica has put other rules in force
         """
         never = asyncio.Event()
         while True:
             try:
                 return await work()
+            except RulesReplaced:
+                raise
             except StoreUnavailable:  # the store has logged it
                 await self._clock.wait(never, self._clock.now() + RETRY_AFTER_FAILED_WRITE)
 

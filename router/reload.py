@@ -1,9 +1,8 @@
 """Puts configurations in force: at the start, when a person asks for a reload, and when a watched file changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -12,21 +11,25 @@ from router.active_config import ActiveConfig
 from router.channels import destination_as_json, destination_from_json
 from router.channels.base import Channel
 from router.clock import Clock
-from router.config import Config, ConfigError
+from router.config import ConfigError
 from router.config_files import ConfigFiles, FileOnDisk, LoadedConfig
+from router.core.rules_in_force import Asking, Choice, SharedRules
 from router.decide import Policy
 from router.deliver import Lanes, RuntimeConfig
+from router.load_recording import LoadRecording
 from router.load_status import LoadStatus, ReloadError
 from router.model import SECOND, Destination, Millis
 from router.rejudging import Rejudging
 from router.render import TemplateError
-from router.store import Adoption, Store, StoreUnavailable
+from router.replicas.rules_agreement import RulesAgreement
+from router.store import Adoption, RulesReplaced, Store, StoreUnavailable
 from router.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
 # Who asks for a load, if it is no user.
 START, SIGNAL, FILE_CHANGED, SECRET_CHANGED = "start", "signal", "file changed", "secret changed"
+JOINED, UNSERVED = "rules in force joined", "no replica agreed"
 
 # How often watched files are compared with how they were.
 _WATCH_EVERY: Millis = 2 * SECOND
@@ -58,8 +61,17 @@ class Reloader:
         judging: Rejudging,
         ask_alertmanagers: Callable[[], Coroutine[Any, Any, object]] | None,
         telemetry: Telemetry,
+        agreement: RulesAgreement,
+        replica: str = "",
     ) -> None:
-        """:param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask"""
+        """
+        :param ask_alertmanagers: compares the store with what still fires; None: there is nothing to ask
+        :param replica: the name of this replica, for people
+        """
+        self._agreement = agreement
+        self._replica = replica
+        self._compared: object = None
+        """The rules in force and the files that were last compared with them."""
         self._telemetry = telemetry
         self._files = files
         self._active = active
@@ -73,8 +85,7 @@ class Reloader:
         self._running = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
         self._finishing: asyncio.Task[object] | None = None
-        self._recorded: tuple[str, str] | None = None
-        """The hash and the error of the last load in the history, if this process wrote it."""
+        self._recording = LoadRecording(status, store, clock)
         self._unused: list[Channel] = []
         """Open channels that are no longer in force."""
 
@@ -83,8 +94,10 @@ class Reloader:
         self._after_loads.append(notify)
 
     async def adopt(self) -> Policy:
-        """Apply the rules in force to the store when the service starts, and return them. :raises StoreUnavailable:"""
-        await self._adopt(self._active.loaded, START)
+        """Apply the loaded rules to the store when the service starts, and return them. They may have to wait, see
+        :func:`router.core.rules_in_force.choose`. :raises StoreUnavailable:
+        """
+        await self._adopt(self._active.loaded, START, Asking.START)
         return self._active.policy()
 
     async def start(self, lanes_are_open: Callable[[], None]) -> None:
@@ -93,9 +106,12 @@ class Reloader:
         :param lanes_are_open: is called as soon as notifications can be sent
         """
         async with self._running:
-            await self._open_lanes(None)
+            with suppress(RulesReplaced):
+                if self._agreement.agrees:
+                    await self._open_lanes(None)
             lanes_are_open()
-            await self._judging.finish()
+            if self._agreement.agrees:
+                await self._judging.finish()
 
     async def reload(self, actor: str) -> None:
         """Load the files again, and put them in force as a whole or not at all.
@@ -104,7 +120,7 @@ class Reloader:
         :raises ReloadError: they can't be used, and the last good configuration stays in force; or they are in force,
             but something failed after that, and is tried again
         """
-        async with self._running, self._failures_shown(actor, only_secrets=False):
+        async with self._running, self._recording.failures_shown(actor, only_secrets=False):
             await self._put_in_force(self._files.load, actor)
 
     async def reload_changed_secrets(self) -> None:
@@ -118,12 +134,40 @@ class Reloader:
             before = self._active.loaded
             if not self._status.has_secrets_error and not await self._files.secrets_changed(before):
                 return
-            async with self._failures_shown(SECRET_CHANGED, only_secrets=True):
+            async with self._recording.failures_shown(SECRET_CHANGED, only_secrets=True):
                 with suppress(StoreUnavailable):  # the store logs it once
                     await self._store.ready()  # before channels are made for nothing
                     await self._put_in_force(
                         lambda last_good: self._files.load_secrets(before, last_good), SECRET_CHANGED
                     )
+
+    async def follow(self, in_force: SharedRules | None) -> None:
+        """Compare the rules of this replica with those in force. Join these if they are the loaded ones again, or if the files
+        on the disk have become those in force.
+
+        :raises StoreUnavailable: the next call tries again
+        """
+        async with self._running:
+            did_agree = self._agreement.agrees
+            self._observe(in_force)
+            if in_force is None or (did_agree and self._agreement.agrees):
+                return
+            if self._agreement.agrees:
+                await self._ask(self._active.loaded, JOINED, Asking.JOINING)
+                return
+            files = in_force.fingerprint, await self._files.signature(self._watched_files())
+            if files == self._compared:
+                return
+            with suppress(ConfigError, TemplateError):  # the pages show the mistakes
+                loaded = await self._files.load(await self._store.fragments())
+                if loaded.config.policy.fingerprint == in_force.fingerprint:
+                    await self._ask(loaded, JOINED, Asking.JOINING)
+            self._compared = files
+
+    async def take_over(self, unserved: SharedRules) -> None:
+        """Put the rules of this replica in force, because no replica judges by those in force. :raises StoreUnavailable:"""
+        async with self._running:
+            await self._ask(self._active.loaded, UNSERVED, Asking.UNSERVED, unserved.fingerprint)
 
     async def files_on_disk(self) -> tuple[FileOnDisk, ...]:
         """Return how the files on the disk compare with the configuration in force."""
@@ -134,8 +178,17 @@ class Reloader:
     ) -> None:
         last_good = await self._store.fragments()
         loaded = await load(last_good)
+        asking = Asking.EXPLICIT
+        if actor == SECRET_CHANGED:
+            asking = Asking.START if self._agreement.agrees else Asking.JOINING
+        await self._ask(loaded, actor, asking)
+
+    async def _ask(self, loaded: LoadedConfig, actor: str, asking: Asking, unserved: str = "") -> None:
+        """Ask to judge by rules, and begin with it if they are put in force or joined. :raises ReloadError: see :meth:`reload`"""
         before = self._active.runtime()
-        await self._adopt(loaded, actor)
+        if await self._adopt(loaded, actor, asking, unserved) is Choice.WAIT:
+            self._close_later(before)
+            return
         try:
             await self._finish()
         finally:
@@ -151,6 +204,8 @@ class Reloader:
         try:
             await self._open_lanes(_ANSWERS_SECONDS)
             await self._judging.finish()
+        except RulesReplaced:
+            pass  # another replica has put other rules in force just now
         except Exception as error:
             reason = f"internal: {type(error).__name__}; the log says more"
             shown = f"the new rules are in force, but not all of their work has begun; it is tried again: {reason}"
@@ -172,45 +227,13 @@ class Reloader:
                     with suppress(ReloadError):  # it is logged and shown
                         await self._finish()
 
-    @asynccontextmanager
-    async def _failures_shown(self, actor: str, *, only_secrets: bool) -> AsyncIterator[None]:
-        """Log, show and store why a configuration can't be put in force.
+    def _observe(self, in_force: SharedRules | None) -> None:
+        self._agreement.observe(in_force, self._active.policy().fingerprint, self._active.config.digest)
+        if not self._agreement.agrees:
+            self._recording.forget()
 
-        :raises ReloadError: the block raised any exception; the text says why, for people
-        """
-        try:
-            yield
-        except ReloadError:
-            raise
-        except (ConfigError, TemplateError, StoreUnavailable) as error:
-            shown = error.shown if isinstance(error, ConfigError) else str(error)
-            self._status.failed(shown, only_secrets=only_secrets)
-            await self._record(actor, error=shown)
-            raise ReloadError(shown) from error
-        except Exception as error:
-            shown = f"internal: {type(error).__name__}; the log says more"
-            if not only_secrets or self._status.error != shown:  # the secrets are tried again and again
-                log.exception("reload failed unexpectedly")
-            self._status.failed(shown, only_secrets=only_secrets)
-            await self._record(actor, error=shown)
-            raise ReloadError(shown) from error
-
-    async def _record(self, actor: str, config: Config | None = None, error: str = "") -> None:
-        """Store in the history that a configuration came into force, or why none did. The history may miss a load, but no
-        load fails because of it.
-        """
-        sha256 = "" if config is None else config.digest
-        if self._recorded == (sha256, error):  # the secrets are tried again and again
-            return
-        files = [asdict(each) for each in (() if config is None else config.shown)]
-        try:
-            await self._store.loads.record(actor, sha256, files, self._clock.now(), error)
-            self._recorded = (sha256, error)
-        except Exception as failure:  # noqa: BLE001  (what was loaded is in force all the same)
-            log.warning("the history of routes.yaml misses a load", reason=str(failure))
-
-    async def _adopt(self, loaded: LoadedConfig, actor: str) -> None:
-        """Put rules in force; :meth:`_open_lanes` and the judging do the rest.
+    async def _adopt(self, loaded: LoadedConfig, actor: str, asking: Asking, unserved: str = "") -> Choice:
+        """Put rules in force, or join those in force; :meth:`_open_lanes` and the judging do the rest.
 
         :raises StoreUnavailable: the configuration before stays in force
         """
@@ -222,18 +245,29 @@ class Reloader:
         if loaded is not before:
             self._active.replace(loaded)
         try:
-            left = await self._store.rules.adopt(Adoption(config.policy, destinations, parts), now)
+            adoption = Adoption(config.policy, destinations, parts, asking, actor, self._replica, unserved)
+            adopted = await self._store.rules.ask(adoption, now)
         except BaseException:
             refused = self._active.runtime()
             self._active.restore(before, runtime_before)
             self._close_later(refused)
             raise
+        is_waiting = adopted.choice is Choice.WAIT
+        if is_waiting and asking is not Asking.START:
+            refused = self._active.runtime()
+            self._active.restore(before, runtime_before)
+            self._close_later(refused)
+            self._observe(adopted.rules)
+            return adopted.choice
+        self._observe(adopted.rules)
         self._status.loaded(config, now, only_secrets=loaded.only_secrets, by=actor)
-        self._status.set_phase(left)
+        self._status.set_phase(adopted.left)
         for notify in self._after_loads:
             notify()
         await self._telemetry.apply(config.telemetry, config.network)
-        await self._record(actor, config)
+        if adopted.choice is Choice.PUT:
+            await self._recording.record(actor, config)
+        return adopted.choice
 
     async def _open_lanes(self, answers_seconds: float | None) -> None:
         """Open the lanes of the rules in force, as soon as the inhibit rules know all firing alerts.

@@ -3,6 +3,10 @@
 Only the time in which the router could receive counts. After a restart, the silence before the stop and the time since the
 start are added; the time between does not count. After a step of the clock, or a time in which the database could not be
 written, the silence counts again from zero.
+
+Where replicas share the database, one of them watches: the one for which :meth:`SilenceWatch.serve` runs. All of them hear.
+What they have heard they add to the database every few seconds, and a silence is reported later by that time. The others show
+what the database has. The time in which any replica ran counts.
 """
 
 import asyncio
@@ -20,12 +24,14 @@ from router.metrics import Metrics
 from router.model import MINUTE, SECOND, Alert, LastHeard, Millis, Source, Watched, WatchKey, WatchState
 from router.render.words import duration
 from router.silence_alerts import ALERTNAMES, end_of_silence, key_of, silence_alert, watched_by
-from router.store import RETRY_AFTER_FAILED_WRITE, SilenceRecord, Store, StoreUnavailable
+from router.store import RETRY_AFTER_FAILED_WRITE, SilenceRecord, Store, StoreUnavailable, merged_heard
 
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY: Millis = MINUTE
 """How often the state is saved. A silence is noticed when its time has come."""
+TELL_EVERY: Millis = 10 * SECOND
+"""How often a replica adds what it has heard to the database, and reads what others have heard."""
 _LAST_SAVE_SECONDS = 1.0
 """A stop waits no longer, for example for a disk that hangs."""
 
@@ -42,7 +48,7 @@ class _Silence:
 class SilenceWatch:
     """Watches the heartbeats of all sources, and the sources themselves."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (keyword-only: each is a part of the service that it needs)
         self,
         *,
         store: Store,
@@ -53,8 +59,10 @@ class SilenceWatch:
         timezone: Callable[[], str],
         wake: Callable[[Iterable[str]], None],
         counting_since: Callable[[], Awaitable[Millis]],
+        is_shared: bool = False,
     ) -> None:
-        """:param wake: makes the lanes of these destinations look for due deliveries
+        """:param is_shared: other replicas may hear, too
+        :param wake: makes the lanes of these destinations look for due deliveries
         :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
             :class:`router.clock_watch.ClockWatch`
         """
@@ -74,23 +82,50 @@ class SilenceWatch:
         """By the monotonic clock."""
         self._saved: dict[WatchKey, LastHeard] | None = None
         self._changed = asyncio.Event()
+        self._is_shared = is_shared
+        self._unsaved: dict[WatchKey, LastHeard] = {}
+        """What this replica has heard and not yet added to the database, if it is shared."""
+        self._is_watching = False
 
     async def load(self) -> None:
-        """Continue where the last process stopped. Call it before webhooks are accepted. :raises StoreUnavailable:"""
+        """Continue where the last process stopped, or another replica. Call it before webhooks are accepted, and before
+        :meth:`serve`. :raises StoreUnavailable:
+        """
         now = self._clock.now()
         record = await self._store.silence_records.load()
-        if record is not None:
+        if record is not None and self._is_shared:
+            self._hear_others(record, await self._counting_since())
+        elif record is not None:
             for key, each in record.heard.items():
                 silent_for = max(0, record.saved_at - each.counts_from)
                 seen_at = None if each.seen_at is None else min(each.seen_at, now)
                 self._heard[key] = LastHeard(seen_at, now - silent_for)
+        await self._load_silences(now)
+        self._refresh(now)
+
+    def _hear_others(self, record: SilenceRecord, since: Millis) -> None:
+        """Add what all replicas have heard. :param since: time has passed without a gap since then"""
+        gap = max(0, since - record.saved_at)
+        heard = {key: LastHeard(each.seen_at, each.counts_from + gap) for key, each in record.heard.items()}
+        self._heard = merged_heard(self._heard, heard, self._clock.now())
+
+    async def _load_silences(self, now: Millis) -> None:
+        """Find the silences that are reported, by whichever process."""
+        silences: dict[WatchKey, _Silence] = {}
+        stray: list[Alert] = []
+        within = {each.key: each.within for each in watched_by(self._policy(), self._sources())}
         for alert in await self._store.silence_records.firing_self_alerts(ALERTNAMES):
             key = key_of(alert)
-            if key in self._silences:
-                self._stray.append(self._silences[key].alert)
+            if key in silences:
+                stray.append(silences[key].alert)
             heard = self._heard.setdefault(key, LastHeard(None, now))
-            self._silences[key] = _Silence(alert, heard.counts_from)
-        self._refresh(now)
+            reported_at, counts_from = alert.starts_at or 0, heard.counts_from
+            if (
+                heard.seen_at is not None and heard.seen_at > reported_at
+            ):  # it came again, and nobody has said so yet
+                counts_from = reported_at - within.get(key, 0)
+            silences[key] = _Silence(alert, counts_from)
+        self._silences, self._stray = silences, stray
 
     def note(self, source: str, heartbeats: Iterable[str]) -> None:
         """Record that a webhook of a source was accepted. :param heartbeats: the heartbeats that it reports as firing"""
@@ -109,6 +144,8 @@ class SilenceWatch:
         # In the millisecond of a start, the silence may count from now, too.
         counts_from = now + 1 if silence is not None and silence.counts_from == now else now
         self._heard[key] = LastHeard(now, counts_from)
+        if self._is_shared:
+            self._unsaved[key] = self._heard[key]
         self._metrics.heard(*key, now)
         if silence is not None:
             self._changed.set()
@@ -122,26 +159,65 @@ class SilenceWatch:
         now = self._clock.now()
         for key in self._heard.keys() - self._silences.keys():
             self._heard[key] = LastHeard(self._heard[key].seen_at, now)
+        self._save_at = 0
         self._changed.set()
 
     async def serve(self) -> None:
         """Report silences and their ends, without end."""
+        self._is_watching = True
+        try:
+            while True:
+                self._changed.clear()
+                until = self._clock.now() + _LOOK_EVERY
+                try:
+                    until = min(until, await self._look())
+                except StoreUnavailable:
+                    pass  # the store logs it
+                except Exception:  # the task must go on: it tries again
+                    log.exception("silent sources could not be looked for")
+                await self._clock.wait(self._changed, until)
+        finally:
+            self._is_watching = False
+
+    async def share(self) -> None:
+        """Add what this replica hears to the database, without end. While another replica watches, show what it finds."""
+        never = asyncio.Event()
         while True:
-            self._changed.clear()
-            until = self._clock.now() + _LOOK_EVERY
             try:
-                until = min(until, await self._look())
+                await self._save_news()
+                if not self._is_watching:
+                    await self._follow()
             except StoreUnavailable:
                 pass  # the store logs it
             except Exception:  # the task must go on: it tries again
-                log.exception("silent sources could not be looked for")
-            await self._clock.wait(self._changed, until)
+                log.exception("what other replicas have heard is not known")
+            await self._clock.wait(never, self._clock.now() + TELL_EVERY)
+
+    async def _save_news(self) -> None:
+        """Add what this replica has heard to the database: one write, however many webhooks there were."""
+        news, self._unsaved = self._unsaved, {}
+        if not news:
+            return
+        try:
+            await self._store.silence_records.merge(SilenceRecord(self._clock.now(), news))
+        except BaseException:
+            self._unsaved = {**news, **self._unsaved}
+            raise
+
+    async def _follow(self) -> None:
+        """Show what the replica that watches has found."""
+        record = await self._store.silence_records.load()
+        if record is not None:
+            self._hear_others(record, 0)
+        if not self._is_watching:  # it may have begun meanwhile
+            await self._load_silences(self._clock.now())
+            self._show(self._refresh(self._clock.now()).values())
 
     async def close(self) -> None:
         """Save what was heard, unless it takes too long. Otherwise the silence since the last save is not counted."""
         with suppress(StoreUnavailable, TimeoutError):  # the store logs it
             async with asyncio.timeout(_LAST_SAVE_SECONDS):
-                await self._save(self._clock.now())
+                await (self._save_news() if self._is_shared else self._save(self._clock.now()))
 
     def describe(self) -> list[WatchState]:
         """Return the state of each heartbeat of each source, then of each source."""
@@ -172,7 +248,11 @@ class SilenceWatch:
         :raises StoreUnavailable: whether anything is silent is not known now
         """
         await self._counting_since()  # a step of the clock is no silence
+        if self._is_shared and (record := await self._store.silence_records.load()) is not None:
+            self._hear_others(record, 0)
         now = self._clock.now()
+        # What another replica has heard just before the end may not be known here yet.
+        grace = 2 * TELL_EVERY if self._is_shared else 0
         watched = self._refresh(now)
         while self._stray and await self._posting.post(
             end_of_silence(self._stray[0], "A newer self-alert reports the same silence", now)
@@ -184,7 +264,7 @@ class SilenceWatch:
         for key, each in watched.items():
             if not each.within or key in self._silences:
                 continue
-            at = self._heard[key].counts_from + each.within
+            at = self._heard[key].counts_from + each.within + grace
             if at > now:
                 due.append(at)
             elif not await self._report(each, now):
@@ -192,6 +272,8 @@ class SilenceWatch:
         self._show(watched.values())
         if self._clock.elapsed() >= self._save_at:
             await self._save(now)
+        if self._is_shared and self._silences:  # another replica may hear that they are over
+            due.append(now + TELL_EVERY)
         return min(due, default=now + _LOOK_EVERY)
 
     def _refresh(self, now: Millis) -> dict[WatchKey, Watched]:
@@ -254,6 +336,10 @@ class SilenceWatch:
     async def _save(self, now: Millis) -> None:
         heard = dict(self._heard)
         if heard != self._saved or any(each.within for each in watched_by(self._policy(), self._sources())):
-            await self._store.silence_records.save(SilenceRecord(now, heard))
+            record = SilenceRecord(now, heard)
+            if self._is_shared:
+                await self._store.silence_records.merge(record, only=heard.keys())
+            else:
+                await self._store.silence_records.save(record)
         self._saved = heard
         self._save_at = self._clock.elapsed() + _LOOK_EVERY

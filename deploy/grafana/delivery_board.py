@@ -24,22 +24,22 @@ def _quantile(share: float, by: str, histogram: str) -> str:
 
 _NOW = Row("Now", (
     Panel("Broken destinations", "Destinations that nothing reaches. The runbook is AlertRouterDestinationDown.",
-          query(f"sum(alert_router_destination_broken{{{_I}}})"),
+          query(f"sum(max by (destination) (alert_router_destination_broken{{{_I}}}))"),
           "stat", width=4, height=4, steps=BAD_IF_ANY),
     Panel("Oldest pending", "How long the oldest message that is due has waited, at any destination.",
           query(f"max(alert_router_oldest_pending_age_seconds{{{_I}}})"),
           "stat", "s", 4, 4, rising(60, 300)),
     Panel("Backlog", "Messages that are due and not sent yet.",
-          query(f"sum(alert_router_backlog{{{_I}}})"),
+          query(f"sum(max by (destination) (alert_router_backlog{{{_I}}}))"),
           "stat", width=4, height=4, steps=rising(20, 200)),
     Panel("Dead letters", "Messages that were given up and that nobody has settled yet.",
-          query(f"sum(alert_router_dead_letters{{{_I}}})"),
+          query(f"sum(max by (destination) (alert_router_dead_letters{{{_I}}}))"),
           "stat", width=4, height=4, steps=WARN_IF_ANY),
     Panel("Delivered, last hour", "The share of attempts that succeeded in the last hour.",
           query(f'sum(rate(alert_router_deliveries_total{{{_I}, outcome=~"delivered|unfinished"}}[1h])) / sum(rate(alert_router_deliveries_total{{{_I}}}[1h]))'),
           "stat", "percentunit", 4, 4, falling(0.9, 0.99), decimals=1),
-    Panel("Undecided alerts", "Alerts of large webhooks that are kept and not judged yet.",
-          query(f"sum(alert_router_undecided_alerts{{{_I}}})"),
+    Panel("Undecided alerts", "Alerts of kept webhooks that are not judged yet.",
+          query(f"max(alert_router_undecided_alerts{{{_I}}})"),
           "stat", width=4, height=4, steps=WARN_IF_ANY),
 ))  # fmt: skip
 

@@ -1,23 +1,29 @@
 """The dashboard *Destinations*: how is each one, what waits there, and what do providers answer?"""
 
-from deploy.grafana.panels import Panel, Query, Row, dashboard, query, rising, variable
+from deploy.grafana.panels import Panel, Query, Row, dashboard, found_in_background, query, rising, variable
 
 _D = 'instance=~"$instance", destination=~"$destination"'
 _I = 'instance=~"$instance"'
 _RATE = "[$__rate_interval]"
 _STATES = {"0": ("healthy", "green"), "1": ("paused", "yellow"), "2": ("broken", "red")}
 
+
+def _max(gauge: str) -> str:
+    """Return a gauge of destinations. Every replica of a database shows the same."""
+    return f"max by (destination) ({gauge}{{{_D}}})"
+
+
 _HOW = Row("How each destination is", (
     Panel("State", "Broken: nothing reaches it. Paused: by an operator.",
-          query(f"2 * alert_router_destination_broken{{{_D}}} > 0 or alert_router_destination_paused{{{_D}}}", "{{destination}}"),
+          query(f"2 * {_max('alert_router_destination_broken')} > 0 or {_max('alert_router_destination_paused')}", "{{destination}}"),
           "state-timeline", width=24, height=9, words=_STATES),
     Panel("Now", "Each destination with what waits there.",
-          (Query(f"sum by (destination) (alert_router_backlog{{{_D}}})"),
-           Query(f"max by (destination) (alert_router_oldest_pending_age_seconds{{{_D}}})"),
-           Query(f"max by (destination) (alert_router_backlog_seconds{{{_D}}})"),
-           Query(f"sum by (destination) (alert_router_dead_letters{{{_D}}})"),
-           Query(f"max by (destination) (alert_router_destination_broken{{{_D}}})"),
-           Query(f"max by (destination) (alert_router_destination_paused{{{_D}}})")),
+          (Query(_max("alert_router_backlog")),
+           Query(_max("alert_router_oldest_pending_age_seconds")),
+           Query(_max("alert_router_backlog_seconds")),
+           Query(_max("alert_router_dead_letters")),
+           Query(_max("alert_router_destination_broken")),
+           Query(_max("alert_router_destination_paused"))),
           "table", width=24, height=9,
           columns={"destination": "Destination", "Value #A": "Backlog", "Value #B": "Oldest pending", "Value #C": "Time to send all",
                    "Value #D": "Dead letters", "Value #E": "Broken", "Value #F": "Paused"},
@@ -26,13 +32,13 @@ _HOW = Row("How each destination is", (
 
 _WAITING = Row("What waits", (
     Panel("Backlog", "Messages that are due and not sent yet.",
-          query(f"alert_router_backlog{{{_D}}}", "{{destination}}"),
+          query(_max("alert_router_backlog"), "{{destination}}"),
           minimum=0),
     Panel("Oldest pending", "How long the oldest message has been due.",
-          query(f"alert_router_oldest_pending_age_seconds{{{_D}}}", "{{destination}}"),
+          query(_max("alert_router_oldest_pending_age_seconds"), "{{destination}}"),
           unit="s", steps=rising(60, 300), shows_thresholds=True),
     Panel("Dead letters", "What was given up, until somebody settles it.",
-          query(f"alert_router_dead_letters{{{_D}}}", "{{destination}}"),
+          query(_max("alert_router_dead_letters"), "{{destination}}"),
           minimum=0),
 ))  # fmt: skip
 
@@ -69,10 +75,10 @@ _PROVIDERS = Row("Providers", (
 
 _DRILLS = Row("Drills", (
     Panel("Last drill", "Whether the last test reached every destination of the receiver.",
-          query(f"alert_router_drill_last_successful{{{_I}}}", "{{receiver}}"),
+          query(f"min by (receiver) {found_in_background(f'alert_router_drill_last_successful{{{_I}}}')}", "{{receiver}}"),
           "state-timeline", width=12, words={"0": ("failed", "red"), "1": ("reached everybody", "green")}),
     Panel("Time since the last good drill", "By receiver.",
-          query(f"time() - alert_router_drill_last_success_timestamp_seconds{{{_I}}}", "{{receiver}}"),
+          query(f"time() - max by (receiver) {found_in_background(f'alert_router_drill_last_success_timestamp_seconds{{{_I}}}')}", "{{receiver}}"),
           "stat", "s", 4),
     Panel("Tests by outcome", "Drills and tests by hand, in the last day.",
           query(f"sum by (receiver, outcome) (increase(alert_router_tests_total{{{_D}}}[1d]))", "{{receiver}} {{outcome}}"),

@@ -9,6 +9,7 @@ from deploy.grafana.panels import (
     Row,
     dashboard,
     falling,
+    found_in_background,
     query,
     rising,
     variable,
@@ -40,10 +41,13 @@ _SERVICE = Row("Service", (
     Panel("Rules applied", "Whether all firing alerts are judged by the rules in force.",
           query(f"alert_router_config_applied{{{_I}}}", "{{instance}}"),
           "stat", width=4, height=4, steps=GOOD_IF_ONE, words=_YES),
+    Panel("Rules agree", "Whether the rules of the replica are those in force. If not, it keeps webhooks and decides nothing.",
+          query(f"alert_router_rules_in_force{{{_I}}}", "{{instance}}"),
+          "stat", width=4, height=4, steps=GOOD_IF_ONE, words=_YES),
     Panel("TLS files", "Whether the last load of the TLS files succeeded, or there are none.",
           query(f"alert_router_tls_last_load_successful{{{_I}}}", "{{instance}}"),
           "stat", width=4, height=4, steps=GOOD_IF_ONE, words={"0": ("failed", "red"), "1": ("good", "green")}),
-    Panel("Rules in force", "The configuration's hash: replicas with the same rules have the same value. A change is a load of other rules.",
+    Panel("Rules of each replica", "The configuration's hash: replicas with the same rules have the same value. A change is a load of other rules.",
           query(f"alert_router_config_hash{{{_I}}}", "{{instance}}"),
           "table", unit="none", width=8, height=6, columns={"instance": "Instance", "Value": "Hash"}),
     Panel("Time since the last load", "Of routes.yaml.",
@@ -52,6 +56,24 @@ _SERVICE = Row("Service", (
     Panel("Included files", "Whether the last load of each included file succeeded.",
           query(f"alert_router_fragment_last_load_successful{{{_I}}}", "{{fragment}}"),
           "state-timeline", width=8, height=6, words={"0": ("broken", "red"), "1": ("good", "green")}),
+))  # fmt: skip
+
+_REPLICAS = Row("Replicas", (
+    Panel("Serving", "Replicas that serve from the database. The smallest number that any of them shows.",
+          query(f"min(alert_router_replicas{{{_I}}})"),
+          "stat", width=4, height=6),
+    Panel("Rules in force", "Whether the rules of a replica are those in force. If not, it accepts webhooks, and judges and sends nothing.",
+          query(f"alert_router_rules_in_force{{{_I}}}", "{{instance}}"),
+          "state-timeline", width=8, height=6, words={"0": ("other rules", "yellow"), "1": ("in force", "green")}),
+    Panel("Leases", "Who holds which lease: all lanes of a section, or the work in the background.",
+          query(f"alert_router_lease_held{{{_I}}}", "{{lease}}: {{instance}}"),
+          "state-timeline", width=12, height=6, words={"0": ("not held", "transparent"), "1": ("held", "green")}),
+    Panel("Takeovers", "How often a lease came from another replica, in an hour. A rolling update moves each a few times.",
+          query(f"sum by (lease) (increase(alert_router_lease_takeovers_total{{{_I}}}[1h]))", "{{lease}}"),
+          width=12, height=6, decimals=0),
+    Panel("Lost leases", "How often a replica could not renew its session in time, in an hour. Others then take over, and messages may come twice.",
+          query(f"sum by (instance) (increase(alert_router_leases_lost_total{{{_I}}}[1h]))", "{{instance}}"),
+          width=12, height=6, decimals=0),
 ))  # fmt: skip
 
 _PROCESS = Row("Process", (
@@ -118,8 +140,8 @@ _STORE = Row("Store", (
     Panel("Free disk", "On the disk of the database's folder; unknown for PostgreSQL.",
           query(f"alert_router_disk_free_bytes{{{_I}}}", "{{instance}}"),
           unit="bytes", steps=falling(268435456, 2147483648), minimum=0, shows_thresholds=True),
-    Panel("Undecided alerts", "Alerts of large webhooks that are kept and not judged yet.",
-          query(f"alert_router_undecided_alerts{{{_I}}}", "{{instance}}"),
+    Panel("Undecided alerts", "Alerts of kept webhooks that are not judged yet: of large ones, and of those that came to a replica with other rules.",
+          query(f"max(alert_router_undecided_alerts{{{_I}}})", "undecided"),
           minimum=0),
     Panel("Time since the last good backup", "No value: there was none yet.",
           query(f"time() - (alert_router_backup_last_success_timestamp_seconds{{{_I}}} > 0)", "{{instance}}"),
@@ -138,39 +160,46 @@ _STORE = Row("Store", (
           "stat", width=8, decimals=0, steps=WARN_IF_ANY),
 ))  # fmt: skip
 
+
+def _check(gauge: str, function: str = "") -> str:
+    """Return the worst value of a check. :param function: of PromQL, applied to the value"""
+    shown = f"{gauge}{{{_I}}}"
+    return f"max {found_in_background(f'{function}({shown})' if function else shown)}"
+
+
 _CHECKS = Row("Checks: anything but 0 is a bug", (
     Panel("Ledger imbalance", "How far changes × destinations and the fates differ.",
-          query(f"alert_router_ledger_imbalance{{{_I}}}", "{{instance}}"),
+          query(_check("alert_router_ledger_imbalance", "abs")),
           "stat", width=6, height=4, steps=BAD_IF_ANY),
     Panel("Contradicted alerts", "Resolved here, and firing at their sender.",
-          query(f"alert_router_contradicted_alerts{{{_I}}}", "{{instance}}"),
+          query(_check("alert_router_contradicted_alerts")),
           "stat", width=6, height=4, steps=BAD_IF_ANY),
     Panel("Empty conversations", "Open with nothing in them.",
-          query(f"alert_router_empty_conversations{{{_I}}}", "{{instance}}"),
+          query(_check("alert_router_empty_conversations")),
           "stat", width=6, height=4, steps=WARN_IF_ANY),
     Panel("Miscounted counters", "Counters that differ from the sum of their rows.",
-          query(f"alert_router_miscounted_counters{{{_I}}}", "{{instance}}"),
+          query(_check("alert_router_miscounted_counters")),
           "stat", width=6, height=4, steps=WARN_IF_ANY),
 ))  # fmt: skip
 
 _WATCH = Row("Heartbeats and the dead man's switch", (
     Panel("Heartbeats", "An alert that must keep coming.",
-          query(f"alert_router_heartbeat_silent{{{_I}}}", "{{heartbeat}} of {{source}}"),
+          query(f"max by (heartbeat, source) {found_in_background(f'alert_router_heartbeat_silent{{{_I}}}')}", "{{heartbeat}} of {{source}}"),
           "state-timeline", words={"0": ("comes", "green"), "1": ("silent", "red")}),
     Panel("Time since the last heartbeat", "By heartbeat and source.",
-          query(f"time() - (alert_router_heartbeat_last_seen_timestamp_seconds{{{_I}}} > 0)", "{{heartbeat}} of {{source}}"),
+          query(f"time() - max by (heartbeat, source) (alert_router_heartbeat_last_seen_timestamp_seconds{{{_I}}} > 0)", "{{heartbeat}} of {{source}}"),
           unit="s", minimum=0),
     Panel("Time since the last webhook", "By source.",
-          query(f"time() - (alert_router_source_last_webhook_timestamp_seconds{{{_I}}} > 0)", "{{source}}"),
+          query(f"time() - max by (source) (alert_router_source_last_webhook_timestamp_seconds{{{_I}}} > 0)", "{{source}}"),
           unit="s", minimum=0),
     Panel("Sources", "Whether a source has been silent for longer than its limit.",
-          query(f"alert_router_source_silent{{{_I}}}", "{{source}}"),
+          query(f"max by (source) {found_in_background(f'alert_router_source_silent{{{_I}}}')}", "{{source}}"),
           "state-timeline", words={"0": ("posts", "green"), "1": ("silent", "red")}),
     Panel("Pings of the monitor outside", "In fifteen minutes. Withheld: the router could not receive, store or deliver.",
           query(f"sum by (outcome) (increase(alert_router_deadman_pings_total{{{_I}}}[15m]))", "{{outcome}}"),
           decimals=0),
     Panel("Time since the last good ping", "Of the monitor outside.",
-          query(f"time() - (alert_router_deadman_last_success_timestamp_seconds{{{_I}}} > 0)", "{{instance}}"),
+          query(f"time() - max(alert_router_deadman_last_success_timestamp_seconds{{{_I}}} > 0)", "last ping"),
           unit="s", minimum=0),
     Panel("Alertmanagers that do not answer", "Failed questions in fifteen minutes.",
           query(f"sum by (source) (increase(alert_router_reconcile_failures_total{{{_I}}}[15m]))", "{{source}}"),
@@ -181,5 +210,5 @@ INTERNALS = dashboard(
     "alert-router-internals", "Alert router / Router internals",
     "The process, its HTTP server, its store, its checks, and who watches it.",
     (variable("instance", "Instance", "label_values(alert_router_build_info, instance)"),),
-    (_SERVICE, _PROCESS, _HTTP, _STORE, _CHECKS, _WATCH),
+    (_SERVICE, _REPLICAS, _PROCESS, _HTTP, _STORE, _CHECKS, _WATCH),
 )  # fmt: skip

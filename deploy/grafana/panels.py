@@ -80,6 +80,11 @@ def query(expr: str, legend: str = "") -> Sequence[Query]:
     return (Query(expr, legend),)
 
 
+def found_in_background(expr: str) -> str:
+    """Return what the work in the background found. Only the replica that does it is asked: what others show is old."""
+    return f'({expr} unless on (job, instance) alert_router_lease_held{{lease="background"}} == 0)'
+
+
 def _target(number: int, each: Query, panel: Panel) -> Json:
     is_now = panel.kind in {"stat", "table", "bargauge"}
     target: Json = {

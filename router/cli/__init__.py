@@ -23,9 +23,11 @@ from router.cli import (
     offline,
     reading,
     rendering,
+    replicas_command,
     running,
     schema_command,
     send_test_command,
+    state_commands,
     status_command,
 )
 from router.cli.environment import PREFIX, unknown_variables
@@ -46,8 +48,8 @@ def main(context: click.Context) -> None:
 
 _MODULES = (
     running, offline, explain_command, rendering, status_command, alert_commands, delivery_commands, digest_command,
-    send_test_command, drills_command, incident_command, reading, objective_command, credentials, backup_commands,
-    docs_command, init_command, healthcheck_command, schema_command,
+    send_test_command, drills_command, incident_command, reading, objective_command, replicas_command, credentials,
+    backup_commands, state_commands, docs_command, init_command, healthcheck_command, schema_command,
 )  # fmt: skip
 for _module in _MODULES:
     for _command in _module.COMMANDS:

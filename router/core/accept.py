@@ -37,6 +37,8 @@ class Receipt:
     """The id of the webhook; 0: it has none, as a decision without a webhook."""
     heartbeats: frozenset[str] = frozenset()
     """The names of the heartbeats that the webhook reports as firing."""
+    kept: bool = False
+    """The webhook is kept and not decided yet, because other rules are in force, or others wait that came before it."""
 
 
 def merged(*receipts: Receipt) -> Receipt:
@@ -149,11 +151,18 @@ def accept_webhook(
     """
     arrival = state.webhooks.put(WebhookRow(state.new_id(), source, now, body, None, None)).id
     group = put_group(state, webhook, source)
-    accepting = Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain)
+    return decide_whole(Accepting(state, source, webhook, group, arrival, policy, now, note, certain=certain))
+
+
+def decide_whole(accepting: Accepting) -> Receipt:
+    """Decide all alerts of a webhook."""
+    state, webhook = accepting.state, accepting.webhook
     receipt = decide_all(accepting)
-    woken = complete_group(state, group, policy, now) if webhook.truncated == 0 else set()
+    woken: set[str] = set()
+    if webhook.truncated == 0:
+        woken = complete_group(state, accepting.group, accepting.policy, accepting.now)
     close_empty(state, accepting.ended_in)
-    return replace(receipt, wake=receipt.wake | woken, webhook=arrival)
+    return replace(receipt, wake=receipt.wake | woken, webhook=accepting.arrival)
 
 
 def decide_all(accepting: Accepting) -> Receipt:

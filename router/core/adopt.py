@@ -11,6 +11,7 @@ from router.core.digests import close_slots, open_slots
 from router.core.indexes import ALL
 from router.core.reported_alerts import index_inhibitor
 from router.core.rows import ConfigurationRow, DestinationRow, FragmentRow, MetaRow
+from router.core.rules_in_force import RULES, Asking, Choice, SharedRules, choose
 from router.core.state import State
 from router.decide import Policy
 from router.model import Configuration, Millis
@@ -62,6 +63,24 @@ class Adoption:
     """By key: each destination as :func:`router.channels.destination_as_json` writes it."""
     fragments: Mapping[str, str] = field(default_factory=dict)
     """The texts of included files in force, by name."""
+    asking: Asking = Asking.EXPLICIT
+    actor: str = ""
+    """See :attr:`router.core.rules_in_force.SharedRules.actor`."""
+    replica: str = ""
+    """The name of this replica."""
+    unserved: str = ""
+    """See :func:`router.core.rules_in_force.choose`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The result of asking to judge by rules."""
+
+    choice: Choice
+    rules: SharedRules
+    """The rules that are in force now."""
+    left: Phase | None = None
+    """The phase that is left to do, see :func:`cursor`; None: nothing is left."""
 
 
 def known_fragments(state: State) -> dict[str, str]:
@@ -69,26 +88,45 @@ def known_fragments(state: State) -> dict[str, str]:
     return {row.name: row.text for row in state.fragments.of(ALL, ())}
 
 
-def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Phase | None:
-    """Put rules in force, and open the slots of digests. If the rules differ from the last ones, all firing alerts are to
-    be judged by them.
+def rules_in_force(state: State) -> SharedRules | None:
+    """Return the rules in force; None: there were never any."""
+    fingerprint, kept = state.meta.get(POLICY), state.meta.get(RULES)
+    return SharedRules.read(
+        None if fingerprint is None else fingerprint.value, None if kept is None else kept.value
+    )
 
-    Return the phase that is left to do, see :func:`cursor`; None: nothing is left.
+
+def adopt_rules(state: State, adoption: Adoption, now: Millis) -> Adopted:
+    """Put rules in force, or join those in force, and open the slots of digests. If the rules differ from the last ones, all
+    firing alerts are to be judged by them. If other rules are to stay in force, change nothing.
     """
+    mine, before = adoption.policy, rules_in_force(state)
+    choice = choose(
+        mine.fingerprint, before, adoption.asking, is_alone=state.head.is_alone, unserved=adoption.unserved
+    )
+    if before is not None and choice is Choice.WAIT:
+        return Adopted(choice, before)
+    new = SharedRules(mine.fingerprint, mine.configuration.sha256, now, adoption.actor, adoption.replica)
+    rules = new if before is None else before.replaced_by(new)
+    if before is not None and (
+        choice is Choice.JOIN or (before.fingerprint, before.sha256) == (new.fingerprint, new.sha256)
+    ):
+        rules = before
     _keep_fragments(state, adoption.fragments)
-    _keep_configuration(state, adoption.policy.configuration, now)
+    _keep_configuration(state, mine.configuration, now)
     for key, options in adoption.destinations.items():
         state.destinations.put(DestinationRow(key, options))
     state.conversations.want("open slots", ("open",))
     state.ready()
     close_slots(state, adoption.policy, now)
     open_slots(state, adoption.policy, now)
-    last = state.meta.get(POLICY)
-    if last is None or last.value != adoption.policy.fingerprint:
-        state.meta.put(MetaRow(POLICY, adoption.policy.fingerprint))
+    if rules != before:
+        state.meta.put(MetaRow(RULES, str(rules)))
+    if before is None or before.fingerprint != mine.fingerprint:
+        state.meta.put(MetaRow(POLICY, mine.fingerprint))
         save_cursor(state, AdoptionCursor(Phase.INDEX))
-    left = cursor(state, adoption.policy)
-    return None if left is None else left.phase
+    left = cursor(state, mine)
+    return Adopted(choice, rules, None if left is None else left.phase)
 
 
 def cursor(state: State, policy: Policy) -> AdoptionCursor | None:

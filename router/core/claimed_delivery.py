@@ -72,6 +72,8 @@ class ClaimedDelivery:
     """The rank of its most urgent alert; 0: critical."""
     share: Share | None = None
     """For the message of a storm: which conversations it absorbs. None: this is not a storm."""
+    absorbed_by: int = 0
+    """The id of the storm's delivery that says it; 0: it has a delivery of its own."""
     parts: tuple["ClaimedDelivery", ...] = ()
     """For the message of a storm: the absorbed conversations. They have no deliveries of their own."""
     before: ConversationRow | None = field(default=None, compare=False, repr=False)
@@ -80,6 +82,11 @@ class ClaimedDelivery:
     """An earlier attempt may have sent the same state. It is set for large conversations, whose notices are recorded in
     pieces and are not in :attr:`notices`.
     """
+
+    @property
+    def under_way_as(self) -> int:
+        """Return the id of the delivery by which its conversation is under way; 0: none was begun."""
+        return self.delivery or self.absorbed_by
 
     @property
     def may_have_arrived(self) -> bool:

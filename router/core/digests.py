@@ -164,6 +164,10 @@ def finish_digest(state: State, id_: int, policy: Policy, now: Millis) -> None:
     :func:`move_to_next_slot`.
     """
     row = state.conversations[id_]
+    if not state.head.agrees:
+        # A replica that agrees with the rules in force closes it, as it does with large ones.
+        change(state, row, state=rows.CLOSING, due_at=None)
+        return
     if not row.is_large:
         move_to_next_slot(state, row, state.members.of("conversation", id_), policy, now)
     elif row.destination in policy.schedules:

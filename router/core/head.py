@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from router.core.rows import ConversationRow, DeliveryRow
 from router.model import Millis
 
 NEXT_ID, LAST_TIME = "next_id", "last_time"
 """Keys of the meta table: the high-water mark of ids, and of the times at which batches ran."""
 
 
-class LeaseLost(Exception):  # noqa: N818  (a state, not an error)
+class RefusedJob(Exception):  # noqa: N818  (a state, not an error)
+    """A job may not run now. It changes nothing to run it alone."""
+
+
+class LeaseLost(RefusedJob):
     """The lease that a job needs is not held by this process."""
 
 
-class OtherRules(Exception):  # noqa: N818  (a state, not an error)
+class OtherRules(RefusedJob):
     """Another replica has put other rules in force."""
 
 
@@ -39,16 +42,21 @@ class Head:
     """The fingerprint of the rules in force; empty: there are none yet."""
     leases: Mapping[str, int] | None = field(default=None)
     """The fences of the leases that this process holds now, by name; None: it is the only one, and holds everything."""
+    agrees: bool = True
+    """Whether the rules in force are those that this process last put in force or joined. If not, it judges nothing."""
+    is_indexing: bool = False
+    """The inhibit rules in force do not know all firing alerts yet, so nothing is claimed. Only where processes share the
+    database; a process that is alone knows it."""
+    has_undecided: bool = False
+    """Small webhooks wait that a replica kept because it did not agree. Later webhooks wait behind them, so that all are
+    decided in the order of their arrival."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process can serve from the database."""
+        return self.leases is None
 
     def check_grant(self, grant: Grant | None) -> None:
         """:param grant: None: the job needs no lease. :raises LeaseLost: this process does not hold it any more"""
         if grant is not None and self.leases is not None and self.leases.get(grant.name) != grant.fence:
             raise LeaseLost(grant.name)
-
-
-def is_fenced(conversation: ConversationRow | None, delivery: DeliveryRow | int) -> bool:
-    """Return whether a delivery is no longer the one that is under way for its conversation: it was taken over by another
-    replica, or its outcome is recorded already.
-    """
-    id_ = delivery if isinstance(delivery, int) else delivery.id
-    return conversation is None or conversation.delivery_id != id_

@@ -6,7 +6,7 @@ again. Members that were marked as ``unknown`` are still news in it. Members who
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.core.claim import (
     begin,
@@ -19,6 +19,7 @@ from router.core.claim import (
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import change, close_if_empty, find_due, put_member
 from router.core.dead_letters import give_up_some, notify_instead, want_notified_instead
+from router.core.fencing import is_fenced
 from router.core.judging import rejudge_all
 from router.core.record import Recorded, record_notified, settle_failure, with_unknown_arrival
 from router.core.rows import UNKNOWN, ConversationRow, GroupRow
@@ -86,6 +87,7 @@ def start(
     if storm is None:
         work = begin(state, work, now)
     else:
+        work = replace(work, absorbed_by=storm.delivery)
         change(state, row, delivery_id=storm.delivery, storm_id=storm.id)
     return LargeClaim(work, state.conversations[id_], group)
 
@@ -100,8 +102,11 @@ def record_some(
     refused = outcome.refused if isinstance(outcome, Delivered | Retry) else ()
     if refused or isinstance(outcome, Rejected):
         want_notified_instead(state, work, policy, now)
-    members = [each.member for each in work.notices]
     state.conversations.want("id", (work.id,))
+    state.ready()
+    if is_fenced(state, work):
+        return Recorded()
+    members = [each.member for each in work.notices]
     state.members.want("id", members)
     state.fates.want("open of member", members)
     state.ready()

@@ -1,26 +1,72 @@
-"""Large webhooks: each is kept whole, then decided in pieces, each piece in a batch of its own."""
+"""Webhooks that are kept whole and decided later. A large one is decided in pieces, each piece in a batch of its own. A small
+one is kept by a replica that does not agree with the rules in force; it is decided at once, by one that does.
+"""
 
 from dataclasses import replace
 
-from router.core.accept import Receipt, decide_all
+from router.core.accept import Receipt, decide_all, decide_whole
 from router.core.conversations import change, close_empty
 from router.core.groups import complete_group, put_group
 from router.core.reported_alerts import Accepting
 from router.core.rows import WebhookRow
 from router.core.state import State
+from router.core.undecided_count import (
+    MAX_UNDECIDED_ALERTS,
+    SMALL_WEBHOOK,
+    count_decided,
+    count_kept,
+    want_undecided_count,
+)
 from router.decide import Policy
 from router.model import Alert, Millis, Status, Webhook
 from router.packed import unpack
 
 
-def keep_webhook(state: State, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
-    """Keep a webhook whose alerts are decided in pieces. Return its number in the order of arrival."""
+def want_kept(state: State, webhook: Webhook, source: str) -> None:
+    """Request the rows that :func:`keep_webhook` needs."""
+    want_undecided_count(state)
+    if len(webhook.alerts) > SMALL_WEBHOOK:
+        state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
+
+
+def keep_webhook(
+    state: State,
+    webhook: Webhook,
+    source: str,
+    body: bytes,
+    now: Millis,
+    bound: int = MAX_UNDECIDED_ALERTS,
+) -> int:
+    """Keep a webhook whose alerts are decided later. Return its number in the order of arrival.
+
+    :param bound: how many alerts may wait
+    :raises TooManyUndecided: others wait already, and it would exceed the bound
+    """
+    alerts = len(webhook.alerts)
+    count_kept(state, alerts, bound)
     arrival = state.new_id()
-    state.webhooks.put(
-        WebhookRow(arrival, source, now, body, None, None, len(webhook.alerts), webhook.sender)
-    )
-    put_group(state, webhook, source)
+    state.webhooks.put(WebhookRow(arrival, source, now, body, None, None, alerts, webhook.sender))
+    if alerts > SMALL_WEBHOOK:  # a later webhook of the group may come before its alerts are decided
+        put_group(state, webhook, source)
     return arrival
+
+
+def decide_kept(
+    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+) -> Receipt | None:
+    """Decide a whole kept webhook, as if it arrived now. Return None if it is decided already.
+
+    :param arrival: its number
+    """
+    row = state.webhooks.get(arrival)
+    if row is None or row.undecided is None:
+        return None
+    receipt = decide_whole(
+        Accepting(state, source, webhook, put_group(state, webhook, source), arrival, policy, now)
+    )
+    count_decided(state, row.undecided)
+    state.webhooks.put(row._replace(undecided=None, sender=""))
+    return receipt
 
 
 def accept_some(
@@ -32,7 +78,11 @@ def accept_some(
     :param webhook: with these alerts only
     """
     state.alerts.want("identity", ((source, alert.identity) for alert in webhook.alerts))
+    if not state.head.is_alone:
+        state.webhooks.want("id", (arrival,))
     state.ready()
+    if not state.head.is_alone and state.webhooks[arrival].undecided is None:
+        return Receipt()  # another replica has taken over, and has decided all of it
     left = tuple(
         alert
         for alert in webhook.alerts
@@ -52,9 +102,13 @@ def accept_end(
 ) -> frozenset[str]:
     """Finish a webhook whose alerts are all decided. Return the keys of destinations that may have something to send."""
     state.webhooks.want("id", (arrival,))
+    want_undecided_count(state)
     state.groups.want("key", ((source, webhook.receiver, webhook.group_key),))
     state.conversations.want("deciding", (arrival,))
     state.ready()
+    kept = state.webhooks[arrival]
+    if kept.undecided is None:
+        return frozenset()
     group = state.groups[_group_of(state, webhook, source)]
     if group.truncated == 0:
         state.conversations.want("open of group", (group.id,))
@@ -63,7 +117,8 @@ def accept_end(
     woken = complete_group(state, group.id, policy, now) if group.truncated == 0 else set()
     woken |= release_waiting(state, arrival)
     close_empty(state, waited)
-    state.webhooks.put(state.webhooks[arrival]._replace(undecided=None, sender=""))
+    count_decided(state, kept.undecided)
+    state.webhooks.put(kept._replace(undecided=None, sender=""))
     return frozenset(woken)
 
 
@@ -75,10 +130,17 @@ def release_waiting(state: State, arrival: int) -> set[str]:
     return {row.destination for row in waiting}
 
 
-def quarantine_undecided(state: State, arrival: int, reason: str) -> set[str]:
-    """Quarantine a webhook whose alerts cannot be decided. The alerts that were decided stay so, and are sent."""
+def quarantine_undecided(state: State, arrival: int, reason: str, body: bytes | None = None) -> set[str]:
+    """Quarantine a webhook whose alerts cannot be decided. The alerts that were decided stay so, and are sent.
+
+    :param body: as it was received; None: it is stored without a learned dictionary
+    """
     row = state.webhooks[arrival]
-    body = unpack(row.body)  # a quarantined body is kept as it came
+    if row.undecided is None:
+        return set()
+    if body is None:
+        body = unpack(row.body)  # a quarantined body is kept as it came
+    count_decided(state, row.undecided)
     state.webhooks.put(row._replace(undecided=None, sender="", quarantined=reason, body=body))
     return release_waiting(state, arrival)
 

@@ -84,8 +84,12 @@ class Beat:
 class Renewal:
     """The result of a renewal."""
 
+    now: Millis
+    """The time of the database (epoch ms)."""
+    rules: str
+    """The fingerprint of the rules in force."""
     replicas: tuple[ReplicaRow, ...]
-    """All replicas, this one included."""
+    """All replicas, this one included. Rows of others may have changed, too."""
     leases: tuple[LeaseRow, ...]
     """All leases."""
     expelled: tuple[ReplicaRow, ...]
@@ -104,18 +108,21 @@ def renew(
     :param replicas: all; a session without a row begins
     :param in_force: the fingerprint of the rules in force; only replicas that judge by them hold leases
     """
+    replicas = [_not_ahead(each, now) for each in replicas]
     before = next((each for each in replicas if each.id == beat.session), None)
     me = ReplicaRow(
         beat.session, beat.name, beat.version, beat.process, now if before is None else before.started_at, now,
         now + beat.term, beat.rules, beat.sha256,
     )  # fmt: skip
-    # A replica that was itself cut off, or has just begun, does not know whether the others could renew in that time.
-    is_steady = before is not None and now - before.renewed_at <= beat.term
-    grace = 0 if is_steady else beat.term // 2
+    # A replica that was itself cut off, or has just begun, does not know whether the others could renew in that time. If the
+    # database's clock was stepped forward, all sessions seem to have expired.
+    was_cut_off = before is not None and now - before.renewed_at > beat.term
+    grace = beat.term // 2 if before is None else 0
     expelled = [
         each
         for each in replicas
-        if each.id != beat.session and (each.id in beat.dead or each.expires_at + grace <= now)
+        if each.id != beat.session
+        and (each.id in beat.dead or (not was_cut_off and each.expires_at + grace <= now))
     ]
     gone = {each.id for each in expelled}
     live = [each for each in replicas if each.id != beat.session and each.id not in gone]
@@ -131,7 +138,15 @@ def renew(
     for name in taken:
         known[name] = known[name]._replace(replica=beat.session, fence=known[name].fence + 1, since=now)
     ordered = tuple(sorted(known.values()))
-    return Renewal(tuple(sorted(live)), ordered, tuple(expelled), taken, surplus)
+    return Renewal(now, in_force, tuple(sorted(live)), ordered, tuple(expelled), taken, surplus)
+
+
+def _not_ahead(replica: ReplicaRow, now: Millis) -> ReplicaRow:
+    """Return a replica whose session lasts for its term from now at most. Otherwise, after the database's clock was stepped
+    back, a replica that has ended would keep its leases for as long as the step was.
+    """
+    ahead = max(0, replica.renewed_at - now)
+    return replica._replace(renewed_at=replica.renewed_at - ahead, expires_at=replica.expires_at - ahead)
 
 
 def _balance(

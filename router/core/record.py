@@ -19,6 +19,7 @@ from router.core.conversations import (
 )
 from router.core.dead_letters import give_up, give_up_recipients, notify_instead, want_notified_instead
 from router.core.fates import ANY_GENERATION
+from router.core.fencing import is_fenced, record_late
 from router.core.groups import complete_group
 from router.core.members import NEVER_NOTIFIED
 from router.core.rows import NOT_FIRING, RESOLVED, UNKNOWN, MessageRow
@@ -44,6 +45,8 @@ class Recorded:
     """When a changed conversation of the destination may be due next (epoch ms); 0: now, or unknown; None: never."""
     closing: bool = False
     """Whether a large conversation has ended. Its members are then closed in pieces, by jobs that follow."""
+    is_late: bool = False
+    """Another replica has taken over meanwhile, so nothing is recorded but that an answer came."""
 
 
 def want_recorded(
@@ -55,6 +58,8 @@ def want_recorded(
     """
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
+    state.ready()
+    works = [each for each in works if not is_fenced(state, each)]
     state.groups.want("id", (each.group for each in works if each.group is not None))
     members = [each.member for part in works for each in part.notices]
     state.members.want("id", members)
@@ -84,9 +89,10 @@ def record_outcome(
     :param not_before: if the attempt failed: when the conversation may be tried again (epoch ms)
     :param message: what was sent, packed; None: nothing was sent
     """
-    conversation, since = state.conversations[work.id], len(state.journal)
-    if work.delivery in (0, conversation.delivery_id):  # an absorbed conversation has no delivery of its own
-        change(state, conversation, delivery_id=None)
+    since = len(state.journal)
+    if is_fenced(state, work):
+        return Recorded(is_late=record_late(state, work, outcome))
+    change(state, state.conversations[work.id], delivery_id=None)
     if work.conversation.storm is not None:
         recorded = _apply_to_storm(state, work, outcome, policy, now, not_before)
     else:
@@ -166,6 +172,8 @@ def record_parts(
 def _record_part(
     state: State, work: ClaimedDelivery, outcome: Outcome, policy: Policy, now: Millis, not_before: Millis
 ) -> Recorded:
+    if is_fenced(state, work):
+        return Recorded()
     change(state, state.conversations[work.id], delivery_id=None)
     wake: set[str] = set()
     for each in outcome.refused if isinstance(outcome, Delivered) else ():

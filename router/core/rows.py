@@ -272,6 +272,10 @@ class FormerFateRow(NamedTuple):
     configuration: int | None
 
 
+INTERRUPTED = "interrupted"
+"""The outcome of a delivery whose answer is not known, because its process ended or lost its lease."""
+
+
 class DeliveryRow(NamedTuple):
     id: int
     conversation_id: int

@@ -248,7 +248,7 @@ def absorb(
             return found, left
         room = left
         change(state, state.conversations[id_], delivery_id=storm.delivery, storm_id=storm.id)
-        found.append(work)
+        found.append(replace(work, absorbed_by=storm.delivery))
     return found, room
 
 

@@ -3,6 +3,7 @@
 from router.core.claim import take_back
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import close, close_if_empty
+from router.core.fencing import is_fenced
 from router.core.record import revert_notified
 from router.core.state import State
 from router.decide import Policy
@@ -17,9 +18,7 @@ def undo_claim(state: State, work: ClaimedDelivery, policy: Policy, now: Millis)
 
     :param work: a claim, or a conversation that a claimed storm absorbed
     """
-    under_way = state.conversations[work.id].delivery_id
-    # An absorbed conversation has no delivery of its own.
-    if under_way is None or work.delivery not in (0, under_way):
+    if is_fenced(state, work) or state.conversations[work.id].delivery_id is None:
         return
     row = take_back(state, work)
     if not work.is_storm:

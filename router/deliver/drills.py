@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import structlog
@@ -73,6 +73,7 @@ class Drills:
 
     async def serve(self) -> None:
         """Begin the drills at their slots, and report them, until the service stops."""
+        self._is_loaded = False  # another replica may have begun and reported drills meanwhile
         while True:
             self._woken.clear()
             drill, now = self._drill(), self._clock.now()
@@ -88,7 +89,7 @@ class Drills:
 
     async def _look(self, drill: Drill | None, now: Millis) -> None:
         if not self._is_loaded:
-            await self._load()
+            await self._load(() if drill is None else drill.receivers)
         receivers = () if drill is None else drill.receivers
         for receiver in list(self._unreported):
             await self._report(self._unreported[receiver], drill)
@@ -99,19 +100,32 @@ class Drills:
         if drill is not None:
             await self._begin_if_due(drill, now)
 
-    async def _load(self) -> None:
-        """Load what the last process knew."""
-        for test in reversed(await self._store.tests.all()):
-            self._note(test)
+    async def _load(self, receivers: Collection[str]) -> None:
+        """Load what the last process knew, or another replica, and report what it has not reported.
+
+        :param receivers: those that drills test
+        """
+        tests = [
+            each for each in await self._store.tests.all() if each.slot is not None and _says_something(each)
+        ]
         _, firing = await self._store.troubles()
+        self._results.clear()
+        self._failed.clear()
+        for test in reversed(tests):
+            self._note(test)
         for alert in firing:
             if alert.labels.get("alertname") == ALERTNAME_OF_DRILLS:
                 self._failed[alert.labels.get(_TESTED, "")] = alert
+        for receiver, test in {each.receiver: each for each in reversed(tests)}.items():
+            if receiver in receivers and (test.outcome is not TestOutcome.DELIVERED) != (
+                receiver in self._failed
+            ):
+                self._unreported.setdefault(receiver, test)
         self._is_loaded = True
 
     def _note(self, test: ReceiverTest) -> None:
         """Keep the result of a drill. One that was interrupted says nothing about its receiver."""
-        if test.slot is None or not test.is_finished or test.outcome is TestOutcome.INTERRUPTED:
+        if test.slot is None or not _says_something(test):
             return
         is_good = test.outcome is TestOutcome.DELIVERED
         last, _ = self._results.get(test.receiver, (0, None))
@@ -185,6 +199,11 @@ class Drills:
     async def _post(self, alert: Alert) -> None:
         if await self._posting.post(alert) is None:
             raise StoreUnavailable(self._store.trouble or "the store is not writable")
+
+
+def _says_something(test: ReceiverTest) -> bool:
+    """Return whether a test says whether its receiver works: it has finished, and was not interrupted."""
+    return test.is_finished and test.outcome is not TestOutcome.INTERRUPTED
 
 
 def _text(schedule: Schedule) -> str:

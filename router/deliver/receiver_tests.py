@@ -1,11 +1,14 @@
 """Tests of receivers: a self-alert marked TEST goes through the real channels, and ends as soon as it has arrived.
 
 A test is accepted, decided, sent and recorded as every alert. Its state is stored, so that a restart ends it.
+
+Where replicas share the database, each of them stores the tests that it is asked for. The one for which
+:meth:`ReceiverTests.serve` runs sends and follows all of them, and goes on with those of its predecessor.
 """
 
 import asyncio
-import hashlib
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,14 +17,21 @@ from typing import Any
 import structlog
 
 from router.clock import Clock
-from router.decide import RECEIVER_LABEL, TEST_ALERTNAME, Policy
+from router.decide import Policy
 from router.deliver.answer_reading import outcome_of, read_answers
 from router.deliver.own_alerts import OwnAlerts
+from router.deliver.receiver_test_alerts import (
+    MAX_UNDER_WAY,
+    alert_of_test,
+    first_bad_words,
+    labels_of_test,
+    refuse_if_full,
+    version_of,
+)
 from router.deliver.waiting_words import explained
 from router.metrics import Metrics
 from router.model import (
     SECOND,
-    Alert,
     Millis,
     ReceiverTest,
     Status,
@@ -38,11 +48,14 @@ log = structlog.get_logger(__name__)
 
 _LOOK_EVERY: Millis = 5 * SECOND
 """How often a test is looked at without a delivery: a reload can end it, too."""
-MAX_UNDER_WAY = 20
-"""How many tests of operators may be under way."""
+_LOOK_EVERY_SHARED: Millis = SECOND
+"""The same where another replica may record the delivery."""
+_ASK_SECONDS = 1.0
+"""How often the database is asked about a test that another replica follows, in case that a notice is lost."""
 MAX_DESTINATIONS = 100
 """How many destinations a tested receiver may have."""
 _RESTARTED = "the router was restarted during the test"
+_NOT_SENT = "no replica could send it in time"
 _NOT_STORED = "the test could not be stored"
 
 
@@ -79,6 +92,10 @@ class ReceiverTests:
         self._woken = asyncio.Event()
         self._is_closed = False
         self._finished: list[Callable[[ReceiverTest], None]] = []
+        self._is_shared = store.replicas.are_possible
+        self._look_every = _LOOK_EVERY_SHARED if self._is_shared else _LOOK_EVERY
+        self._news = asyncio.Event()
+        """Set and replaced when another replica has begun or changed a test."""
 
     def after_each(self, call: Callable[[ReceiverTest], None]) -> None:
         """Call a function with each test that has finished."""
@@ -95,15 +112,9 @@ class ReceiverTests:
         :raises TestRefused: it can't begin now
         :raises StoreUnavailable: nothing is sent
         """
-        for each in self._under_way.values():
-            if each.test.receiver == request.receiver:
-                by = each.test.by or "the drill"
-                raise TestRefused(
-                    f"a test of {request.receiver} is under way already, by {by}: wait until it has finished; its "
-                    f"id is {each.test.id}"
-                )
-        if len(self._under_way) >= MAX_UNDER_WAY:
-            raise TestRefused(f"{MAX_UNDER_WAY} tests are under way; try again when one has finished")
+        if self._is_shared:
+            return await self._start_stored(request)
+        refuse_if_full(request, [each.test for each in self._under_way.values()])
         test = self.plan(request)
         running = self._under_way[test.id] = _Running(test, is_starting=True)
         try:
@@ -119,8 +130,23 @@ class ReceiverTests:
         finally:
             running.is_starting = False
             self._woken.set()
-        log.info("receiver test started", status="started", receiver=test.receiver, id=test.id, user=test.by)
+        _log_start(test)
         return running.test
+
+    async def _start_stored(self, request: TestRequest) -> ReceiverTest:
+        """Store a test. The replica that follows all tests sends it."""
+        test = self.plan(request)
+        if others := await self._store.tests.begin(test, MAX_UNDER_WAY):
+            refuse_if_full(request, others)
+        _log_start(test)
+        self.look_soon()
+        return test
+
+    def look_soon(self) -> None:
+        """Look soon for tests that were begun or changed by another replica."""
+        self._woken.set()
+        self._news.set()
+        self._news = asyncio.Event()
 
     def plan(self, request: TestRequest, slot: Millis | None = None) -> ReceiverTest:
         """Return a test that is to be sent now. :raises TestRefused: the receiver has too many destinations, or none"""
@@ -154,17 +180,37 @@ class ReceiverTests:
         """
         running = self._under_way.get(id_)
         if running is None:
-            found = await self._store.tests.one(id_)
-            return None if found is None else (found, _version(found))
-        if unlike == _version(running.test) and not self._is_closed:
+            return await self._follow_stored(id_, unlike, seconds if self._is_shared else 0)
+        if unlike == version_of(running.test) and not self._is_closed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await running.changed.wait()
-        return self._explained(running, running.test), _version(running.test)
+        return self._explained(running, running.test), version_of(running.test)
+
+    async def _follow_stored(self, id_: str, unlike: str, seconds: float) -> tuple[ReceiverTest, str] | None:
+        """Do the same with a test that another replica follows, or that has finished."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while True:
+            news, found = self._news, await self._store.tests.one(id_)
+            if found is None:
+                return None
+            left = end - loop.time()
+            if unlike != version_of(found) or found.is_finished or left <= 0 or self._is_closed:
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _ASK_SECONDS)):
+                    await news.wait()
+        if found.is_finished:
+            return found, version_of(found)
+        progress = await self._store.tests.progress(found, identity_of(labels_of_test(found)))
+        waits = {key: each.next_at for key, each in progress.items()}
+        return explained(found, self._lanes(), waits, self._clock.now()), version_of(found)
 
     def close(self) -> None:
         """Answer those who follow a test, because the service stops."""
         self._is_closed = True
+        self.look_soon()
         for running in self._under_way.values():
             running.changed.set()
 
@@ -189,11 +235,21 @@ class ReceiverTests:
 
     async def serve(self) -> None:
         """Follow the tests until the service stops. First take over those that the last process left under way."""
-        await self._take_over()
-        while True:
-            self._woken.clear()
-            at = await self._look_at_all()
-            await self._clock.wait(self._woken, at)
+        try:
+            await self._take_over()
+            while True:
+                self._woken.clear()
+                if self._is_shared:
+                    await self._take_over()  # those that other replicas have begun
+                at = await self._look_at_all()
+                if self._is_shared:
+                    at = min(at or sys.maxsize, self._clock.now() + _LOOK_EVERY)
+                await self._clock.wait(self._woken, at)
+        finally:
+            if self._is_shared:  # another replica goes on with them
+                for running in self._under_way.values():
+                    running.changed.set()
+                self._under_way.clear()
 
     async def _look_at_all(self) -> Millis | None:
         """Look at the tests for which it is time. Return when to look again; None: no test is under way."""
@@ -201,7 +257,7 @@ class ReceiverTests:
         for running in list(self._under_way.values()):
             if running.is_starting or now < running.look_at:
                 continue
-            running.look_at = now + _LOOK_EVERY
+            running.look_at = now + self._look_every
             try:
                 await self._look(running)
                 if now < running.test.deadline < running.look_at:
@@ -214,19 +270,25 @@ class ReceiverTests:
         return min(looks, default=None)
 
     async def _take_over(self) -> None:
-        """Take over what the last process left: a drill that is not sent yet is sent; all others are ended."""
+        """Take over what the last process left: a drill that is not sent yet is sent; all others are ended. Where replicas share
+        the database, the tests of others go on.
+        """
         while True:
             try:
-                tests = await self._store.tests.all()
+                tests = await self._store.tests.under_way()
                 break
             except StoreUnavailable:
                 await self._clock.wait(asyncio.Event(), self._clock.now() + RETRY_AFTER_FAILED_WRITE)
         for test in reversed(tests):
-            if test.is_finished or test.id in self._under_way:
+            if test.id in self._under_way:
                 continue
-            is_unsent_drill = test.slot is not None and test.sent_at is None
+            is_unsent = test.sent_at is None
             is_in_time = self._clock.now() <= test.started_at + test.timeout
-            left = test if is_unsent_drill and is_in_time else replace(test, interrupted=_RESTARTED)
+            if self._is_shared:
+                left = replace(test, interrupted=_NOT_SENT) if is_unsent and not is_in_time else test
+            else:
+                is_to_be_sent = test.slot is not None and is_unsent and is_in_time
+                left = test if is_to_be_sent else replace(test, interrupted=_RESTARTED)
             self._under_way[test.id] = _Running(left)
 
     async def _look(self, running: _Running) -> None:
@@ -255,7 +317,7 @@ class ReceiverTests:
         running.changed = asyncio.Event()
 
     async def _with_answers(self, running: _Running, test: ReceiverTest) -> ReceiverTest:
-        progress = await self._store.tests.progress(test, identity_of(_labels(test)))
+        progress = await self._store.tests.progress(test, identity_of(labels_of_test(test)))
         running.next_at = {key: each.next_at for key, each in progress.items()}
         return read_answers(test, progress)
 
@@ -265,7 +327,7 @@ class ReceiverTests:
         running.test = replace(running.test, sent_at=self._clock.now())
 
     async def _post(self, test: ReceiverTest, status: Status) -> None:
-        receipt = await self._posting.post(_alert(test, status, self._clock.now()))
+        receipt = await self._posting.post(alert_of_test(test, status, self._clock.now()))
         if receipt is None:
             raise StoreUnavailable(self._store.trouble or "the store is not writable")
 
@@ -275,41 +337,11 @@ class ReceiverTests:
         is_good = test.outcome is TestOutcome.DELIVERED
         (log.info if is_good else log.warning)(
             "receiver test", status=str(test.outcome), receiver=test.receiver, id=test.id, user=test.by,
-            reason=test.interrupted or _first_words(test),
+            reason=test.interrupted or first_bad_words(test),
         )  # fmt: skip
         for call in self._finished:
             call(test)
 
 
-def _version(test: ReceiverTest) -> str:
-    return hashlib.sha256(repr(test).encode()).hexdigest()[:12]
-
-
-def _first_words(test: ReceiverTest) -> str:
-    """Return what the first destination that did not take both messages answered; empty: all did."""
-    for each in test.destinations:
-        bad = next((answer for answer in (each.firing, each.end) if not answer.is_good), None)
-        if bad is not None:
-            return f"{each.key}: {bad.words or bad.state}"
-    return ""
-
-
-def _labels(test: ReceiverTest) -> dict[str, str]:
-    return {
-        "alertname": TEST_ALERTNAME, test.severity_label: test.severity, RECEIVER_LABEL: test.receiver, "test": test.id,
-    }  # fmt: skip
-
-
-def _alert(test: ReceiverTest, status: Status, now: Millis) -> Alert:
-    by = f"{test.by} has sent it" if test.by else "The drill of routes.yaml has sent it"
-    firing = {
-        "summary": f"This is a TEST of the receiver {test.receiver}. Nothing is wrong. You need not do anything.",
-        "description": f"{by} to see whether messages arrive. The end of the test follows when all destinations have "
-        "answered.",
-    }
-    ended = {"summary": f"The TEST of the receiver {test.receiver} has ended. You need not do anything."}
-    is_firing = status is Status.FIRING
-    return Alert(
-        hashlib.sha256(test.id.encode()).hexdigest()[:16], _labels(test), firing if is_firing else ended, status,
-        test.started_at, None if is_firing else now, about=frozenset(),
-    )  # fmt: skip
+def _log_start(test: ReceiverTest) -> None:
+    log.info("receiver test started", status="started", receiver=test.receiver, id=test.id, user=test.by)

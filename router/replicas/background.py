@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from contextvars import copy_context
 from typing import Any
 
+import structlog
+
+from router.core.head import Grant
 from router.core.leases import BACKGROUND
 from router.replicas.membership import Held
+from router.store import WORKS_BY
+
+log = structlog.get_logger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Makes the coroutine of some work. It runs without end, until it is cancelled."""
@@ -17,12 +23,19 @@ class BackgroundWork:
 
     def __init__(self) -> None:
         self._loads: list[Callable[[], Awaitable[object]]] = []
+        self._calls: list[Callable[[], object]] = []
         self._works: list[tuple[str, Work]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
+        """Cancelled tasks that may not have ended yet."""
 
     def load_first(self, load: Callable[[], Awaitable[object]]) -> None:
         """Load what another replica has stored, each time before the work begins here."""
         self._loads.append(load)
+
+    def first(self, call: Callable[[], object]) -> None:
+        """Call a function each time before the work begins here."""
+        self._calls.append(call)
 
     def add(self, name: str, work: Work) -> None:
         """:param name: of the task"""
@@ -32,20 +45,40 @@ class BackgroundWork:
     def is_running(self) -> bool:
         return bool(self._tasks)
 
-    async def begin(self) -> None:
-        """Begin all work. :raises StoreUnavailable: what is stored can't be read; nothing has begun"""
+    async def begin(self, grant: Grant | None = None) -> None:
+        """Begin all work, after all that was begun before has ended.
+
+        :param grant: of the lease. Once another replica has it, the store refuses all that the work here still writes. None:
+            no other replica is possible
+        :raises StoreUnavailable: what is stored can't be read; nothing has begun
+        """
+        await self._ended()
         for load in self._loads:
             await load()
-        self._tasks = [asyncio.create_task(work(), name=name) for name, work in self._works]
+        for call in self._calls:
+            call()
+        context = copy_context()
+        context.run(WORKS_BY.set, grant)
+        self._tasks = [
+            asyncio.create_task(work(), name=name, context=context.copy()) for name, work in self._works
+        ]
+        for task in self._tasks:
+            task.add_done_callback(_report)
 
     async def end(self) -> None:
         """Cancel all work, and return when it has ended."""
+        self._cancel()
+        await self._ended()
+
+    def _cancel(self) -> None:
         tasks, self._tasks = self._tasks, []
+        self._ending.update(tasks)
         for task in reversed(tasks):
             task.cancel()
-        for task in reversed(tasks):
-            with suppress(asyncio.CancelledError):
-                await task
+
+    async def _ended(self) -> None:
+        if self._ending:
+            self._ending -= (await asyncio.wait(self._ending))[0]
 
     # Leases.
 
@@ -54,7 +87,7 @@ class BackgroundWork:
 
     async def gained(self, held: Held) -> None:
         if held.name == BACKGROUND and not self._tasks:
-            await self.begin()
+            await self.begin(held.grant)
 
     async def give_up(self, name: str) -> None:
         if name == BACKGROUND:
@@ -62,6 +95,9 @@ class BackgroundWork:
 
     def lost(self, name: str) -> None:
         if name == BACKGROUND:
-            tasks, self._tasks = self._tasks, []
-            for task in tasks:
-                task.cancel()
+            self._cancel()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("work in the background has ended unexpectedly", task=task.get_name(), exc_info=error)

@@ -112,6 +112,7 @@ class Membership:
         """A session that has ended here, and perhaps not yet in the database."""
         self._ended: frozenset[str] = frozenset()
         """Sessions of processes of this machine that have ended."""
+        self._is_stopping = False
 
     def add(self, user: LeaseUser) -> None:
         """Let a part of the service work by leases."""
@@ -141,6 +142,11 @@ class Membership:
         """The names of the leases that this process holds."""
         return frozenset(self._held)
 
+    @property
+    def judged_by(self) -> JudgedBy:
+        """The rules by which this process judges."""
+        return self._rules()
+
     def renew_soon(self) -> None:
         """Renew the session now: the rules or the wanted leases have changed, or another replica has given up a lease."""
         self._soon.set()
@@ -157,12 +163,12 @@ class Membership:
 
     async def _begin_session(self) -> None:
         """Begin a session, and end the one before, if there was one."""
-        session, began = secrets.token_hex(8), self._clock.elapsed()
         if self._former:
             await self._store.replicas.leave(self._former)
-            self._former = ""
+        session, began = secrets.token_hex(8), self._clock.elapsed()
+        self._former = session  # if no answer comes, it may have begun all the same
         renewal = await self._store.replicas.join(replace(self._beat(), session=session))
-        self.session = session
+        self.session, self._former = session, ""
         self._apply(renewal, began)
 
     async def serve(self) -> None:
@@ -172,11 +178,15 @@ class Membership:
         guard = asyncio.create_task(self._guard(), name="lease guard")
         try:
             while True:
+                self._soon.clear()  # before: what is wished for while the renewal is under way needs another one
                 await self._renew()
-                self._soon.clear()
                 await wait_elapsed(self._clock, self._soon, self._renew_at)
         finally:
             guard.cancel()
+
+    def stop_taking(self) -> None:
+        """Keep the leases that are held, and take no others: the service stops."""
+        self._is_stopping = True
 
     async def leave(self) -> None:
         """End the session, so that others take over at once. What is still under way is due again."""
@@ -186,11 +196,17 @@ class Membership:
             with suppress(StoreUnavailable):  # then it expires
                 await self._store.replicas.leave(session)
 
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The names of the leases that the rules of this process need."""
+        return frozenset(name for user in self._users for name in user.wants())
+
     def _beat(self) -> Beat:
         rules = self._rules()
-        wanted = frozenset(name for user in self._users for name in user.wants())
+        wanted = self.wanted & self.held if self._is_stopping else self.wanted
         return Beat(
-            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term, wanted, self._ended
+            self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term,
+            wanted, self._ended,
         )  # fmt: skip
 
     async def _renew(self) -> None:
@@ -239,6 +255,7 @@ class Membership:
             self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
             task.add_done_callback(partial(_remove, self._giving_up, name))
         self._metrics.replicas(len(renewal.replicas))
+        self._metrics.leases(self.wanted, self._held)
         for call in self._after_renewals:
             call()
 
@@ -257,15 +274,15 @@ class Membership:
             task.add_done_callback(partial(_remove, self._beginning, held.name))
 
     async def _begin(self, held: Held) -> None:
-        """Let the user of a lease begin. The database may fail, so it is tried again."""
+        """Let the user of a lease begin. It is tried again if it fails, because nobody else does that work meanwhile."""
         while self._held.get(held.name) is held:
             try:
                 for user in self._users_of(held.name):
                     await user.gained(held)
-            except StoreUnavailable:  # the store logs it
-                pass
-            except Exception:  # the lease has to be used
-                log.exception("the work by a lease could not begin", lease=held.name)
+            except StoreUnavailable:
+                pass  # the store logs it
+            except Exception:
+                log.exception("the work of a lease could not begin", lease=held.name)
             else:
                 return
             await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
@@ -273,11 +290,7 @@ class Membership:
     async def _give_up(self, name: str) -> None:
         """Finish what is under way by a lease, and release it."""
         held = self._held.get(name)
-        if (
-            beginning := self._beginning.get(name)
-        ) is not None:  # otherwise it could begin again after the end
-            beginning.cancel()
-            await asyncio.wait([beginning])
+        await self._stop_beginning(name)
         for user in self._users_of(name):
             await user.give_up(name)
         if held is None or self._held.get(name) is not held:
@@ -289,7 +302,14 @@ class Membership:
     def _users_of(self, name: str) -> list[LeaseUser]:
         return [user for user in self._users if name in user.wants()] or self._users
 
+    async def _stop_beginning(self, name: str) -> None:
+        if (beginning := self._beginning.get(name)) is not None:
+            beginning.cancel()
+            await asyncio.wait({beginning})
+
     def _drop(self, name: str) -> None:
+        if (beginning := self._beginning.get(name)) is not None:
+            beginning.cancel()
         for user in self._users:
             user.lost(name)
         self._forget(name)
@@ -305,7 +325,7 @@ class Membership:
         self._former, self.session = self.session, ""
         names = sorted(self._held)
         log.error("the leases are lost; what is under way is cut off", reason=reason, leases=names)
-        for task in list(self._giving_up.values()):
+        for task in self._giving_up.values():
             task.cancel()
         for name in names:
             self._drop(name)

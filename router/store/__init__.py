@@ -40,11 +40,18 @@ from router.store.audit import Audit, AuditLine
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
 from router.store.disk_usage import DiskUsage
-from router.store.health import RETRY_AFTER_FAILED_WRITE, CountError, StoreBusy, StoreUnavailable
+from router.store.findings import BackgroundFindings, StoredFindings
+from router.store.health import (
+    RETRY_AFTER_FAILED_WRITE,
+    CountError,
+    RulesReplaced,
+    StoreBusy,
+    StoreUnavailable,
+    WorkLost,
+)
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.lane_requests import LaneRequest, LaneRequests
-from router.store.ledger import KeptWebhook
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
 from router.store.notices import Notice, Topic
 from router.store.operator_pauses import OperatorPause, OperatorPauses
@@ -55,9 +62,9 @@ from router.store.quarantine_limits import QuarantineLimits
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.recording import Recording
 from router.store.replicas import Replicas, ReplicasView, due_of
-from router.store.rule_changes import RuleChanges
+from router.store.rule_changes import RuleChanges, RulesView
 from router.store.search import Found, Search
-from router.store.silence_records import SilenceRecord, SilenceRecords
+from router.store.silence_records import SilenceRecord, SilenceRecords, merged_heard
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
 from router.store.stored_lanes import StoredLane, StoredLanes
 from router.store.stored_tests import StoredTests
@@ -65,8 +72,8 @@ from router.store.story import Story
 from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
-from router.store.undecided_webhooks import UndecidedWebhooks
-from router.store.writer import BatchObserver, Database, EventObserver
+from router.store.undecided_webhooks import KeptWebhook, UndecidedWebhooks
+from router.store.writer import WORKS_BY, BatchObserver, Database, EventObserver
 from router.threads import Threads
 
 
@@ -84,10 +91,11 @@ class Store:
     - :attr:`pauses`: keeps which destinations an operator has paused
     - :attr:`silence_records`: keeps when each watched sender was last heard
     - :attr:`tests`: keeps the tests of receivers and their results
+    - :attr:`findings`: what the work in the background has found, for all replicas
     - :attr:`replicas`: the session of this process among the replicas, and the leases
     - :attr:`lanes`: the states of lanes, for other replicas
     - :attr:`lane_requests`: what is asked of lanes that another replica serves
-    - :attr:`undecided`: decides webhooks that are too large for one batch
+    - :attr:`undecided`: keeps webhooks, and decides them later
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
     Every method raises :class:`StoreUnavailable` if the database can't be read or written. A transaction that fails changes
@@ -112,6 +120,7 @@ class Store:
         self.replicas = Replicas(database)
         self.lanes = StoredLanes(database)
         self.lane_requests = LaneRequests(database)
+        self.findings = StoredFindings(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
 
@@ -235,7 +244,7 @@ class Store:
 
     async def claim_several(self, permit: Permit, policy: Policy, now: Millis) -> Claimed:
         """Begin the most urgent deliveries of a lane. Their attempts are stored before anything is sent."""
-        return await self._claiming.claim(permit, policy, now, self.rules.indexed)
+        return await self._claiming.claim(permit, policy, now, self.rules)
 
     async def record(
         self,
@@ -405,10 +414,12 @@ __all__ = [
     "BEAT",
     "RETRY_AFTER_FAILED_WRITE",
     "ROWS_OF_LISTS",
+    "WORKS_BY",
     "Adoption",
     "Answer",
     "Audit",
     "AuditLine",
+    "BackgroundFindings",
     "Balance",
     "BodyBegin",
     "Claimed",
@@ -432,6 +443,8 @@ __all__ = [
     "Recorded",
     "ReplicasView",
     "Reported",
+    "RulesReplaced",
+    "RulesView",
     "Search",
     "SilenceRecord",
     "Snapshot",
@@ -445,6 +458,8 @@ __all__ = [
     "Topic",
     "Total",
     "Trouble",
+    "WorkLost",
+    "merged_heard",
     "read_ledger",
     "read_snapshot",
 ]

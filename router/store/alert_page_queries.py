@@ -58,6 +58,7 @@ class AlertPageQueries:
             lambda: database.read(count_by_rule),
             lambda: database.commits,
             lambda found: found.size > _MANY_MEMBERS,
+            max_age=_MAX_AGE_SECONDS,
         )
 
     async def _read_shared(self, key: tuple[Any, ...], work: Callable[[sa.Connection], T]) -> T:

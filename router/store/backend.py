@@ -1,6 +1,7 @@
 """The protocol of what differs between databases, and the choice of a database by its URL."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -13,6 +14,10 @@ from router.store.sets import DatabaseCursor, Dialect
 from router.store.sqlite import Sqlite
 
 _EXAMPLES = f"{Sqlite.example}, or postgresql://user:password@host/database"
+
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<scheme>postgres(?:ql)?://)(?P<user>(?:[^@/?]*@)?)(?P<hosts>[^@/?]+,[^@/?]+)(?P<path>/[^?]*)?(?P<query>\?.*)?"
+)
 
 
 class Hearing(Protocol):
@@ -50,6 +55,9 @@ class Backend(Dialect, Protocol):
         :param hear: called in a thread with each notice; with an empty text if some may have been missed
         """
 
+    keeps_nul: bool
+    """Whether a text may have the character NUL."""
+
     def prepare(self) -> None:
         """Create what can be created without an administrator, and take the lock that keeps a second router out.
 
@@ -74,6 +82,31 @@ class Backend(Dialect, Protocol):
         :raises StoreUnavailable: it can't be opened, or a version without replicas serves from the database
         """
 
+    def fill(self, check: Callable[[sa.Connection], None]) -> AbstractContextManager[sa.Connection]:
+        """Open a connection that fills an empty database, and keep routers out meanwhile.
+
+        At the end of the ``with`` block everything is there. If it raises, or the process ends before, nothing is.
+
+        :param check: called with the present database, if there is one; it raises if that may not be filled
+        :raises StoreUnavailable: a router serves from the database, or it can't be written
+        """
+
+    def read_rows(
+        self, connection: sa.Connection, columns: Sequence[sa.Column[Any]]
+    ) -> Iterator[Sequence[Any]]:
+        """Yield these columns of all rows of a table, in the order of the primary key. Memory holds one row at a time.
+
+        It ends the timeouts of the transaction, so the caller can be slow.
+        """
+
+    def load_rows(
+        self, connection: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """Add rows to a table, as fast as the database can.
+
+        :param columns: the order of the values of a row
+        """
+
     def check_not_moved(self) -> None:
         """Check that the database is still where it was opened.
 
@@ -93,6 +126,23 @@ class Backend(Dialect, Protocol):
         :param driver: the writer's connection, as the driver's own object
         """
 
+    def transaction_id(self, connection: sa.Connection) -> object:
+        """Return what :meth:`has_committed` needs to know about the present transaction of the writer."""
+
+    def is_commit_unknown(self, driver: Any) -> bool:
+        """Return whether a commit that raised an error may have succeeded, because the server's answer was lost."""
+
+    def is_unreplicated(self, driver: Any) -> bool:
+        """Return whether a commit has succeeded that is not on all disks that it has to be on."""
+
+    def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
+        """Return whether an earlier transaction was committed.
+
+        :param connection: of the writer, in a transaction
+        :param transaction: its :meth:`transaction_id`
+        :raises StoreUnavailable: it is not known yet
+        """
+
     def in_transaction(self, driver: Any) -> bool:
         """Return whether a transaction is open. Also True if that is not certain."""
 
@@ -105,8 +155,22 @@ class Backend(Dialect, Protocol):
     def is_row_error(self, error: BaseException) -> bool:
         """Return whether the error is about a row to be saved, not about the database."""
 
+    def is_wrong_server(self, error: BaseException) -> bool:
+        """Return whether another server may have to be asked from now on, because this one can't write."""
+
     def close(self) -> None:
         """Release the database. A reader that is not done yet calls this again at its end."""
+
+
+def _several_hosts_in_query(url: str) -> str:
+    """Return a URL as SQLAlchemy reads it, which wants several hosts after the ``?``. libpq also takes them before the path.
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
+    """
+    found = _SEVERAL_HOSTS.fullmatch(url)
+    if found is None:
+        return url
+    hosts = [f"host={host}" for host in found["hosts"].split(",")]
+    return f"{found['scheme']}{found['user']}{found['path'] or '/'}?{'&'.join(hosts)}{(found['query'] or '').replace('?', '&', 1)}"
 
 
 def open_backend(url: str, readers: int = 1) -> Backend:
@@ -117,7 +181,7 @@ def open_backend(url: str, readers: int = 1) -> Backend:
     :raises StoreUnavailable: the URL names no usable kind of database
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = sa.make_url(_several_hosts_in_query(url))
     except (sa.exc.ArgumentError, ValueError):  # their messages may contain the password
         raise StoreUnavailable(f"--database is no URL; write it like {_EXAMPLES}") from None
     match parsed.get_backend_name():

@@ -1,7 +1,6 @@
 """Makes a backup of a database that may be in use: one file, which is checked before it gets its name."""
 
 import os
-import secrets
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,16 +15,14 @@ from router.model import Millis
 from router.store import sqlite_backup
 from router.store.backend import open_backend
 from router.store.balance import recent_balance
-from router.store.file_modes import FILE_MODE
 from router.store.health import StoreUnavailable
 from router.store.ledger import read_status
+from router.store.new_files import check_target, put_in_place, unfinished_file, unwritable
 from router.store.opening import newest_revision, revision_of
 from router.store.schema import meta
 from router.store.sqlite import Sqlite
 from router.store.sqlite_backup import SqliteError, Tick
 
-PART_SUFFIX = ".part"
-"""How the name of an unfinished file ends."""
 # What stays free on the disk. A full disk would stop a router that keeps its database there.
 _RESERVE_BYTES = 64 * 2**20
 # A file up to this size is checked thoroughly, which takes some seconds for each gigabyte. Of a larger one, the indexes are not
@@ -102,31 +99,11 @@ def write_backup(
     with private_copy(source, target.parent, target.name, progress or CopyProgress()) as copy:
         found = check_copy(copy, progress or CopyProgress(), like=source.name)
         try:
-            sync(copy)
             check_target(source.path, target, force=force)
-            copy.replace(target)
-            sync(target.parent)
+            put_in_place(copy, target)
         except OSError as error:
             raise unwritable(target, error) from None
     return found
-
-
-def check_target(database: Path, target: Path, *, force: bool) -> None:
-    """:raises StoreUnavailable: the file must not be written"""
-    if target.is_dir():
-        raise StoreUnavailable(f"{target} is a folder; give the name of a file in it")
-    own = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm", "-journal", ".lock")]
-    if any(
-        target.resolve() == path or (target.exists() and path.exists() and target.samefile(path))
-        for path in own
-    ):
-        raise StoreUnavailable(f"{target} belongs to the database itself; give another file")
-    if not (target.exists() or target.is_symlink()):
-        return
-    if not force:
-        raise StoreUnavailable(f"{target} exists; give another file, or --force to replace it")
-    if not target.is_file():
-        raise StoreUnavailable(f"{target} is no regular file; give another one")
 
 
 @contextmanager
@@ -138,27 +115,22 @@ def private_copy(source: Sqlite, folder: Path, name: str, progress: CopyProgress
     """
     if not source.path.is_file():
         raise StoreUnavailable(f"{source.path}: there is no such database; give another --database")
-    path = folder / f".{name}.{secrets.token_hex(4)}{PART_SUFFIX}"
     try:
         _check_space(source.path, folder)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise unwritable(folder / name, error) from None
     except SqliteError as error:
         raise source.explain_error(error) from error
-    try:
-        sqlite_backup.copy_snapshot(source.path, path, _tick_of(progress))
-        yield path
-    except SqliteError as error:
-        if is_about_disk(error):
-            raise StoreUnavailable(
-                f"{folder}: can't write the copy: {error}; is the disk full? Make room, and try again"
-            ) from error
-        raise source.explain_error(error) from error
-    finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            with suppress(OSError):
-                Path(f"{path}{suffix}").unlink(missing_ok=True)
+    with unfinished_file(folder, name) as path:
+        try:
+            sqlite_backup.copy_snapshot(source.path, path, _tick_of(progress))
+            yield path
+        except SqliteError as error:
+            if is_about_disk(error):
+                raise StoreUnavailable(
+                    f"{folder}: can't write the copy: {error}; is the disk full? Make room, and try again"
+                ) from error
+            raise source.explain_error(error) from error
 
 
 def check_copy(path: Path, progress: CopyProgress, *, like: str) -> CheckedCopy:
@@ -196,20 +168,6 @@ def check_copy(path: Path, progress: CopyProgress, *, like: str) -> CheckedCopy:
             size, revision, None if alive is None else int(alive), status["firing"],
             sum(status["changes"].values()), imbalance,
         )  # fmt: skip
-
-
-def sync(path: Path) -> None:
-    """Write a file, or the names of a folder, to the disk. :raises OSError: it can't be done"""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def unwritable(path: Path, error: OSError) -> StoreUnavailable:
-    """Return the error for a file that can't be written."""
-    return StoreUnavailable(f"{path.parent}: {error.strerror or error}; give a folder that can be written")
 
 
 def is_about_disk(error: SqliteError) -> bool:

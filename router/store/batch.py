@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
 
-from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.core.head import LAST_TIME, NEXT_ID, Grant, Head, LeaseLost, OtherRules
 from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
@@ -47,6 +47,8 @@ class JobResult:
     error: Exception | None = None
     seconds: float = 0.0
     """How long its transition or its own statements took, without the loading and saving of rows."""
+    grant: Grant | None = None
+    """The lease of the work that it belongs to; None: it belongs to none."""
 
     @property
     def kind(self) -> str:
@@ -98,6 +100,7 @@ class Batch:
 
         :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be saved; it may be an error of the driver itself
         """
+        results = self._without_lost(results)
         first = [each for each in results if not isinstance(each.job, Direct) and not each.job.last]
         own = [each for each in results if isinstance(each.job, Direct)]
         last = [each for each in results if not isinstance(each.job, Direct) and each.job.last]
@@ -112,6 +115,15 @@ class Batch:
             Notice(self._state.head.session, frozenset(self._woken), frozenset(self._topics)),
         )
 
+    def _without_lost(self, results: Sequence[JobResult]) -> list[JobResult]:
+        """Refuse the jobs of work that another replica does by now. Return the others."""
+        for each in results:
+            try:
+                self._state.head.check_grant(each.grant)
+            except LeaseLost as error:
+                each.error = error
+        return [each for each in results if each.error is None]
+
     def _new_state(self) -> State:
         state = State()
         state.head, next_id = self._read_head(self._cursor)
@@ -122,6 +134,8 @@ class Batch:
         if not results:
             return
         state = self._state
+        if not state.head.agrees:
+            results = self._without_judging(results)
         if self._sets_time:
             for each in results:
                 if hasattr(each.job, "now"):
@@ -139,6 +153,14 @@ class Batch:
         if events.any:
             self.events.append(events)
         state.journal.clear()
+
+    @staticmethod
+    def _without_judging(results: list[JobResult]) -> list[JobResult]:
+        """Refuse the jobs that judge, because other rules are in force. Return the others."""
+        judging = [each for each in results if cast("Job[Any]", each.job).judges]
+        for each in judging:
+            each.error = OtherRules()
+        return [each for each in results if each.error is None]
 
     def _preload(self, results: list[JobResult]) -> None:
         """Load the rows that the jobs name before they run."""

@@ -2,7 +2,6 @@
 connection.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,9 +13,18 @@ from router.core.storms import CONVERSATIONS_PER_BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
 from router.store import conversation_rows, jobs
-from router.store.jobs import ClaimAgain, Claimed, LargeConversation, LargeDigest, Permit, StormBegins
+from router.store.jobs import (
+    ClaimAgain,
+    Claimed,
+    LargeConversation,
+    LargeDigest,
+    NotIndexed,
+    Permit,
+    StormBegins,
+)
 from router.store.pieces import in_pieces
 from router.store.recording import Recording
+from router.store.rule_changes import RuleChanges
 from router.store.writer import Database
 from router.threads import Threads
 
@@ -36,19 +44,17 @@ class Claiming:
         """End the thread once it is idle. Waits for nothing."""
         self._builder.shutdown()
 
-    async def claim(self, permit: Permit, policy: Policy, now: Millis, ready: asyncio.Event) -> Claimed:
+    async def claim(self, permit: Permit, policy: Policy, now: Millis, rules: RuleChanges) -> Claimed:
         """Begin deliveries, see :meth:`router.store.Store.claim_several`.
 
-        :param ready: nothing is claimed before this event is set
+        :param rules: nothing is claimed before the inhibit rules know all firing alerts
         """
         destination, limits, job = permit.destination, permit.limits, jobs.Claim(permit, policy, now)
         while lost := self._lost.get(destination.key):
             await self._give_back(*lost.pop(), policy, now)
         while True:
-            await ready.wait()
             work: ClaimedDelivery | None = None
-            found = await self._database.do(job)
-            match found:
+            match found := await self._claim_when_indexed(job, rules):
                 case StormBegins():
                     await self._recheck(destination.key, found.limits, policy, now)
                     job = replace(job, rechecked=True)
@@ -64,6 +70,17 @@ class Claiming:
                     return found
             if work is not None:
                 return Claimed((work,))
+
+    async def _claim_when_indexed(
+        self, job: jobs.Claim, rules: RuleChanges
+    ) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
+        """Run a claim as soon as the inhibit rules know all firing alerts. Another replica may have put the rules in force."""
+        while True:
+            await rules.indexed.wait()
+            found = await self._database.do(job)
+            if not isinstance(found, NotIndexed):
+                return found
+            await rules.index(job.policy, job.now)
 
     async def _claim_large(
         self, id_: int, permit: Permit, policy: Policy, now: Millis

@@ -66,13 +66,22 @@ def begin_step(connection: sa.Connection, now: Millis, *, back: bool) -> None:
     :param back: the clock was stepped back; then rows that wait for a time would wait too long, by the size of the step
     """
     alive, unfinished = _value(connection, ALIVE), _value(connection, UNFINISHED_STEP)
-    before = ClockStep(back=False, ended_since=None) if unfinished is None else ClockStep.read(unfinished)
     set_meta(connection, SINCE, str(now))
     set_meta(connection, ALIVE, str(now))
+    set_meta(connection, UNFINISHED_STEP, begun_step(unfinished, alive, back=back))
+
+
+def begun_step(unfinished: str | None, alive: str | None, *, back: bool) -> str:
+    """Return the text of a step that begins now, for :data:`UNFINISHED_STEP`.
+
+    :param unfinished: an earlier step that is not finished; None: there is none
+    :param alive: when a router last saved that it runs; None: never
+    """
+    before = ClockStep(back=False, ended_since=None) if unfinished is None else ClockStep.read(unfinished)
     forward = [] if before.ended_since is None else [before.ended_since]
     if not back and alive is not None:
         forward.append(int(alive) - PEER_LAG)
-    set_meta(connection, UNFINISHED_STEP, str(ClockStep(back or before.back, min(forward, default=None))))
+    return str(ClockStep(back or before.back, min(forward, default=None)))
 
 
 def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:

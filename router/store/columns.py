@@ -1,7 +1,10 @@
 """The kinds of columns and indexes that the tables have. A column may be null only if its kind is optional."""
 
+from typing import Any, Literal
+
 import sqlalchemy as sa
 
+ColumnKind = Literal["number", "text", "blob"]
 # Texts are compared by bytes, not by the collation of a language. So an index stays valid when an upgrade of the server's
 # operating system changes collations.
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -65,3 +68,10 @@ def blob(name: str) -> sa.Column[bytes]:
 def partial_index(name: str, table: sa.Table, *columns: str, where: sa.ColumnElement[bool]) -> None:
     """Add an index of the rows that fulfil a condition. A query uses it only if it has the same condition."""
     sa.Index(name, *(table.c[each] for each in columns), sqlite_where=where, postgresql_where=where)
+
+
+def kind_of(column: sa.Column[Any]) -> ColumnKind:
+    """Return what kind of values a column has: one of the three that all databases have."""
+    if isinstance(column.type, sa.LargeBinary):
+        return "blob"
+    return "number" if isinstance(column.type, sa.Integer) else "text"

@@ -5,7 +5,7 @@ the row counts for; :func:`recount` computes the same numbers from the rows and 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from router.core.rows import (
     FIRING,
+    INTERRUPTED,
     AlertRow,
     ChangeRow,
     ConversationRow,
@@ -25,6 +26,7 @@ from router.core.state import State
 from router.model import Fate
 from router.store.paced import pieces_with_pauses
 from router.store.period import ALWAYS, Period
+from router.store.row_writes import RowInsert
 from router.store.schema import (
     alerts,
     changes,
@@ -68,7 +70,7 @@ def of_tenant(kind: str, tenant: str) -> str:
     return f"{kind} of {tenant}"
 
 
-UNDER_WAY, INTERRUPTED, WAITING, DEAD = "under way", "interrupted", "waiting", "dead"
+UNDER_WAY, WAITING, DEAD = "under way", "waiting", "dead"
 _OF_WEBHOOKS = ("accepted", "quarantined")
 _COUNTER_COLUMNS = ("what", "destination", "value", "count")
 
@@ -140,25 +142,21 @@ def counter_changes(state: State) -> Counts:
     return {counter: number for counter, number in moves.items() if number}
 
 
-def upsert_sql(parameters: Iterable[str]) -> str:
-    """Return the statement that changes a counter.
-
-    :param parameters: how its four parameters are written: what, destination, value and the change
-    """
-    # Both databases support it: https://sqlite.org/lang_upsert.html,
-    # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
-    return (
-        f"INSERT INTO counters ({', '.join(_COUNTER_COLUMNS)}) VALUES ({', '.join(parameters)})"  # noqa: S608  (constants)
-        " ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count"
-    )
-
-
+# Both databases support it: https://sqlite.org/lang_upsert.html,
+# https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
+UPSERT = RowInsert(
+    "counters",
+    _COUNTER_COLUMNS,
+    ("text", "text", "text", "bigint"),
+    "ON CONFLICT (what, destination, value) DO UPDATE SET count = counters.count + excluded.count",
+)
+"""Changes counters."""
 _SELECT_COUNTS = f"SELECT {', '.join(_COUNTER_COLUMNS)} FROM counters WHERE count <> 0"  # noqa: S608  (constants)
 _SELECT_ALL = sa.text(_SELECT_COUNTS)
 _SELECT_KINDS = sa.text(f"{_SELECT_COUNTS} AND what IN :kinds").bindparams(
     sa.bindparam("kinds", expanding=True)
 )
-_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COUNTER_COLUMNS))
+_UPSERT = sa.text(UPSERT.values_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
 def read_under_way(connection: sa.Connection, *only: sa.ColumnElement[bool]) -> dict[str, int]:
@@ -201,14 +199,17 @@ class Difference:
         return f"{name}: counted {self.counted}, added up {self.added_up}"
 
 
-def differences(connection: sa.Connection, due: Mapping[str, int]) -> list[Difference]:
-    """Return the counters that are wrong. It reads all rows, the history in pieces with pauses, and repairs nothing.
+def differences(
+    connection: sa.Connection, due: Mapping[str, int], *, pauses: bool = True
+) -> list[Difference]:
+    """Return the counters that are wrong. It reads all rows, and repairs nothing.
 
     :param due: how many changes were due and delivered by another count, by tenant
+    :param pauses: read the history in pieces with pauses, because a service needs the processor, too
     """
     counted = {(CounterKind.DUE, tenant, str(Fate.DELIVERED)): count for tenant, count in due.items()}
     counted |= read_counters(connection)
-    added_up = recount(connection, pauses=True)
+    added_up = recount(connection, pauses=pauses)
     return [
         Difference(key, counted.get(key, 0), added_up.get(key, 0))
         for key in sorted({*counted, *added_up})

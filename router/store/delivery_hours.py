@@ -4,15 +4,17 @@ A count changes in the same transaction as the rows of the deliveries. Hours tha
 the counts of the hour 0, so that the counts of all hours always equal the counters.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
+from router.core.rows import INTERRUPTED
 from router.core.state import State
 from router.model import DAY, HOUR, Millis
 from router.store import counters
 from router.store.counters import CounterKind, Difference
+from router.store.row_writes import RowInsert
 from router.store.schema import delivery_hours
 
 KEPT: Millis = 400 * DAY
@@ -43,16 +45,10 @@ def hour_changes(state: State) -> Hours:
     return {hour: number for hour, number in moves.items() if number}
 
 
-def upsert_sql(parameters: Iterable[str]) -> str:
-    """Return the statement that changes a count.
-
-    :param parameters: how its four parameters are written: hour, destination, outcome and the change
-    """
-    return f"INSERT INTO delivery_hours ({', '.join(_COLUMNS)}) VALUES ({', '.join(parameters)}) {_ADD}"  # noqa: S608  (constants)
-
-
 _ADD = "ON CONFLICT (hour, destination, outcome) DO UPDATE SET count = delivery_hours.count + excluded.count"
-_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
+UPSERT = RowInsert("delivery_hours", _COLUMNS, ("bigint", "text", "text", "bigint"), _ADD)
+"""Changes counts."""
+_UPSERT = sa.text(UPSERT.values_sql(f":{name}" for name in _COLUMNS))
 _MERGE = sa.text(
     "INSERT INTO delivery_hours (hour, destination, outcome, count)"  # noqa: S608  (constants)
     f" SELECT {OLDER}, destination, outcome, sum(count) FROM delivery_hours"
@@ -63,7 +59,7 @@ _MERGE = sa.text(
 def count_interrupted(connection: sa.Connection, under_way: Mapping[str, int], now: Millis) -> None:
     """Count deliveries that are under way as interrupted now. :param under_way: how many, by destination"""
     moves = [
-        dict(zip(_COLUMNS, (hour_of(now), destination, counters.INTERRUPTED, count), strict=True))
+        dict(zip(_COLUMNS, (hour_of(now), destination, INTERRUPTED, count), strict=True))
         for destination, count in under_way.items()
     ]
     if moves:

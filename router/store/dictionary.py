@@ -74,7 +74,12 @@ def newest(connection: sa.Connection) -> tuple[LearnedDictionary, Millis] | None
 def add_dictionary(
     connection: sa.Connection, words: bytes, now: Millis
 ) -> tuple[LearnedDictionary, Millis] | None:
-    """Store a new dictionary. Return it and the time; None: there are :data:`~router.packed.MAX_DICTIONARIES` already."""
+    """Store a new dictionary. Return it and the time; None: there are :data:`~router.packed.MAX_DICTIONARIES` already. If
+    another replica has learned one lately, return that one instead.
+    """
+    known = newest(connection)
+    if known is not None and 0 <= now - known[1] < _MIN_AGE:
+        return known
     last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(dictionaries.c.id), 0))).scalar_one()
     if last == MAX_DICTIONARIES:
         return None

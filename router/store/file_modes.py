@@ -62,3 +62,15 @@ def _files(database: Path) -> Iterator[Path]:
 def create_private(path: Path) -> int:
     """Open a file, and create it for its owner only. Return the descriptor. :raises OSError: it can't be opened"""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+
+
+def owned_by_service(database: Path) -> Path:
+    """Return what the user of the service owns: the database, or the folder in which it will be."""
+    return database if database.exists() else database.parent
+
+
+def give_to_owner(file: Path, *, like: Path) -> None:
+    """If root makes a file, give it to the user whom the database belongs to. That user could not write it otherwise."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(file, owner.st_uid, owner.st_gid)

@@ -30,6 +30,23 @@ class StoreUnavailable(Exception):  # noqa: N818  (it names a state of the store
         self.damaged = damaged
 
 
+class RulesReplaced(StoreUnavailable):
+    """Another replica has put other rules in force, so nothing can be judged here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "other rules are in force than those of this replica, so it decides nothing; give it the same files, or ask a "
+            "replica that agrees with the rules in force"
+        )
+
+
+class WorkLost(StoreUnavailable):
+    """Another replica does this work by now, so nothing of it may be written here."""
+
+    def __init__(self) -> None:
+        super().__init__("another replica does this work by now")
+
+
 class StoreBusy(Exception):  # noqa: N818  (as StoreUnavailable)
     """Others are asking for the same expensive work already. The message says what to do."""
 
@@ -64,6 +81,11 @@ class Health:
                 "the store can't be written; webhooks are refused, and no notification is sent", reason=str(error)
             )  # fmt: skip
         self.error = error
+
+    def batch_failed(self, error: StoreUnavailable) -> None:
+        """Count a batch of writes that failed, see :meth:`write_failed`."""
+        self.count_error("write")
+        self.write_failed(error)
 
     def webhook_refused(self, error: StoreUnavailable) -> None:
         """Count a webhook that was refused. The count is logged when the store is writable again."""

@@ -94,13 +94,14 @@ def find_faults(connection: sa.Connection, now: Millis, last: Integrity | None =
             empty.order_by(conversations.c.id),
             lambda row: f"{row['destination']}: group:{row['receiver']}:{row['group_key']}",
         ),
-        _miscounted(connection) if last is None else last.miscounted,
+        miscounted(connection) if last is None else last.miscounted,
     )
 
 
-def _miscounted(connection: sa.Connection) -> Finding:
+def miscounted(connection: sa.Connection, *, pauses: bool = True) -> Finding:
+    """Compare the counters with the sums of their rows. :param pauses: see :func:`router.store.counters.differences`"""
     due = delivered_events(connection)
-    found = [*counters.differences(connection, due), *delivery_hours.differences(connection)]
+    found = [*counters.differences(connection, due, pauses=pauses), *delivery_hours.differences(connection)]
     return Finding(len(found), tuple(str(each)[:_MAX_EXAMPLE_CHARS] for each in found[:_MAX_EXAMPLES]))
 
 

@@ -3,7 +3,6 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,7 +21,6 @@ from router.store.schema import (
     conversations,
     fates,
     members,
-    webhooks,
 )
 
 FATE_NAMES = ("delivered", "pending", "held", "inhibited", "digest", "obsolete", "dropped", "dead")
@@ -168,32 +166,3 @@ def decisions(connection: sa.Connection, limit: int = 200) -> list[dict[str, Any
         .limit(limit)
     )  # fmt: skip
     return [{**row, "labels": json.loads(row["labels"])} for row in map(dict, rows.mappings())]
-
-
-@dataclass(frozen=True, slots=True)
-class KeptWebhook:
-    """A webhook that is kept and not decided yet."""
-
-    source: str
-    received_at: Millis
-    body: bytes
-    sender: str
-
-
-def undecided(connection: sa.Connection) -> list[tuple[int, int]]:
-    """Return ``(number, count of alerts)`` of the webhooks that are not decided yet, in the order of arrival."""
-    rows = connection.execute(
-        sa.select(webhooks.c.id, webhooks.c.undecided)
-        .where(webhooks.c.undecided.is_not(None))
-        .order_by(webhooks.c.id)
-    )
-    return [(number, alerts) for number, alerts in rows]
-
-
-def kept_webhook(connection: sa.Connection, arrival: int) -> KeptWebhook:
-    """Return a webhook that is not decided yet."""
-    columns = webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
-    source, received_at, body, sender = connection.execute(
-        sa.select(*columns).where(webhooks.c.id == arrival)
-    ).one()
-    return KeptWebhook(source, received_at, unpack(body), sender)

@@ -26,6 +26,8 @@ class Topic(StrEnum):
     """A lease was given up, or a replica has ended."""
     LANES = "lanes"
     """The state of a lane has changed."""
+    TESTS = "tests"
+    """A test of a receiver was begun, or has changed."""
     REQUESTS = "requests"
     """Somebody asks something of a lane, or is answered."""
 

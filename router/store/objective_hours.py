@@ -14,6 +14,7 @@ from router.core.settled import SettledChange, objective_results
 from router.model import DAY, HOUR, Millis, Objective
 from router.store.counters import CounterKind, read_counters
 from router.store.delivery_hours import OLDER, hour_of
+from router.store.row_writes import RowInsert
 from router.store.schema import conversations, objective_hours
 
 _PRUNED_AT_ONCE: Millis = 24 * HOUR
@@ -39,19 +40,13 @@ def count_settled(settled: Iterable[SettledChange]) -> EventCounts:
     return moves
 
 
-def upsert_sql(parameters: Iterable[str]) -> str:
-    """Return the statement that adds to a count.
-
-    :param parameters: how its five parameters are written: hour, tenant, objective, good and bad
-    """
-    return f"INSERT INTO objective_hours ({', '.join(_COLUMNS)}) VALUES ({', '.join(parameters)}) {_ADD}"  # noqa: S608  (constants)
-
-
 _ADD = (
     "ON CONFLICT (hour, tenant, objective) DO UPDATE"
     " SET good = objective_hours.good + excluded.good, bad = objective_hours.bad + excluded.bad"
 )
-_UPSERT = sa.text(upsert_sql(f":{name}" for name in _COLUMNS))
+UPSERT = RowInsert("objective_hours", _COLUMNS, ("bigint", "text", "text", "bigint", "bigint"), _ADD)
+"""Adds to counts."""
+_UPSERT = sa.text(UPSERT.values_sql(f":{name}" for name in _COLUMNS))
 _MERGE = sa.text(
     "INSERT INTO objective_hours (hour, tenant, objective, good, bad)"  # noqa: S608  (constants)
     f" SELECT {OLDER}, tenant, objective, sum(good), sum(bad) FROM objective_hours"

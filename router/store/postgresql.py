@@ -5,8 +5,9 @@ that writes takes the second one first, so the batches of all replicas run one a
 holds the first one, alone, as long as it runs; replicas share it, so that no such version serves beside them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import psycopg
@@ -15,35 +16,26 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from router.clock import STEP
-from router.core.adopt import POLICY
+from router.core.adopt import CURSOR, POLICY, AdoptionCursor, Phase
 from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.core.undecided_count import UNDECIDED, UndecidedCount
+from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
-from router.store.sets import DatabaseCursor
+from router.store.postgresql_rows import PLANS, PostgresqlRows
+from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
+_TRANSACTION = "transaction"
+_MIGRATION_LOCKS = "60s"
+"""How long a migration waits for a table that others read. They read for 30 s at most."""
 _MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
-# The router's own timeouts end its waits if the server is down. The server's, in _SETTINGS, free its locks if the router is
-# stalled.
-_TIMEOUTS = {
-    "connect_timeout": 5,  # seconds
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds
-}
-# A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
-_SETTINGS = {
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "30s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-    "plan_cache_mode": "force_custom_plan",
-}
+_STALLED = (
+    "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
+)
+_HANGS = "{error}: the server, or the network or a proxy before it, hangs; the router tries again"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
@@ -54,64 +46,102 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
     errors.LockNotAvailable: f"{{error}}: another session has locked it; end that session, {RESUMES}",
     errors.QueryCanceled: "{error}: the server is too slow, or overloaded; the router tries again",
+    errors.IdleInTransactionSessionTimeout: _STALLED,
+    errors.TransactionTimeout: _STALLED,
+    errors.TooManyConnections: (
+        f"{{error}}; end other sessions, or raise max_connections or the limit of the user or the database, {RESUMES}"
+    ),
+    NoAnswer: _HANGS,
+    errors.ConnectionTimeout: _HANGS,
     errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
     errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
 }
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_META_OF_HEAD = [NEXT_ID, LAST_TIME, POLICY, CURSOR, UNDECIDED]
 # The session of a replica that was expelled has no row any more, and one that has expired may be expelled at any moment.
 _HEAD = f"""
 SELECT {_NOW},
-  (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s), (SELECT value FROM meta WHERE key = %s),
+  (SELECT json_object_agg(key, value) FROM meta WHERE key = ANY(%s)),
   (SELECT json_object_agg(l.name, l.fence) FROM leases l JOIN replicas r ON r.id = l.replica
     WHERE r.id = %s AND r.expires_at > {_NOW})
 """
+# Until the end of a statement, the server keeps in its memory which rows it has to check for their references.
+_ROWS_PER_COPY = 100_000
+_TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
+# For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
+_WITHOUT_HASTE = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL enable_sort = off",
+)
+_LOCK = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
 
 
-class Postgresql:
+class Postgresql(PostgresqlRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``postgresql://user:password@host:port/database``, with libpq's parameters after a ``?``
     :raises StoreUnavailable: the URL can't be parsed
     """
 
-    placeholder = "%s"
     is_shared = True
-    lookup_join = "JOIN"
-    rows_at_once = (
-        1  # executemany is a pipeline. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-    )
+    keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
-        host = url.host or _first(url.query.get("host", "")) or "localhost"
+        given = url.query.get("host", "")
+        hosts = (given,) if isinstance(given, str) else given
+        host = url.host or ",".join(hosts) or "localhost"
         if "@" in host:
             raise StoreUnavailable("--database: write an @ in the user or the password as %40")
         port = f":{url.port}" if url.port else ""
         self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
-        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-        self.engine = sa.create_engine(
-            url.set(drivername="postgresql+psycopg").difference_update_query(("options",)),
-            pool_size=readers + 1,  # one for the writer
-            pool_pre_ping=True,  # so a restart of the server causes no error for the next reader
-            hide_parameters=True,
-            connect_args={
-                **{name: value for name, value in _TIMEOUTS.items() if name not in url.query},
-                "application_name": "alert-router",
-                "options": f"{settings} {_first(url.query.get('options', ''))}".strip(),
-            },
-        )
-        sa.event.listen(self.engine, "begin", _begin)
+        self._url = url.set(drivername="postgresql+psycopg")
+        if len(hosts) > 1 and "target_session_attrs" not in url.query:
+            self._url = self._url.update_query_dict({"target_session_attrs": "read-write"})
+        # A ping, so that a restart of the server causes no error for the next reader.
+        self.engine = self._engine(READS, pool_size=readers, pool_pre_ping=True)
+        self._writer = self._engine(WRITES, poolclass=sa.NullPool)
+        self._system: str | None = None
+        """The identifier of the server's data, which a standby shares with its primary."""
+
+    def _engine(self, purpose: Purpose, **options: Any) -> sa.Engine:
+        timeouts = {name: value for name, value in CONNECT_TIMEOUTS.items() if name not in self._url.query}
+        chosen = _first(self._url.query.get("options", ""))
+
+        def connect(_dialect: object, _record: object, given: list[Any], named: dict[str, Any]) -> Session:
+            session = Session.connect(*given, **named)
+            try:
+                session.begin(purpose, chosen)
+            except BaseException:
+                session.close()
+                raise
+            return session
+
+        engine = sa.create_engine(
+            self._url, hide_parameters=True,
+            connect_args=timeouts | {"application_name": "alert-router"}, **options,
+        )  # fmt: skip
+        sa.event.listen(engine, "do_connect", connect)
+        sa.event.listen(engine, "begin", _begin)
+        return engine
 
     @staticmethod
-    def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
-        cursor.execute(_HEAD, (NEXT_ID, LAST_TIME, POLICY, session))
-        now, next_id, last_time, rules, leases = cursor.fetchall()[0]
-        last = int(last_time or 0)
+    def read_head(cursor: Any, session: str) -> tuple[Head, str | None]:
+        cursor.execute(_HEAD, (_META_OF_HEAD, session), prepare=True)
+        now, meta, leases = cursor.fetchall()[0]
+        found = (meta or {}).get
+        last, at = int(found(LAST_TIME, 0)), found(CURSOR)
         # A difference of less than a step comes from another server's clock, after a failover.
         moment = last if 0 < last - now <= STEP else now
-        return Head(moment, session, rules or "", leases or {}), next_id
+        head = Head(
+            moment, session, found(POLICY, ""), leases or {},
+            is_indexing=at is not None and AdoptionCursor.read(at).phase is Phase.INDEX,
+            has_undecided=UndecidedCount.read(found(UNDECIDED)).small > 0,
+        )  # fmt: skip
+        return head, found(NEXT_ID)
 
     def listen(self, hear: Callable[[str], None]) -> Listener:
         return Listener(self._detached, hear)
@@ -121,13 +151,9 @@ class Postgresql:
         connection = self.engine.raw_connection()
         driver = connection.driver_connection
         connection.detach()
-        assert isinstance(driver, psycopg.Connection)  # noqa: S101  (narrows the type)
+        assert isinstance(driver, Session)  # noqa: S101  (narrows the type)
+        driver.hears_notices = True
         return driver
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(f"(value ->> {number})::{kind} AS c{number}" for number, kind in enumerate(kinds))
-        return f"(SELECT {columns} FROM jsonb_array_elements(%s::jsonb)) k"
 
     def prepare(self) -> None:
         """Do nothing: an administrator creates the database, and :meth:`open_writer` takes the lock."""
@@ -155,10 +181,15 @@ class Postgresql:
 
     def open_writer(self) -> sa.Connection:
         """Open the writer's connection. A version without replicas is refused, because both would notify of everything."""
-        connection = self.engine.connect().execution_options(writes=True)
+        connection = self._writer.connect().execution_options(writes=True)
         try:
-            is_shared = _share_lock(connection.connection.driver_connection)
+            driver: Any = connection.connection.driver_connection
+            is_shared = _share_lock(driver)
+            # From now on, the driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK.
+            driver.autocommit = True
+            self._system = _system_identifier(driver)
         except psycopg.Error:
+            connection.invalidate()  # a plain close would roll back, and log that it can't
             connection.close()
             raise
         if is_shared:
@@ -167,6 +198,67 @@ class Postgresql:
         raise StoreUnavailable(
             f"{self.name} is in use by an alert-router of a version that can't share it; stop that one first"
         )
+
+    @contextmanager
+    def fill(self, check: Callable[[sa.Connection], None]) -> Iterator[sa.Connection]:
+        """Fill the database in one transaction. Nobody shares the lock of those that serve meanwhile."""
+        connection = None
+        try:
+            connection = self.open_writer().execution_options(untimed=True)
+            with connection.begin():
+                self._exclude_routers(connection)
+                for setting in _WITHOUT_HASTE:
+                    connection.exec_driver_sql(setting)
+                check(connection)
+                yield connection
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            raise self.explain_error(error) from error
+        finally:
+            if connection is not None:
+                connection.invalidate()  # the lock belongs to the session
+                connection.close()
+
+    def _exclude_routers(self, connection: sa.Connection) -> None:
+        """Keep routers out until the end of the transaction. :raises StoreUnavailable: one serves"""
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        try:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SERVES})")
+        except sa.exc.DBAPIError as error:
+            if isinstance(error.orig, errors.LockNotAvailable):
+                raise StoreUnavailable(
+                    f"{self.name} is in use by another alert-router; stop that one, or give another --database"
+                ) from None
+            raise
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+
+    @staticmethod
+    def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
+        for setting in _WITHOUT_HASTE:
+            connection.exec_driver_sql(setting)
+        table, names = _quoted(connection, columns)
+        _, keys = _quoted(connection, list(columns[0].table.primary_key))
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        query = f"COPY (SELECT {names} FROM {table} ORDER BY {keys}) TO STDOUT (FORMAT BINARY)"
+        with cursor.copy(query) as copy:
+            copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+            yield from copy.rows()
+
+    @staticmethod
+    def load_rows(
+        connection: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """See :meth:`router.store.backend.Backend.load_rows`. Afterwards the planner knows the table."""
+        table, names = _quoted(connection, columns)
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        left = iter(rows)
+        for first in left:
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types([_TYPES_BY_KIND[kind_of(each)] for each in columns])
+                for row in chain((first,), islice(left, _ROWS_PER_COPY - 1)):
+                    copy.write_row(row)
+        cursor.execute(f"ANALYZE {table}")
 
     def check_not_moved(self) -> None:
         """Do nothing: the server itself reports a lost database."""
@@ -178,9 +270,38 @@ class Postgresql:
 
     @staticmethod
     def write_count(driver: Any) -> int:
-        """Return the number of the transaction, which it has from its first write on; 0: it has written nothing."""
-        (number,) = driver.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+        """Return how many rows the transaction has written."""
+        written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
+        (number,) = driver.execute(written).fetchone()
         return int(number or 0)
+
+    def transaction_id(self, connection: sa.Connection) -> object:
+        return self._system, connection.info[_TRANSACTION]
+
+    @staticmethod
+    def is_commit_unknown(driver: Any) -> bool:
+        """Return whether the session has ended. Otherwise the server has answered, and undone the transaction."""
+        return bool(driver.closed or driver.broken)
+
+    @staticmethod
+    def is_unreplicated(driver: Any) -> bool:
+        return bool(driver.unreplicated)
+
+    def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
+        """Return whether a transaction was committed. It has ended: this one has the lock that it had.
+
+        A server that was restored, or that was promoted without having it, does not know the transaction.
+        https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+        """
+        system, number = transaction
+        driver: Any = connection.connection.driver_connection
+        (status,) = driver.execute(
+            "SELECT CASE WHEN %(id)s::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN pg_xact_status(%(id)s::xid8) END",
+            {"id": number},
+        ).fetchone()
+        if status == "in progress":
+            raise StoreUnavailable(f"{self.name}: the last commit is still under way; the router tries again")
+        return bool(system == _system_identifier(driver) and status == "committed")
 
     @staticmethod
     def in_transaction(driver: Any) -> bool:
@@ -204,32 +325,72 @@ class Postgresql:
             error, errors.DataError | errors.IntegrityError | errors.ProgramLimitExceeded
         )
 
+    @staticmethod
+    def is_wrong_server(error: BaseException) -> bool:
+        """After a failover the URL may lead to another server; and a session keeps the settings that it began with."""
+        return isinstance(getattr(error, "orig", None) or error, errors.ReadOnlySqlTransaction)
+
     def close(self) -> None:
         self.engine.pool.dispose()
 
 
+def _system_identifier(driver: Any) -> str:
+    (identifier,) = driver.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    return str(identifier)
+
+
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
+    driver: Any = connection.connection.driver_connection
+    driver.is_patient = options.get("untimed", False)
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if settings := driver.settings_of_transaction():
+            connection.exec_driver_sql(settings)
         return
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITES})")
-    if options.get("untimed", False):
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.info[_TRANSACTION] = _begin_long(driver) if driver.is_patient else _begin_batch(driver)
+
+
+def _begin_batch(driver: Any) -> str:
+    """Begin a transaction that writes, in one round trip. Return its number, see :meth:`Postgresql.has_committed`."""
+    lock = f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}"
+    cursor = driver.execute("; ".join(filter(None, ["BEGIN", driver.settings_of_transaction(), lock])))
+    while cursor.nextset():
+        pass
+    return str(cursor.fetchone()[1])
+
+
+def _begin_long(driver: Any) -> str:
+    """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
+    if driver.autocommit:
+        driver.execute("BEGIN")
+    if settings := driver.settings_of_transaction():
+        driver.execute(settings)
+    driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
+    number = str(driver.execute(_LOCK).fetchone()[1])
+    driver.execute("SELECT set_config('lock_timeout', %s, true)", (_MIGRATION_LOCKS,))
+    return number
 
 
 def _share_lock(driver: Any) -> bool:
     """Share the lock of those that serve; False: a version without replicas has it. One that has just ended may still hold it
-    for a moment, so wait a second.
+    for a moment, so wait a second. A pooler lends a session for one transaction only, so there the lock is only looked at.
     """
+    lock = "pg_advisory_xact_lock_shared" if driver.is_pooled else "pg_advisory_lock_shared"
     try:
         driver.execute("SET LOCAL lock_timeout = '1s'")
-        driver.execute("SELECT pg_advisory_lock_shared(%s)", (_SERVES,))
+        driver.execute(f"SELECT {lock}({_SERVES})")
     except errors.LockNotAvailable:
         driver.rollback()
         return False
     driver.commit()
     return True
+
+
+def _quoted(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> tuple[str, str]:
+    """Return the name of the table, and the names of the columns, as SQL."""
+    quote = connection.dialect.identifier_preparer.quote
+    return quote(columns[0].table.name), ", ".join(quote(each.name) for each in columns)
 
 
 def _first(value: str | tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@ letter takes many batches.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
 
@@ -15,6 +16,7 @@ from router.core.unclaim import NOT_BEGUN
 from router.decide import Policy
 from router.model import Delivered, Millis, Outcome, Rejected, Retry
 from router.store import jobs
+from router.store.health import RulesReplaced
 from router.store.jobs import job
 from router.store.writer import Database
 
@@ -56,7 +58,8 @@ class Recording:
         if not ends:
             recorded += await self._record_parts(work.parts, outcome, policy, now, not_before)
         if any(each.closing for each in recorded):
-            await self.close_large(policy, now)
+            with suppress(RulesReplaced):  # a replica that agrees with the rules in force closes them
+                await self.close_large(policy, now)
         accepted = tuple(at for each in recorded for at in each.accepted)
         wake = frozenset().union(*(each.wake for each in recorded))
         return Recorded(accepted, wake, recorded[0].next_at if len(recorded) == 1 else 0)

@@ -24,6 +24,8 @@ class ReplicasView:
 
     now: Millis
     """The time of the database (epoch ms)."""
+    rules: str
+    """The fingerprint of the rules in force; empty: there are none yet."""
     replicas: tuple[ReplicaRow, ...]
     leases: tuple[LeaseRow, ...]
 
@@ -77,15 +79,15 @@ def _renew(connection: sa.Connection, *, beat: Beat, is_new: bool = False) -> Re
     if not is_new and all(each.id != beat.session for each in members):
         return None
     before = _leases(connection)
-    in_force = connection.execute(sa.select(meta.c.value).where(meta.c.key == POLICY)).scalar()
-    renewal = renew(members, before, beat, in_force or "", now)
+    renewal = renew(members, before, beat, _rules(connection), now)
     gone = [each.id for each in renewal.expelled]
     if gone:
         starts.interrupt(connection, gone, now)
         connection.execute(sa.delete(replicas).where(replicas.c.id.in_(gone)))
-    me = next(each for each in renewal.replicas if each.id == beat.session)
-    connection.execute(sa.delete(replicas).where(replicas.c.id == me.id))
-    connection.execute(sa.insert(replicas).values(**me._asdict()))
+    changed = [each for each in renewal.replicas if each not in members]
+    if changed:
+        connection.execute(sa.delete(replicas).where(replicas.c.id.in_([each.id for each in changed])))
+        connection.execute(sa.insert(replicas), [each._asdict() for each in changed])
     _save(connection, before, renewal.leases)
     return renewal
 
@@ -112,7 +114,13 @@ def _leave(connection: sa.Connection, *, session: str) -> None:
 
 
 def _view(connection: sa.Connection) -> ReplicasView:
-    return ReplicasView(_now(connection), tuple(_replicas(connection)), tuple(_leases(connection)))
+    known = tuple(_replicas(connection)), tuple(_leases(connection))
+    return ReplicasView(_now(connection), _rules(connection), *known)
+
+
+def _rules(connection: sa.Connection) -> str:
+    """Return the fingerprint of the rules in force; empty: there are none yet."""
+    return connection.execute(sa.select(meta.c.value).where(meta.c.key == POLICY)).scalar() or ""
 
 
 def due_of(connection: sa.Connection, *, destinations: Sequence[str], now: Millis) -> frozenset[str]:

@@ -17,10 +17,10 @@ from router.store.backup_file import (
     check_copy,
     open_sqlite,
     private_copy,
-    sync,
-    unwritable,
 )
+from router.store.file_modes import give_to_owner, owned_by_service
 from router.store.health import StoreUnavailable
+from router.store.new_files import put_in_place, sync, unwritable
 from router.store.sqlite import Sqlite
 from router.store.sqlite_backup import empty_wal, set_meta_of_copy
 
@@ -56,7 +56,7 @@ def restore_backup(
         raise StoreUnavailable(f"{file}: there is no such file")
     database.take_lock()
     try:
-        _give_to_owner(Path(f"{database.path}.lock"), like=_owned(database.path))
+        give_to_owner(Path(f"{database.path}.lock"), like=owned_by_service(database.path))
         return _replace(database, backup, now, progress or CopyProgress())
     except StoreUnavailable as error:
         cause = getattr(error.__cause__, "orig", None) or error.__cause__
@@ -77,11 +77,10 @@ def _replace(database: Sqlite, backup: Sqlite, now: Millis, progress: CopyProgre
         found = check_copy(copy, progress, like=backup.name)
         set_meta_of_copy(copy, DATABASE_ID, secrets.token_hex(16))
         try:
-            _give_to_owner(copy, like=_owned(path))
+            give_to_owner(copy, like=owned_by_service(path))
             sync(copy)
             before = _keep(path, now)
-            copy.replace(path)
-            sync(path.parent)
+            put_in_place(copy, path)
         except OSError as error:
             raise unwritable(path, error) from None
     return RestoredDatabase(path, before, found)
@@ -109,15 +108,3 @@ def _keep(path: Path, now: Millis) -> Path | None:
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
     return kept if kept.exists() else None
-
-
-def _owned(database: Path) -> Path:
-    """Return what the user of the service owns: the database, or the folder in which it will be."""
-    return database if database.exists() else database.parent
-
-
-def _give_to_owner(file: Path, *, like: Path) -> None:
-    """If root restores, give a file to the user whom the database belongs to. That user could not write it otherwise."""
-    if os.geteuid() == 0:
-        owner = like.stat()
-        os.chown(file, owner.st_uid, owner.st_gid)

@@ -1,19 +1,33 @@
 """Puts rules in force, and judges the firing alerts by them in many batches."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import sqlalchemy as sa
 import structlog
 
-from router.core.adopt import Adoption, Phase, Superseded
+from router.core.adopt import POLICY, Adopted, Adoption, Phase, Superseded
+from router.core.rules_in_force import RULES, SharedRules
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs
 from router.store.health import StoreUnavailable
 from router.store.recording import Recording
+from router.store.schema import meta, replicas
 from router.store.writer import Database
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RulesView:
+    """The rules in force, and who judges by which rules."""
+
+    in_force: SharedRules | None
+    """None: no rules were ever in force."""
+    served: frozenset[str]
+    """The fingerprints of the rules by which the replicas judge whose sessions have not expired."""
 
 
 class RuleChanges:
@@ -28,22 +42,42 @@ class RuleChanges:
         self._adoptions = 0
         """How many times this process put rules in force."""
 
-    async def adopt(self, adoption: Adoption, now: Millis) -> Phase | None:
-        """Put these rules in force.
+    def after_others(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` when this process sees that another one has put rules in force."""
+        self._database.on_other_rules = notify
 
-        :returns: what :meth:`judge_some` still has to do until all firing alerts are judged by them; None: nothing
+    async def view(self) -> RulesView:
+        """Return the rules in force, and who judges by which rules."""
+        return await self._database.read(_view)
+
+    async def adopt(self, adoption: Adoption, now: Millis) -> Phase | None:
+        """Put these rules in force, see :meth:`ask`. Return the phase that is left."""
+        return (await self.ask(adoption, now)).left
+
+    async def ask(self, adoption: Adoption, now: Millis) -> Adopted:
+        """Ask to judge by these rules: they are put in force, or joined, or others stay in force.
+
+        :returns: also what :meth:`judge_some` still has to do until all firing alerts are judged by them
         """
+        if self._database.rules is None:  # whatever becomes of them, it judges by no others
+            self._database.rules = adoption.policy.fingerprint
         was_indexed = self.indexed.is_set()
         self.indexed.clear()
         self._adoptions = adoption_number = self._adoptions + 1
         try:
-            left = await self._database.do(jobs.Adopt(adoption, now))
+            adopted = await self._database.do(jobs.Adopt(adoption, now))
         except BaseException:
             if was_indexed and adoption_number == self._adoptions:
                 self.indexed.set()
             raise
-        self._allow_claims(left, adoption_number)
-        return left
+        self._allow_claims(adopted.left, adoption_number)
+        return adopted
+
+    async def index(self, policy: Policy, now: Millis) -> None:
+        """Help to index all firing alerts for the inhibit rules in force, until that is done."""
+        left: Phase | None = Phase.INDEX
+        while left is Phase.INDEX:
+            left, _ = await self.judge_some(policy, now)
 
     async def judge_some(self, policy: Policy, now: Millis) -> tuple[Phase | None, frozenset[str]]:
         """Judge the next firing alerts by the rules in force, after the rules changed or the clock was stepped back.
@@ -58,6 +92,10 @@ class RuleChanges:
         try:
             left, woken = await self._judge_or_skip(job)
         except Superseded:
+            if (
+                self._database.rules == policy.fingerprint
+            ):  # by another replica: the store refuses the claims of this one
+                self._allow_claims(None, adoption_number)
             return None, frozenset()
         self._allow_claims(left, adoption_number)
         return left, woken
@@ -97,3 +135,15 @@ class RuleChanges:
         """
         await self._recording.close_large(policy, now)
         return await self._database.do(jobs.Retire(policy))
+
+
+def _view(connection: sa.Connection) -> RulesView:
+    rows = connection.execute(sa.select(meta.c.key, meta.c.value).where(meta.c.key.in_((POLICY, RULES))))
+    found: dict[str, str] = {row.key: row.value for row in rows}
+    now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000, sa.BigInteger)
+    served = frozenset[str]()
+    if connection.dialect.name != "sqlite":  # where replicas share the database
+        served = frozenset(
+            connection.execute(sa.select(replicas.c.rules).where(replicas.c.expires_at > now)).scalars()
+        )
+    return RulesView(SharedRules.read(found.get(POLICY), found.get(RULES)), served)

@@ -4,17 +4,15 @@ changed.
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any, Protocol
 
 from router.core import indexes
 from router.core.indexes import RowIndex, Table
-from router.core.rows import AlertRow
 from router.core.settled import BatchEvents, batch_events
-from router.core.state import ID, State
-from router.lenient_json import replace_unfit
+from router.core.state import ID, Rows, State
 from router.store import counters, delivery_hours, objective_hours
 from router.store.labels import entries
+from router.store.row_writes import RowDelete, RowInsert, RowWrites, quoted
 
 # Columns that never change. They are not updated, so that their indexes are not written either.
 _UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
@@ -37,20 +35,29 @@ class DatabaseCursor(Protocol):
     def fetchall(self) -> Sequence[Any]: ...
 
 
+RowLookup = tuple[str, str | None]
+"""A query of the rows of keys, and the keys, as a JSON array of arrays; None: it has no parameter."""
+
+
 class Dialect(Protocol):
-    """How the SQL of a kind of database differs."""
+    """How a kind of database looks rows up and writes them."""
 
-    placeholder: str
-    """How one parameter is written."""
-    lookup_join: str
-    """The kind of join of a set of keys with a table that makes the database look up the keys one by one."""
-    rows_at_once: int
-    """The largest number of rows of one INSERT. 1: the driver has its own fast way to insert many rows."""
+    def lookup(self, table: str, kinds: list[str], condition: str) -> str:
+        """Return the tables of a query that has one parameter, a JSON array of keys: the keys as ``k(c0, c1 …)``, and the
+        table as ``t``. The keys are looked up one by one, because a table may have any size.
 
-    def keys(self, kinds: list[str]) -> str:
-        """Return a table expression ``k(c0, c1 …)`` that reads one parameter, a JSON array of keys.
+        :param kinds: the type of each part of a key, ``text`` or ``bigint``
+        :param condition: of ``k`` and ``t``
+        """
 
-        :param kinds: the type of each column, ``text`` or ``bigint``
+    def load(self, cursor: Any, lookups: Sequence[RowLookup]) -> Iterable[Sequence[Any]]:
+        """Return the rows that each query finds."""
+
+    def save(self, cursor: Any, writes: RowWrites) -> None:
+        """Write rows. If the database refuses characters of a text, for example of a provider's answer, only these
+        characters are lost.
+
+        :raises Exception: of the driver; the transaction can't go on
         """
 
 
@@ -58,29 +65,32 @@ class Sets:
     """Loads and saves the rows of all tables, with statements that are built once."""
 
     def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._load: dict[tuple[str, str], str] = {}
-        self._save: dict[str, _Insert] = {}
-        self._delete: dict[str, str] = {}
+        self._insert: dict[str, RowInsert] = {}
+        self._delete: dict[str, RowDelete] = {}
         for table in indexes.TABLES:
             for index in (RowIndex(ID, table.primary), *table.indexes):
                 self._load[table.name, index.name] = _load_sql(table, index, dialect)
-            self._save[table.name] = _save_sql(table, dialect)
-            self._delete[table.name] = _delete_sql(table, dialect)
-        self._count = counters.upsert_sql([dialect.placeholder] * 4)
-        self._count_hour = delivery_hours.upsert_sql([dialect.placeholder] * 4)
-        self._count_events = objective_hours.upsert_sql([dialect.placeholder] * 5)
-        self._label = _Insert("alert_labels", ("label", "alert_id"), "ON CONFLICT DO NOTHING", dialect)
+            self._insert[table.name] = _insert_of(table)
+            self._delete[table.name] = RowDelete(table.name, table.primary)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
         """Load the rows that the state wants. :func:`router.store.queries.run_queries` runs its queries."""
+        wanted: list[tuple[Rows[Any], str, set[Any]]] = []
+        lookups: list[RowLookup] = []
         for found in state.tables:
-            wanted, found.wanted = found.wanted, {}
-            make = found.table.row._make
-            for index, keys in wanted.items():
-                sql = self._load[found.table.name, index]
+            for index, keys in found.wanted.items():
+                wanted.append((found, index, keys))
                 several = [each if isinstance(each, tuple) else (each,) for each in keys]
-                cursor.execute(sql, (json.dumps(several),) if several != [()] else ())
-                found.load(index, keys, map(make, cursor.fetchall()))
+                parameter = json.dumps(several) if several != [()] else None
+                lookups.append((self._load[found.table.name, index], parameter))
+            found.wanted = {}
+        if not lookups:
+            return
+        loaded = self._dialect.load(cursor, lookups)
+        for (found, index, keys), rows in zip(wanted, loaded, strict=True):
+            found.load(index, keys, map(found.table.row._make, rows))
 
     def save(self, cursor: DatabaseCursor, state: State) -> BatchEvents:
         """Save all changed rows, and update the counters with them. Return what else is counted."""
@@ -90,99 +100,56 @@ class Sets:
             batch_events(state),
         )
         changed = [(found, *found.changed()) for found in state.tables if found.before]
+        writes: list[tuple[RowInsert | RowDelete, Sequence[tuple[Any, ...]]]] = []
         for found, there, _ in changed:
             if there:
-                self._save[found.table.name].put(cursor, there)
+                writes.append((self._insert[found.table.name], there))
                 if found is state.alerts:
-                    self._index(cursor, [row for row in there if found.before[row.id] is None])
+                    # The labels of an alert never change.
+                    new = entries((row.id, row.labels) for row in there if found.before[row.id] is None)
+                    writes.append((_LABELS, new))
         for found, _, gone in reversed(changed):
-            if gone:
-                several = [key if isinstance(key, tuple) else (key,) for key in gone]
-                cursor.executemany(self._delete[found.table.name], several)
+            several = [key if isinstance(key, tuple) else (key,) for key in gone]
+            writes.append((self._delete[found.table.name], several))
+        counts = objective_hours.count_settled(events.settled)
+        writes += [
+            (counters.UPSERT, [(*key, number) for key, number in moves.items()]),
+            (delivery_hours.UPSERT, [(*key, number) for key, number in hours.items()]),
+            (objective_hours.UPSERT, [(*key, *each) for key, each in counts.items()]),
+        ]
+        self._dialect.save(cursor, [each for each in writes if each[1]])
+        for found, _, _ in changed:
             found.saved()
-        if moves:
-            cursor.executemany(self._count, [(*key, number) for key, number in moves.items()])
-        if hours:
-            cursor.executemany(self._count_hour, [(*key, number) for key, number in hours.items()])
-        if events.settled:
-            counts = objective_hours.count_settled(events.settled)
-            cursor.executemany(self._count_events, [(*key, *each) for key, each in counts.items()])
         return events
 
-    def _index(self, cursor: DatabaseCursor, alerts: Sequence[AlertRow]) -> None:
-        """Add the labels of new alerts to the label index. The labels of an alert never change."""
-        if found := entries((row.id, row.labels) for row in alerts):
-            self._label.run(cursor, found)
 
-
-# How many rows an INSERT has. There are few sizes, so that SQLite keeps all of these statements prepared.
-_ROWS_PER_INSERT = (64, 16, 4, 1)
-
-
-class _Insert:
-    """A statement that inserts any number of rows.
-
-    SQLite's driver releases and takes the GIL each time it runs a statement. One run for many rows, instead of one run a
-    row, saves a batch in half the time.
-    """
-
-    def __init__(self, table: str, columns: Sequence[str], conflict: str, dialect: Dialect) -> None:
-        row = f"({', '.join([dialect.placeholder] * len(columns))})"
-        head = f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) VALUES "
-        sizes = [size for size in _ROWS_PER_INSERT if size <= dialect.rows_at_once]
-        self._runs = [(size, f"{head}{', '.join([row] * size)} {conflict}") for size in sizes]
-
-    def put(self, cursor: DatabaseCursor, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert the rows. If the database refuses characters of a text, for example of a provider's answer, only these
-        characters are lost.
-        """
-        try:
-            self.run(cursor, rows)
-        except Exception:
-            fitting = [tuple(map(replace_unfit, row)) for row in rows]
-            if fitting == rows:
-                raise
-            self.run(cursor, fitting)
-
-    def run(self, cursor: DatabaseCursor, rows: Sequence[tuple[Any, ...]]) -> None:
-        done = 0
-        for size, sql in self._runs:
-            if size == 1:
-                cursor.executemany(sql, rows[done:])
-                return
-            while len(rows) - done >= size:
-                cursor.execute(sql, tuple(chain.from_iterable(rows[done : done + size])))
-                done += size
+_LABELS = RowInsert("alert_labels", ("label", "alert_id"), ("bigint", "bigint"), "ON CONFLICT DO NOTHING")
 
 
 def _load_sql(table: Table[Any], index: RowIndex, dialect: Dialect) -> str:
-    columns = ", ".join(f"t.{_quoted(name)}" for name in table.columns)
-    conditions = [_condition(f"t.{_quoted(name)}", values) for name, values in index.only.items()]
+    columns = ", ".join(f"t.{quoted(name)}" for name in table.columns)
+    conditions = [
+        *(f"t.{quoted(name)} = k.c{number}" for number, name in enumerate(index.columns)),
+        *(_condition(f"t.{quoted(name)}", values) for name, values in index.only.items()),
+    ]
     if index.latest is not None:
-        same = " AND ".join(f"u.{_quoted(name)} = t.{_quoted(name)}" for name in index.columns)
-        latest = _quoted(index.latest)
+        same = " AND ".join(f"u.{quoted(name)} = t.{quoted(name)}" for name in index.columns)
+        latest = quoted(index.latest)
         conditions.append(f"t.{latest} = (SELECT max(u.{latest}) FROM {table.name} u WHERE {same})")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     if not index.columns:
-        return f"SELECT {columns} FROM {table.name} t{where}"
-    keys = dialect.keys([_kind(table, name) for name in index.columns])
-    on = " AND ".join(f"t.{_quoted(name)} = k.c{number}" for number, name in enumerate(index.columns))
-    return f"SELECT {columns} FROM {keys} {dialect.lookup_join} {table.name} t ON {on}{where}"
+        return f"SELECT {columns} FROM {table.name} t"
+    kinds = [_kind(table, name) for name in index.columns]
+    return f"SELECT {columns} FROM {dialect.lookup(table.name, kinds, ' AND '.join(conditions))}"
 
 
-def _save_sql(table: Table[Any], dialect: Dialect) -> _Insert:
-    primary = ", ".join(map(_quoted, table.primary))
+def _insert_of(table: Table[Any]) -> RowInsert:
+    primary = ", ".join(map(quoted, table.primary))
     fixed = _UNCHANGING_COLUMNS.get(table.name, frozenset()) | set(table.primary)
     changing = [name for name in table.columns if name not in fixed]
-    new = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in changing)
+    new = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in changing)
     change = f"UPDATE SET {new}" if new else "NOTHING"
-    return _Insert(table.name, table.columns, f"ON CONFLICT ({primary}) DO {change}", dialect)
-
-
-def _delete_sql(table: Table[Any], dialect: Dialect) -> str:
-    return f"DELETE FROM {table.name} WHERE " + " AND ".join(
-        f"{_quoted(name)} = {dialect.placeholder}" for name in table.primary
-    )
+    kinds = tuple(_kind(table, name) for name in table.columns)
+    return RowInsert(table.name, table.columns, kinds, f"ON CONFLICT ({primary}) DO {change}")
 
 
 def _condition(column: str, values: Iterable[object]) -> str:
@@ -196,8 +163,4 @@ def _condition(column: str, values: Iterable[object]) -> str:
 
 def _kind(table: Table[Any], name: str) -> str:
     hint = str(table.row.__annotations__[name])
-    return "bigint" if "int" in hint else "text"
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+    return "bigint" if "int" in hint else "bytea" if "bytes" in hint else "text"

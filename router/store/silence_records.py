@@ -1,7 +1,7 @@
 """Stores when each watched sender was last heard, so that a silence is counted over restarts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,6 +42,14 @@ class SilenceRecords:
         """Store a record, in place of the stored one."""
         await self._database.write(partial(_save, record=record))
 
+    async def merge(self, record: SilenceRecord, *, only: Collection[WatchKey] | None = None) -> None:
+        """Add to the stored record what this replica has heard. Of each sender, the latest time counts.
+
+        :param only: the senders that are watched; others are dropped. None: this replica does not watch, so it drops none, and
+            leaves :attr:`SilenceRecord.saved_at` to the one that does
+        """
+        await self._database.write(partial(_merge, record=record, only=only))
+
     async def firing_self_alerts(self, names: frozenset[str]) -> list[Alert]:
         """Return the self-alerts with these names that fire, the oldest first. :param names: values of ``alertname``"""
         found = await self._database.read(read_self_alerts)
@@ -55,6 +63,31 @@ def _load(connection: sa.Connection) -> SilenceRecord | None:
     data = json.loads(text)
     heard = {(name, source): LastHeard(seen, counts) for name, source, seen, counts in data["heard"]}
     return SilenceRecord(data["saved_at"], heard)
+
+
+def _merge(connection: sa.Connection, *, record: SilenceRecord, only: Collection[WatchKey] | None) -> None:
+    stored = _load(connection)
+    before = {} if stored is None else stored.heard
+    heard = merged_heard(before, record.heard, record.saved_at)
+    saved_at = record.saved_at
+    if only is not None:
+        heard = {key: each for key, each in heard.items() if key in only}
+    elif stored is not None:
+        saved_at = min(saved_at, stored.saved_at)
+    _save(connection, record=SilenceRecord(saved_at, heard))
+
+
+def merged_heard(
+    some: Mapping[WatchKey, LastHeard], others: Mapping[WatchKey, LastHeard], now: Millis
+) -> dict[WatchKey, LastHeard]:
+    """Return when each sender was last heard by anybody. No time is later than now: the clock may have been stepped back."""
+    found: dict[WatchKey, LastHeard] = {}
+    for key in some.keys() | others.keys():
+        known = [each for each in (some.get(key), others.get(key)) if each is not None]
+        seen = [each.seen_at for each in known if each.seen_at is not None]
+        counts_from = max(each.counts_from for each in known)
+        found[key] = LastHeard(min(max(seen), now) if seen else None, min(counts_from, now))
+    return found
 
 
 def _save(connection: sa.Connection, *, record: SilenceRecord) -> None:

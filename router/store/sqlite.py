@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,17 @@ import sqlalchemy as sa
 
 from router.core.head import NEXT_ID, Head
 from router.store.disk_usage import DiskUsage
-from router.store.file_modes import create_private, make_folder, restrict_files
+from router.store.file_modes import (
+    create_private,
+    give_to_owner,
+    make_folder,
+    owned_by_service,
+    restrict_files,
+)
 from router.store.health import RESUMES, StoreUnavailable
+from router.store.new_files import put_in_place, unfinished_file
 from router.store.sets import DatabaseCursor
+from router.store.sqlite_rows import SqliteRows
 
 _BUSY_SECONDS = 5
 """How long to wait for another program's lock."""
@@ -48,7 +56,7 @@ _DAMAGED_BY_CODE = {
 }
 
 
-class Sqlite:
+class Sqlite(SqliteRows):
     """See :class:`router.store.backend.Backend`.
 
     :param url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``
@@ -57,10 +65,8 @@ class Sqlite:
 
     scheme = "sqlite"
     example = "sqlite:///state/router.db"
-    placeholder = "?"
     is_shared = False
-    lookup_join = "CROSS JOIN"  # https://sqlite.org/optoverview.html#crossjoin
-    rows_at_once = 64
+    keeps_nul = True
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         if not url.database or url.database == ":memory:":
@@ -85,13 +91,6 @@ class Sqlite:
     @staticmethod
     def listen(_hear: Callable[[str], None]) -> None:
         """Do nothing: no other process serves."""
-
-    @staticmethod
-    def keys(kinds: list[str]) -> str:
-        columns = ", ".join(
-            f"json_extract(value, '$[{number}]') AS c{number}" for number, _ in enumerate(kinds)
-        )
-        return f"(SELECT {columns} FROM json_each(?)) k"
 
     def prepare(self) -> None:
         """Create the file and its folder, and lock them. A second router is refused, because both would notify of
@@ -150,6 +149,60 @@ class Sqlite:
         _set_cache(connection.connection.driver_connection, _WRITER_CACHE_KIB)
         return connection
 
+    @contextmanager
+    def fill(self, check: Callable[[sa.Connection], None]) -> Iterator[sa.Connection]:
+        """Fill a file with another name, which replaces the empty database at the end."""
+        self.take_lock()
+        try:
+            give_to_owner(Path(f"{self.path}.lock"), like=owned_by_service(self.path))
+            if self.path.is_file():
+                with self.open_read_only() as connection:
+                    check(connection)
+            elif Path(f"{self.path}-wal").exists():
+                raise StoreUnavailable(
+                    f"{self.path}-wal is there without {self.path.name}, which was moved away; move it, too"
+                )
+            with unfinished_file(self.path.parent, self.path.name) as part:
+                yield from self._fill(part)
+                give_to_owner(part, like=owned_by_service(self.path))
+                # SQLite would apply the WAL of the empty database to the new one.
+                for suffix in ("-wal", "-shm", "-journal"):
+                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+                put_in_place(part, self.path)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        finally:
+            self.close()
+
+    def _fill(self, part: Path) -> Iterator[sa.Connection]:
+        copy = Sqlite(sa.URL.create("sqlite", database=str(part)), 1)
+        try:
+            with copy.engine.connect().execution_options(writes=True) as connection:
+                driver: Any = connection.connection.driver_connection
+                _set_cache(driver, _WRITER_CACHE_KIB)
+                for pragma in ("journal_mode=MEMORY", "synchronous=OFF"):  # nobody uses a file that is cut
+                    driver.execute(f"PRAGMA {pragma}")
+                with connection.begin():
+                    yield connection
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            raise self.explain_error(error) from error
+        finally:
+            copy.close()
+
+    @staticmethod
+    def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
+        yield from connection.execute(sa.select(*columns).order_by(*columns[0].table.primary_key))
+
+    @staticmethod
+    def load_rows(
+        connection: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        quote_name = connection.dialect.identifier_preparer.quote
+        names, marks = ", ".join(quote_name(each.name) for each in columns), ", ".join("?" * len(columns))
+        table = quote_name(columns[0].table.name)
+        driver: Any = connection.connection.driver_connection
+        driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+
     def _connect(self, mode: str = "rw") -> sqlite3.Connection:
         """Open the file, but never create it: if it was moved away, its WAL would be lost."""
         return sqlite3.connect(
@@ -179,6 +232,22 @@ class Sqlite:
         return int(driver.total_changes)
 
     @staticmethod
+    def transaction_id(connection: sa.Connection) -> object:  # noqa: ARG004  (PostgreSQL needs it)
+        return None
+
+    @staticmethod
+    def is_commit_unknown(driver: Any) -> bool:  # noqa: ARG004  (as above)
+        return False
+
+    @staticmethod
+    def is_unreplicated(driver: Any) -> bool:  # noqa: ARG004  (as above)
+        return False
+
+    @staticmethod
+    def has_committed(connection: sa.Connection, transaction: Any) -> bool:
+        raise NotImplementedError("an error of a commit is never unknown here")
+
+    @staticmethod
     def in_transaction(driver: Any) -> bool:
         """Return whether a transaction is open. A full or failing disk makes SQLite roll it back.
         https://sqlite.org/lang_transaction.html
@@ -200,6 +269,10 @@ class Sqlite:
     def is_row_error(error: BaseException) -> bool:
         error = getattr(error, "orig", None) or error
         return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
+
+    @staticmethod
+    def is_wrong_server(error: BaseException) -> bool:  # noqa: ARG004  (as above)
+        return False
 
     def _damaged(self, what: str) -> StoreUnavailable:
         """Return the error for a damaged file. The router does not change the file, so that people can decide what to

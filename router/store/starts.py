@@ -6,7 +6,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from router.core.conversations import DATABASE_ID
-from router.core.rows import OF_STORM
+from router.core.rows import INTERRUPTED, OF_STORM
 from router.model import Millis
 from router.package import package_version
 from router.store import counters, delivery_hours
@@ -69,7 +69,7 @@ def interrupt(connection: sa.Connection, sessions: Collection[str] | None, now: 
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.outcome.is_(None), *theirs)
-        .values(outcome=counters.INTERRUPTED, finished_at=now)
+        .values(outcome=INTERRUPTED, finished_at=now)
     )
     for first in range(0, len(ids), _IDS_PER_STATEMENT):
         some = conversations.c.delivery_id.in_(ids[first : first + _IDS_PER_STATEMENT])

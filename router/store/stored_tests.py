@@ -21,6 +21,7 @@ from router.model import (
     TestOutcome,
 )
 from router.store.alert_answers import DestinationProgress, read_progress
+from router.store.notices import Topic, notify, topic_notice
 from router.store.schema import meta
 from router.store.shared_reading import SharedReading
 from router.store.starts import set_meta
@@ -31,6 +32,7 @@ _MAX_AGE_SECONDS = 1.0
 """How old the shared list may be while nothing is committed: another process may change the database."""
 _PREFIX = "receiver test: "
 _DRILL = "drill"
+_UNFINISHED = '"finished_at": null'
 _IS_TEST = meta.c.key.startswith(_PREFIX, autoescape=True)
 
 
@@ -57,7 +59,20 @@ class StoredTests:
 
     async def save(self, tests: Sequence[ReceiverTest], slot: DrillSlot | None = None) -> None:
         """Store tests as they are now, in one transaction. :param slot: the slot of the drill that begins with them"""
-        await self._database.write(partial(_save, tests=tests, slot=slot))
+        sender = self._database.session
+        await self._database.write(partial(_save, tests=tests, slot=slot, sender=sender))
+
+    async def begin(self, test: ReceiverTest, most: int) -> list[ReceiverTest]:
+        """Store a new test, unless another test of its receiver is under way, or ``most`` tests of any.
+
+        :returns: the tests under way, if it was not stored
+        """
+        sender = self._database.session
+        return await self._database.write(partial(_begin, test=test, most=most, sender=sender))
+
+    async def under_way(self) -> list[ReceiverTest]:
+        """Return the tests that have not finished, the newest first."""
+        return await self._database.read(_under_way)
 
     async def last_slot(self) -> DrillSlot | None:
         """Return the last slot of the drill; None: no drill has ever been configured."""
@@ -83,7 +98,24 @@ def read_tests(connection: sa.Connection) -> list[ReceiverTest]:
     return [_parse(value) for _, value in sorted(((key, value) for key, value in rows), reverse=True)]
 
 
-def _save(connection: sa.Connection, *, tests: Sequence[ReceiverTest], slot: DrillSlot | None) -> None:
+def _under_way(connection: sa.Connection) -> list[ReceiverTest]:
+    is_under_way = meta.c.value.contains(_UNFINISHED, autoescape=True)
+    rows = connection.execute(sa.select(meta.c.key, meta.c.value).where(_IS_TEST, is_under_way)).all()
+    found = (_parse(value) for _, value in sorted(((key, value) for key, value in rows), reverse=True))
+    return [each for each in found if not each.is_finished]
+
+
+def _begin(connection: sa.Connection, *, test: ReceiverTest, most: int, sender: str) -> list[ReceiverTest]:
+    others = _under_way(connection)
+    if len(others) >= most or any(each.receiver == test.receiver for each in others):
+        return others
+    _save(connection, tests=[test], slot=None, sender=sender)
+    return []
+
+
+def _save(
+    connection: sa.Connection, *, tests: Sequence[ReceiverTest], slot: DrillSlot | None, sender: str
+) -> None:
     for each in tests:
         set_meta(connection, _PREFIX + each.id, json.dumps(asdict(each)))
     if slot is not None:
@@ -91,6 +123,7 @@ def _save(connection: sa.Connection, *, tests: Sequence[ReceiverTest], slot: Dri
     known = sorted(connection.execute(sa.select(meta.c.key).where(_IS_TEST)).scalars(), reverse=True)
     if gone := known[MAX_TESTS:]:
         connection.execute(sa.delete(meta).where(meta.c.key.in_(gone)))
+    notify(connection, topic_notice(sender, Topic.TESTS))
 
 
 def _last_slot(connection: sa.Connection) -> DrillSlot | None:

@@ -42,6 +42,18 @@ class Timekeeping:
         await self._database.do(jobs.RecordUptime(now))
         return await self._finish_step(policy, now)
 
+    async def watch(self, policy: Policy, now: Millis, *, has_run: bool, judging: bool) -> Millis:
+        """Record that this replica runs, and handle a step of the clock, or a time in which no replica ran. Call it at least once
+        in :data:`~router.core.uptime.BEAT`. The time in which only this replica could not write does not matter.
+
+        :param has_run: this replica has run and written all the time since the last call, and saw no step
+        :param judging: see :meth:`_finish_step`
+        :returns: since when time has passed without a step, or without a time in which no replica ran (epoch ms)
+        """
+        since = await self._database.do(jobs.WatchUptime(now, has_run))
+        await self._finish_step(policy, now, judging=judging)
+        return since
+
     async def step_clock(self, policy: Policy, now: Millis, *, back: bool) -> Millis:
         """Handle a step of the clock to ``now``, or a time in which the router could not receive anything.
 

@@ -1,13 +1,44 @@
-"""Keeps webhooks that are too large for one batch, and decides them in pieces."""
+"""Keeps webhooks that are decided later: large ones, which are decided in pieces, and those that came to a replica that does not
+agree with the rules in force.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
 
 from router.core.accept import Receipt
+from router.core.undecided_count import (
+    MAX_UNDECIDED_ALERTS,
+    SMALL_WEBHOOK,
+    UNDECIDED,
+    UndecidedCount,
+)
 from router.decide import Policy
 from router.model import Millis, Webhook
-from router.store import jobs, ledger
-from router.store.ledger import KeptWebhook
+from router.packed import LearnedDictionary, dictionary_number, unpack
+from router.store import jobs
 from router.store.packing import Packer
 from router.store.presence_updates import PresenceUpdates
+from router.store.schema import dictionaries, meta, webhooks
+from router.store.starts import set_meta
 from router.store.writer import Database
+
+_IS_SMALL = webhooks.c.undecided <= SMALL_WEBHOOK
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWebhook:
+    """A webhook that is kept and not decided yet."""
+
+    number: int
+    """Webhooks are numbered in the order of their arrival."""
+    source: str
+    received_at: Millis
+    body: bytes
+    sender: str
 
 
 class UndecidedWebhooks:
@@ -18,18 +49,48 @@ class UndecidedWebhooks:
         self._packer = packer
         self._presence = presence
 
-    async def keep(self, webhook: Webhook, source: str, body: bytes, now: Millis) -> int:
-        """Keep a webhook whose alerts are decided in pieces later. Returns its number after the commit."""
+    @property
+    def are_shared(self) -> bool:
+        """Whether other processes may keep webhooks in the same database."""
+        return self._database.is_shared
+
+    async def keep(
+        self, webhook: Webhook, source: str, body: bytes, now: Millis, bound: int = MAX_UNDECIDED_ALERTS
+    ) -> int:
+        """Keep a webhook whose alerts are decided later. Returns its number after the commit.
+
+        :param bound: how many alerts may wait, of all replicas
+        :raises StoreUnavailable: also if others wait already, and it would exceed the bound
+        """
         packed = await self._packer.pack_unlearned(body)
-        return await self._database.do(jobs.KeepWebhook(webhook, source, packed, now))
+        return await self._database.do(jobs.KeepWebhook(webhook, source, packed, now, bound))
+
+    async def count(self) -> UndecidedCount:
+        """Return how much waits, of all replicas."""
+        return await self._database.read(_stored_count)
+
+    async def recount(self) -> UndecidedCount:
+        """Count again how much waits: a version that did not count may have kept webhooks."""
+        return await self._database.write(_count_again)
 
     async def numbers(self) -> list[tuple[int, int]]:
-        """Return ``(number, count of alerts)`` of each undecided webhook, in the order of arrival."""
-        return await self._database.read(ledger.undecided)
+        """Return ``(number, count of alerts)`` of each undecided webhook that is decided in pieces, in the order of arrival."""
+        return await self._database.read(_large)
+
+    async def small(self, limit: int) -> list[KeptWebhook]:
+        """Return the first undecided webhooks that one batch can decide, in the order of arrival."""
+        return await self._database.read(partial(_small, limit=limit))
 
     async def load(self, number: int) -> KeptWebhook:
-        """Return an undecided webhook as it was received."""
-        return await self._database.read(lambda c: ledger.kept_webhook(c, number))
+        """Return a webhook as it was received."""
+        return await self._database.read(partial(_kept_webhook, number=number))
+
+    async def decide(
+        self, number: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+    ) -> Receipt | None:
+        """Decide a small kept webhook. Return None if another replica has done so."""
+        receipt = await self._database.do(jobs.DecideKept(number, webhook, source, policy, now))
+        return None if receipt is None else self._presence.note(receipt)
 
     async def accept_some(
         self, number: int, webhook: Webhook, source: str, policy: Policy, now: Millis
@@ -50,9 +111,66 @@ class UndecidedWebhooks:
         """
         return await self._database.do(jobs.AcceptEnd(number, webhook, source, policy, now))
 
-    async def give_up(self, number: int, reason: str) -> frozenset[str]:
+    async def give_up(self, number: int, reason: str, body: bytes | None = None) -> frozenset[str]:
         """Quarantine a webhook because some of its alerts can't be decided.
 
+        :param body: as it was received; None: :meth:`keep` has kept it
         :returns: the keys of the destinations to wake
         """
-        return await self._database.do(jobs.GiveUp(number, reason))
+        return await self._database.do(jobs.GiveUp(number, reason, body))
+
+
+_COLUMNS = webhooks.c.id, webhooks.c.source, webhooks.c.received_at, webhooks.c.body, webhooks.c.sender
+
+
+def _large(connection: sa.Connection) -> list[tuple[int, int]]:
+    rows = connection.execute(
+        sa.select(webhooks.c.id, webhooks.c.undecided)
+        .where(webhooks.c.undecided.is_not(None), ~_IS_SMALL)
+        .order_by(webhooks.c.id)
+    )
+    return [(number, alerts) for number, alerts in rows]
+
+
+def _kept_webhook(connection: sa.Connection, *, number: int) -> KeptWebhook:
+    rows = connection.execute(sa.select(*_COLUMNS).where(webhooks.c.id == number)).all()
+    return _unpacked(connection, rows)[0]
+
+
+def _small(connection: sa.Connection, *, limit: int) -> list[KeptWebhook]:
+    rows = sa.select(*_COLUMNS).where(webhooks.c.undecided.is_not(None), _IS_SMALL)
+    return _unpacked(connection, connection.execute(rows.order_by(webhooks.c.id).limit(limit)).all())
+
+
+def _unpacked(connection: sa.Connection, rows: Sequence[Any]) -> list[KeptWebhook]:
+    """Return the webhooks of these rows. One that was to be decided at once may be packed with a learned dictionary."""
+    learned = _dictionaries(connection, {dictionary_number(row.body) for row in rows} - {None})
+    return [
+        KeptWebhook(
+            row.id, row.source, row.received_at,
+            unpack(row.body, learned.get(dictionary_number(row.body) or 0)), row.sender,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _dictionaries(connection: sa.Connection, numbers: Iterable[int | None]) -> dict[int, LearnedDictionary]:
+    if not numbers:
+        return {}
+    found = sa.select(dictionaries.c.id, dictionaries.c.words).where(dictionaries.c.id.in_(numbers))
+    return {number: LearnedDictionary(number, words) for number, words in connection.execute(found)}
+
+
+def _stored_count(connection: sa.Connection) -> UndecidedCount:
+    return UndecidedCount.read(
+        connection.execute(sa.select(meta.c.value).where(meta.c.key == UNDECIDED)).scalar()
+    )
+
+
+def _count_again(connection: sa.Connection) -> UndecidedCount:
+    total = sa.select(sa.func.sum(webhooks.c.undecided), sa.func.sum(sa.case((_IS_SMALL, 1), else_=0)))
+    alerts, small = connection.execute(total.where(webhooks.c.undecided.is_not(None))).one()
+    found = UndecidedCount(int(alerts or 0), int(small or 0))
+    if found != _stored_count(connection):
+        set_meta(connection, UNDECIDED, str(found))
+    return found

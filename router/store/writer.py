@@ -7,23 +7,29 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from router.clock import DatabaseClock
-from router.core.head import Head
+from router.core.adopt import Adopted
+from router.core.head import Grant, Head, LeaseLost, OtherRules, RefusedJob
+from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
+from router.core.undecided_count import TooManyUndecided
 from router.store.backend import Hearing, open_backend
 from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
-from router.store.health import CountError, Health, StoreUnavailable
-from router.store.jobs import Job
+from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable, WorkLost
+from router.store.jobs import Adopt, Job
 from router.store.notices import Notice
 from router.store.opening import StoredTables, check_database, migrate
+from router.store.queued_jobs import QueuedJob, UnknownBatch, set_errors
 from router.store.sets import DatabaseCursor, Sets
+from router.store.writer_connection import Committed, CommitWithoutAnswer, WriterConnection
 from router.threads import Threads
 
 T = TypeVar("T")
@@ -34,24 +40,18 @@ BatchObserver = Callable[[float, Iterable[tuple[str, float]]], None]
 EventObserver = Callable[[BatchEvents], None]
 """Called with what objectives and tenants count of a batch, after it is saved."""
 
+WORKS_BY: ContextVar[Grant | None] = ContextVar("works_by", default=None)
+"""The lease of the work that a task does. All that the task writes is refused if another replica does that work by now, for
+example because this process was stopped for a while. None: the task works by no lease."""
+
 _MAX_BATCH_WEIGHT = 256
 """The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
 _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
+_FIND_OUT_SECONDS = 2.0
+"""How long the writer waits before it asks again whether its last transaction was committed."""
 _LAST_READS_SECONDS = 0.5
 """How long a close waits for the readers."""
-
-
-@dataclass(slots=True)
-class _QueuedJob:
-    result: JobResult
-    future: asyncio.Future[Any]
-    wrote: bool = False
-    """The transaction wrote something. It is set for the first job of a transaction only."""
-    events: list[BatchEvents] = field(default_factory=list)
-    """What objectives and tenants count of the transaction. It is set for the first job of a transaction only."""
-    seconds: float = 0.0
-    """How long the whole batch took. It is set for the first job of a batch only."""
 
 
 class Database:
@@ -72,17 +72,24 @@ class Database:
         """Whether several processes may serve from the database at the same time."""
         self.session = ""
         """The session of this process among the replicas; empty: it has none."""
+        self.rules: str | None = None
+        """The fingerprint of the rules by which this process judges: those that it last put in force or joined. While others
+        are in force, its jobs judge nothing. None: it has no rules yet, and nothing is checked."""
+        self.on_other_rules: Callable[[], None] = lambda: None
+        """Called on the event loop when this process sees that the rules in force have become others."""
+        self._rules_seen = ""
         self._hearing: Hearing | None = None
         self.clock: DatabaseClock | None = None
         """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
-        self._connection: sa.Connection | None = None
-        """The writer's connection; None: the next batch opens a new one."""
+        self._writer = WriterConnection(self._backend, self._make_batch)
+        self._unknown: UnknownBatch | None = None
+        """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """One event for each running read; it is set when the reader has released its connection."""
-        self._queue: queue.Queue[_QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
+        self._queue: queue.Queue[QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -102,11 +109,10 @@ class Database:
         try:
             self._backend.prepare()
             stored = check_database(self._backend)
-            self._connection = self._backend.open_writer()
+            self._writer.open()
             if stored == StoredTables.OLDER:
                 before_migration()
-            migrate(self._backend.engine)
-            self.is_new = stored == StoredTables.NOTHING
+            self.is_new = migrate(self._backend.engine, name=self.name)
         except sa.exc.DBAPIError as error:
             raise self._backend.explain_error(error) from error
 
@@ -139,9 +145,19 @@ class Database:
     async def do(self, job: Job[T]) -> T:
         """Run a job on the writer thread, and return its result after the commit is durable.
 
+        If the server's answer to the commit is lost, it returns or raises when it is known whether it was committed. That may
+        take as long as the server is away.
+
         :raises StoreUnavailable: nothing of the job was saved
+        :raises WorkLost: see :data:`WORKS_BY`
+        :raises RulesReplaced: the job judges, and other rules are in force
         """
-        result: T = await self._enqueue(job)
+        try:
+            result: T = await self._enqueue(job)
+        except OtherRules as error:
+            raise RulesReplaced from error
+        except TooManyUndecided as error:
+            raise StoreUnavailable(str(error)) from error
         return result
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
@@ -156,17 +172,21 @@ class Database:
         if self.health.damaged:
             self.health.count_error("write")
             raise StoreUnavailable(str(self.health.error))
-        waiting = _QueuedJob(JobResult(job), loop.create_future())
+        waiting = QueuedJob(JobResult(job, grant=WORKS_BY.get()), loop.create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
             error = StoreUnavailable(
                 f"{self.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
-            self.health.count_error("write")
-            self.health.write_failed(error)
+            self.health.batch_failed(error)
             raise error from None
-        return await waiting.future
+        try:
+            return await waiting.future
+        except LeaseLost as error:
+            if waiting.result.grant is None:  # the job has a lease of its own
+                raise
+            raise WorkLost from error
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run a function with a connection of its own, on a reader thread.
@@ -193,6 +213,21 @@ class Database:
             if unread.damaged:
                 self.health.write_failed(unread)
             raise unread from error
+
+    def _make_batch(self, connection: sa.Connection) -> Batch:
+        return Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)
+
+    def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
+        began = time.monotonic()
+        head, next_id = self._backend.read_head(cursor, self.session)
+        if self.clock is not None:
+            self.clock.observe(head.now, began, time.monotonic())
+        if head.is_alone:
+            return head, next_id
+        if head.rules != self._rules_seen:
+            self._rules_seen = head.rules
+            self._call_on_loop(self.on_other_rules)
+        return replace(head, agrees=self.rules is None or head.rules in {"", self.rules}), next_id
 
     async def disk_usage(self) -> DiskUsage:
         """Measure the database on disk, on a reader thread. :raises StoreUnavailable: it can't be measured"""
@@ -235,15 +270,15 @@ class Database:
                     await each.wait()
         self._closed = True
         self._readers.shutdown()
-        self._close_connection()  # if the writer has not done so
+        self._writer.close()  # if the writer has not done so
         self._backend.close()
 
     def _serve(self) -> None:
         """Run the writer's thread. Whatever happens to a batch, its callers get an answer, and the thread goes on."""
         open_ = True
         while open_:
-            batch: list[_QueuedJob] = []
-            job, weight = self._queue.get(), 0
+            batch: list[QueuedJob] = []
+            job, weight = self._next_job(), 0
             while job is not None:
                 batch.append(job)
                 weight += job.result.job.weight
@@ -255,12 +290,10 @@ class Database:
                     break
             else:
                 open_ = False
-            if batch:
-                began = time.perf_counter()
-                self._write(batch)
-                batch[0].seconds = time.perf_counter() - began
-                self._call_on_loop(self._answer_callers, batch)
-        self._close_connection()
+            if batch and (answered := self._write(batch)):
+                self._call_on_loop(self._answer_callers, answered)
+        self._give_up_finding_out()
+        self._writer.close()
         self._call_on_loop(self._ended.set)
 
     def _call_on_loop(self, back: Callable[..., object], *arguments: object) -> None:
@@ -268,43 +301,86 @@ class Database:
         with suppress(RuntimeError):  # the loop has ended: no caller waits for an answer
             self._loop.call_soon_threadsafe(back, *arguments)
 
-    def _write(self, batch: list[_QueuedJob]) -> None:
+    def _next_job(self) -> QueuedJob | None:
+        """Wait for a job; None: the store closes. Meanwhile find out what is unknown."""
+        while self._unknown is not None:
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=_FIND_OUT_SECONDS)
+            self._find_out()
+        return self._queue.get()
+
+    def _write(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails
         then, too.
+
+        :returns: the jobs whose callers can be answered; :meth:`_find_out` answers the others
         """
+        began = time.perf_counter()
+        if (failure := self._find_out()) is not None:
+            set_errors(batch, failure)
+            return batch
         failed = self._commit(batch)
+        batch[0].seconds = time.perf_counter() - began
+        if self._unknown is not None:
+            self._find_out()  # in most cases a new connection knows
+            return []
         if len(batch) == 1:
-            return
+            return batch
+        unanswered: list[QueuedJob] = []
         for each in failed:
             before = each.result.error
+            if (failure := self._find_out()) is not None:
+                set_errors([each], failure)
+                continue
             self._commit([each])
-            if each.result.error is None:
+            if self._unknown is not None:
+                unanswered.append(each)
+            elif each.result.error is None:
                 log.error(
                     "a job failed in a batch with others, but succeeded alone",
                     job=each.result.kind,
                     exc_info=before,
                 )
+        self._find_out()
+        return [each for each in batch if each not in unanswered]
 
-    def _commit(self, batch: list[_QueuedJob]) -> list[_QueuedJob]:
+    def _commit(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit the whole batch, or nothing.
 
-        :returns: the jobs that failed; none if the database itself can't be written
+        :returns: the jobs that failed, without those that were refused; none if the database itself can't be written
         """
         for each in batch:
             each.result.value = each.result.error = None
         try:
-            self._backend.check_not_moved()
-            if self._connection is None:
-                self._connection = self._backend.open_writer()
-            self._run_transaction(self._connection, batch)
+            committed = self._writer.run(
+                [each.result for each in batch], notes_writes=self.health.error is not None
+            )
+        except CommitWithoutAnswer as error:
+            self._unknown = UnknownBatch(batch, error.committed)
+            return []
         except BaseException as error:  # noqa: BLE001  (otherwise the callers would wait forever)
             failure = self._classify(error)
-            for each in batch:
-                each.result.error = failure
-            if not self._is_usable():
-                self._close_connection()
+            set_errors(batch, failure)
+            self._writer.failed(error)
             return [] if isinstance(failure, StoreUnavailable) else batch
-        return [each for each in batch if each.result.error is not None]
+        self._note_commit(batch, committed)
+        return [
+            each
+            for each in batch
+            if each.result.error is not None and not isinstance(each.result.error, RefusedJob)
+        ]
+
+    def _note_commit(self, batch: list[QueuedJob], committed: Committed) -> None:
+        """Keep what a transaction did for the answer to its callers, and note the rules that it put in force or joined."""
+        batch[0].committed.append(committed)
+        for each in batch:
+            if isinstance(each.result.job, Adopt) and isinstance(each.result.value, Adopted):
+                self._judge_by(each.result.job, each.result.value)
+
+    def _judge_by(self, job: Adopt, adopted: Adopted) -> None:
+        """Note the rules by which this process judges, now that they are committed."""
+        if adopted.choice is not Choice.WAIT:
+            self.rules = job.adoption.policy.fingerprint
 
     def _classify(self, error: BaseException) -> Exception:
         """Return whether a batch failed because of the database (:class:`StoreUnavailable`) or because of its own rows."""
@@ -315,51 +391,39 @@ class Database:
             return error
         return self._backend.explain_error(error)
 
-    def _run_transaction(self, connection: sa.Connection, batch: list[_QueuedJob]) -> None:
-        """Run the jobs in one transaction. Whether something was written is checked only while the store counts as not
-        writable.
+    def _find_out(self) -> StoreUnavailable | None:
+        """Find out whether the last batch was committed, and answer its callers. Return why that is not known yet; None:
+        nothing is unknown.
         """
-        wanted = self.health.error is not None
-        driver = connection.connection.driver_connection
-        with connection.begin():
-            before = self._backend.write_count(driver) if wanted else 0
-            transaction = Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)
-            transaction.run([each.result for each in batch])
-            batch[0].wrote = wanted and self._backend.write_count(driver) > before
-        batch[0].events += transaction.events
-
-    def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
-        began = time.monotonic()
-        head, next_id = self._backend.read_head(cursor, self.session)
-        if self.clock is not None:
-            self.clock.observe(head.now, began, time.monotonic())
-        return head, next_id
-
-    def _is_usable(self) -> bool:
-        """Return whether the writer's connection is outside a transaction. If its rollback failed, it is not."""
-        connection = self._connection
-        if connection is None or connection.invalidated or connection.in_transaction():
-            return False
+        unknown = self._unknown
+        if unknown is None:
+            return None
         try:
-            return not self._backend.in_transaction(connection.connection.driver_connection)
-        except Exception:  # noqa: BLE001  (then the connection is broken)
-            return False
+            was_committed = self._writer.find_out()
+        except StoreUnavailable as error:
+            self._call_on_loop(self.health.batch_failed, error)
+            return error
+        self._unknown = None
+        if was_committed:
+            self._note_commit(unknown.batch, unknown.committed)
+        else:
+            lost = StoreUnavailable(f"{self.name}: the connection was lost at a commit; nothing was saved")
+            set_errors(unknown.batch, lost)
+        self._call_on_loop(self._answer_callers, unknown.batch)
+        return None
 
-    def _close_connection(self) -> None:
-        """Close the writer's connection, so that the next batch opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        for end in (connection.invalidate, connection.close):
-            with suppress(Exception):  # the connection has ended already
-                end()
+    def _give_up_finding_out(self) -> None:
+        """Answer the callers of a transaction of which it is not known whether it was committed, because the store closes."""
+        if (failure := self._find_out()) is not None and self._unknown is not None:
+            set_errors(self._unknown.batch, failure)
+            self._call_on_loop(self._answer_callers, self._unknown.batch)
 
-    def _answer_callers(self, batch: list[_QueuedJob]) -> None:
+    def _answer_callers(self, batch: list[QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
         self._timed(batch[0].seconds, ((each.result.kind, each.result.seconds) for each in batch))
         self.commits += 1
         for each in batch:
-            for events in each.events:
+            for events in (events for committed in each.committed for events in committed.events):
                 self.on_events(events)
         errors = [each.result.error for each in batch]
         faults = [error for error in errors if isinstance(error, StoreUnavailable)]
@@ -368,7 +432,11 @@ class Database:
         for fault in faults:
             self.health.write_failed(fault)
         # A transaction that writes nothing succeeds even on a full disk.
-        if not faults and any(each.wrote for each in batch) and self.queued_jobs < _MAX_QUEUED_JOBS // 2:
+        if (
+            not faults
+            and any(committed.wrote for each in batch for committed in each.committed)
+            and self.queued_jobs < _MAX_QUEUED_JOBS // 2
+        ):
             self.health.write_succeeded()
         for each in batch:
             if each.future.done():

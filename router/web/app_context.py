@@ -24,6 +24,7 @@ from router.model import (
     WatchState,
     Webhook,
 )
+from router.replicas import ReplicaList
 from router.rules.check import Checked
 from router.store import Balance, Integrity, Store
 from router.telemetry import Telemetry
@@ -37,6 +38,10 @@ KEEPALIVE_SECONDS = 330.0
 
 async def _no_silences() -> KnownSilences:
     return KnownSilences()
+
+
+async def _no_replicas() -> ReplicaList:
+    return ReplicaList(0, 0, False, (), ())
 
 
 async def _no_files() -> tuple[FileOnDisk, ...]:
@@ -73,7 +78,7 @@ class AppContext:
     :raises StoreUnavailable: the store is not writable
     """
     undecided: Callable[[], int]
-    """Returns how many alerts of large webhooks wait to be decided."""
+    """Returns how many alerts of kept webhooks wait to be decided."""
     lanes: Callable[[], list[dict[str, Any]]]
     """Describes each lane, for ``/status``."""
     stopping: Callable[[], bool]
@@ -134,6 +139,12 @@ class AppContext:
     """Observes webhooks, for Sentry and for traces."""
     backups: Callable[[], dict[str, Any] | None] = lambda: None
     """Returns the state of the backups, for ``/status``; None: the service makes none."""
+    replicas: Callable[[], Awaitable[ReplicaList]] = _no_replicas
+    """Reads which replicas serve, and who holds what. :raises StoreUnavailable: the database can't be read"""
+    last_replicas: Callable[[], ReplicaList | None] = lambda: None
+    """Returns the same as it was a few seconds ago, from memory; None: it is not known yet."""
+    webhook_kept: Callable[[Webhook], None] = lambda _webhook: None
+    """Is told of a small webhook that the store has only kept, because it can't be decided here and now."""
     silences: Callable[[], Awaitable[KnownSilences]] = _no_silences
     """Asks the Alertmanagers of the sources for their silences."""
     preview: bool = False

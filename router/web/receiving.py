@@ -157,6 +157,11 @@ async def _accept(
             observer.kept(webhook, source, number)
             return number
         receipt = await context.store.accept(webhook, source, body, policy, now)
+        if receipt.kept:
+            context.webhook_kept(webhook)
+            context.heard(source, ())
+            observer.kept(webhook, source, receipt.webhook)
+            return receipt.webhook
     except (StoreUnavailable, MemoryError):
         raise
     except Exception as error:

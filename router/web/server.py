@@ -20,6 +20,7 @@ from router.web.api.cursors import Query
 from router.web.api.destination_words import empty_at
 from router.web.api.endpoint import perform
 from router.web.api.problem_details import ApiError
+from router.web.api.replica_endpoint import READ_REPLICAS
 from router.web.app_context import APP_CONTEXT, AppContext
 from router.web.bad_requests import log_http_error
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
@@ -115,6 +116,7 @@ async def service_status(context: AppContext, started: float) -> dict[str, Any]:
     }
     try:
         ledger, due = await context.store.pages.status_and_lanes(now)
+        replicas = (await READ_REPLICAS.run(context, Query())).model_dump()
     except StoreUnavailable as error:
         return {
             **base,
@@ -123,6 +125,9 @@ async def service_status(context: AppContext, started: float) -> dict[str, Any]:
     return {
         **base,
         "store": {"location": context.store.location, "available": True, "trouble": context.store.trouble},
+        "this_replica": replicas["this_replica"],
+        "replicas": replicas["replicas"],
+        "leases": replicas["leases"],
         "lanes": _lanes(context, due, now),
         "ledger": ledger,
         "undecided_alerts": context.undecided(),

@@ -1,8 +1,10 @@
 """Routers that kill themselves at a named point of their path.
 
 ``python -m tests.acceptance.crashing`` imports everything once, and forks a router for each line of its input. The code of the
-router is unchanged. A point is a statement that SQLite is about to run, or a function of the path that is entered or
+router is unchanged. A point is a statement that the database is about to run, or a function of the path that is entered or
 continues after an await. New statements and functions are points automatically.
+
+SQLite itself reports its statements. Those of PostgreSQL are seen at the driver's cursors, because the store uses these, too.
 """
 
 import asyncio
@@ -11,19 +13,24 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any, Self
 
+import psycopg
 import sqlalchemy as sa
 
 from router import logs
 from router.app import ServeOptions, Service
 from router.model import Millis
 from router.render import Templates
-from router.store import Store
+from router.store import Store, StoreUnavailable
 from tests.clock import ManualClock
 
 # The modules whose functions are points.
@@ -46,6 +53,10 @@ class Life:
     """The port of the test, which gives orders and gets reports."""
     now: Millis
     die_at: str | None = None
+    database: str | None = None
+    """A URL; None: a file in the folder."""
+    stops: bool = False
+    """It stops at its point with SIGSTOP, once, instead of dying there."""
 
 
 class Points:
@@ -54,16 +65,25 @@ class Points:
     A statement that writes is a point in each phase. A statement that reads, and a function, is a point the first time only.
     """
 
-    def __init__(self, die_at: str | None) -> None:
+    def __init__(self, die_at: str | None, *, stops: bool = False) -> None:
         self.phase = "start"
         self.die_at = die_at
+        self._signal = signal.SIGSTOP if stops else signal.SIGKILL
         self.passed: dict[str, str] = {}
         self._last = ""
 
     def watch_statements(self) -> None:
         @sa.event.listens_for(sa.Engine, "connect")
-        def _connected(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-            connection.set_trace_callback(self._statement)
+        def _connected(connection: Any, _record: object) -> None:
+            if isinstance(connection, sqlite3.Connection):
+                connection.set_trace_callback(self._statement)
+            else:
+                connection.cursor_factory = partial(WatchedCursor, self._statement)
+
+        @sa.event.listens_for(sa.Engine, "commit")
+        def _commits(connection: sa.Connection) -> None:
+            if connection.dialect.name == "postgresql":
+                self._statement("COMMIT")
 
     def watch_functions(self) -> None:
         """Trace the functions of this thread; the writer's thread is traced by its statements."""
@@ -87,8 +107,37 @@ class Points:
     def _pass(self, what: str, *, once: bool) -> None:
         point = f"{self.phase}: {what}"
         if point == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die_at = None
+            os.kill(os.getpid(), self._signal)
         self.passed.setdefault(what if once else point, point)
+
+
+class WatchedCursor(psycopg.Cursor[Any]):
+    """Reports each statement before it is sent."""
+
+    def __init__(
+        self, report: Callable[[str], None], connection: psycopg.Connection[Any], **options: Any
+    ) -> None:
+        super().__init__(connection, **options)
+        self._report = report
+
+    def execute(self, query: Any, *args: Any, **options: Any) -> Self:
+        self._report(query.decode() if isinstance(query, bytes) else str(query))
+        return super().execute(query, *args, **options)
+
+    def executemany(self, query: Any, *args: Any, **options: Any) -> None:
+        self._report(str(query))
+        super().executemany(query, *args, **options)
+
+
+async def opened(options: ServeOptions, clock: ManualClock) -> Service:
+    """Open the service. The session of the router that was killed before may live on in the server for a moment."""
+    while True:
+        try:
+            return await Service.open(options, {}, clock)
+        except StoreUnavailable as error:
+            if "in use by another alert-router" not in str(error):
+                raise
 
 
 async def is_due(store: Store, now: int) -> bool:
@@ -105,15 +154,15 @@ async def live(life: Life) -> None:
 
     say(pid=os.getpid())
     await writer.drain()
-    points = Points(life.die_at)
+    points = Points(life.die_at, stops=life.stops)
     points.watch_statements()
     clock, folder = ManualClock(life.now), Path(life.folder)
     with (folder / "router.db.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the router that was killed before may still be ending
-    options = ServeOptions(
-        folder / "routes.yaml", ("127.0.0.1", 0), f"sqlite:///{folder}/router.db", metrics=False
+    database = life.database or f"sqlite:///{folder}/router.db"
+    service = await opened(
+        ServeOptions(folder / "routes.yaml", ("127.0.0.1", 0), database, metrics=False), clock
     )
-    service = await Service.open(options, {}, clock)
     await service.start()
     points.watch_functions()
     say(url=service.url)

@@ -82,12 +82,26 @@ class Stable:
         self._one = asyncio.Lock()
         self.born: asyncio.Queue[Router] = asyncio.Queue()
 
-    async def start(self, folder: Path, now: Millis, die_at: str | None = None) -> Router:
-        """:raises Died: the process ended during its start"""
+    async def start(
+        self,
+        folder: Path,
+        now: Millis,
+        die_at: str | None = None,
+        database: str | None = None,
+        *,
+        stops: bool = False,
+    ) -> Router:
+        """:param database: a URL; None: a file in the folder
+        :param stops: it stops at its points with SIGSTOP, instead of dying there
+        :raises Died: the process ended during its start
+        """
         stdin = self._process.stdin
         assert stdin is not None
         async with self._one:
-            stdin.write(json.dumps(asdict(Life(str(folder), self._port, now, die_at))).encode() + b"\n")
+            stdin.write(
+                json.dumps(asdict(Life(str(folder), self._port, now, die_at, database, stops))).encode()
+                + b"\n"
+            )
             router = await self.born.get()
         try:
             await router.started()

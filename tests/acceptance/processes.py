@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
@@ -129,6 +129,14 @@ class Alertmanager:
     async def end(self, **labels: str) -> None:
         await self._post(labels, ended=True)
 
+    async def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Post alerts as they are."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/api/v2/alerts", json=alerts) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
     async def _post(self, labels: Mapping[str, str], *, ended: bool) -> None:
         alert: dict[str, Any] = {
             "labels": labels,
@@ -136,11 +144,7 @@ class Alertmanager:
         }
         if ended:
             alert["endsAt"] = datetime.now(UTC).isoformat()
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{self.url}/api/v2/alerts", json=[alert]) as answer,
-        ):
-            assert answer.status == 200, await answer.text()
+        await self.post([alert])
 
 
 class Router:
@@ -154,10 +158,14 @@ class Router:
         faketime: bool = False,
         environ: Mapping[str, str] | None = None,
         database: str | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """:param environ: environment variables; None: the process is forked from one that has everything imported
         :param database: a URL; None: a file in the folder
+        :param options: more options of ``serve``
         """
+        self.checkout = ROOT
+        """The folder with the code. If it is another one, there have to be environment variables."""
         self.port = free_port()
         self.config = folder / "routes.yaml"
         self.config.write_text(routes)
@@ -165,7 +173,7 @@ class Router:
         self._url = database or f"sqlite:///{self.database}"
         self._log = folder / "router.log"
         self._offset = folder / "faketime"
-        self._environ = environ
+        self._environ, self._options = environ, tuple(options)
         if faketime:
             self._offset.write_text("+0")
             self._environ = {
@@ -204,14 +212,14 @@ class Router:
         """Start without waiting."""
         command = (
             "serve", "--config", str(self.config), "--listen", f"127.0.0.1:{self.port}", "--database", self._url,
-            "--log", "json",
+            "--log", "json", *self._options,
         )  # fmt: skip
         if self._environ is None:
             self._process = Forked(command, ROOT, self._log)
             return
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "router", *command, cwd=ROOT, env=os.environ | self._environ, stdout=log, stderr=log
+                sys.executable, "-m", "router", *command, cwd=self.checkout, env=os.environ | self._environ, stdout=log, stderr=log
             )  # fmt: skip
 
     async def _ready(self) -> bool:
@@ -225,6 +233,12 @@ class Router:
         assert self._process is not None
         self.config.write_text(routes)
         self._process.send_signal(signal.SIGHUP)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, for example SIGSTOP."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     async def kill(self) -> None:
         """Kill the process with SIGKILL."""
@@ -242,6 +256,11 @@ class Router:
         """Stop the process. :returns: the exit code"""
         assert self._process is not None
         self.terminate()
+        return await self._process.wait()
+
+    async def wait(self) -> int:
+        """Wait until the process ends by itself. :returns: the exit code"""
+        assert self._process is not None
         return await self._process.wait()
 
     async def status(self) -> dict[str, Any]:

@@ -2,21 +2,20 @@
 
 import asyncio
 import logging
-import math
 import os
 import re
 import time
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 import pytest
 
 from router.model import Millis
+from tests.acceptance.attempts import attempts_of, causes_of_duplicates
 from tests.acceptance.conftest import Providers
 from tests.acceptance.processes import Alertmanager, Router, needs_alertmanager, running, until
-from tests.database import rows
+from tests.postgresql import Server
 from tests.world import fake_pagerduty, fake_slack, fake_smtp
 from tests.world.fake_pagerduty import KEY
 
@@ -46,10 +45,13 @@ FAULTS = {
 class Chaos:
     """Causes faults at random moments, and records every message that a provider accepted."""
 
-    def __init__(self, providers: Providers, router: Router, alertmanager: Alertmanager) -> None:
+    def __init__(
+        self, providers: Providers, router: Router, alertmanager: Alertmanager, database: Path | str
+    ) -> None:
         self._providers = providers
         self._router = router
         self._alertmanager = alertmanager
+        self._database = database
         self._step = asyncio.Event()
         self.taken: list[tuple[str, Millis]] = []
         """The destination and the time of each accepted message."""
@@ -161,102 +163,25 @@ class Chaos:
         return found
 
     def duplicates(self) -> Counter[str]:
-        """Return the number of duplicates by cause: messages of attempts that are not recorded as delivered.
-
-        :raises AssertionError: a message arrived twice without such a cause
-        """
-        causes: Counter[str] = Counter()
-        taken: dict[str, list[Millis]] = {}
-        for destination, at in self.taken:
-            taken.setdefault(destination, []).append(at)
-        attempts = _attempts(self._router.database)
-        for destination, moments in taken.items():
-            # An edit of Slack's message is followed by a reply in its thread.
-            once = 2 if destination.startswith("slack:") else 1
-            paired = _paired(moments, attempts.get(destination, []) * once)
-            for at, attempt in zip(moments, paired, strict=True):
-                assert attempt, f"{destination} got a message twice, or before an attempt began, at {at}"
-                if attempt.outcome != "delivered":
-                    causes[_cause(destination, attempt.outcome, attempt.reason)] += 1
-        return causes
+        return causes_of_duplicates(self.taken, attempts_of(self._database))
 
 
-def _cause(destination: str, outcome: str, reason: str) -> str:
-    if outcome == "interrupted":
-        return "killed before it was recorded"
-    if reason in {"connection failed", "disconnected", "timeout"}:
-        return "the answer was lost"
-    assert destination.startswith("slack:"), f"{destination}: {outcome} {reason}, but the message arrived"
-    return "the message was edited, and its reply failed"
-
-
-class Attempt(NamedTuple):
-    started: Millis
-    finished: float
-    outcome: str
-    reason: str
-
-
-def _paired(moments: list[Millis], attempts: list[Attempt]) -> list[Attempt | None]:
-    """Return for each moment an attempt that was under way then. Each attempt is used for one moment at most.
-
-    As many moments as possible have an attempt, and as many of these as possible were delivered. The algorithm extends a
-    matching along augmenting paths.
-    """
-    chosen: dict[int, int] = {}
-    """The number of the attempt, by the number of its moment."""
-
-    def extend(attempt: int, tried: set[int]) -> bool:
-        started, finished, _, _ = attempts[attempt]
-        for number, at in enumerate(moments):
-            if started <= at <= finished and number not in tried:
-                tried.add(number)
-                if number not in chosen or extend(chosen[number], tried):
-                    chosen[number] = attempt
-                    return True
-        return False
-
-    for attempt in sorted(range(len(attempts)), key=lambda each: attempts[each].outcome != "delivered"):
-        extend(attempt, set())
-    return [attempts[chosen[number]] if number in chosen else None for number in range(len(moments))]
-
-
-@pytest.mark.parametrize(
-    ("moments", "spans", "paired"),
-    [
-        ([3], [(1, 5, "delivered")], ["delivered"]),
-        ([3, 8], [(1, 9, "retry"), (2, 5, "delivered")], ["delivered", "retry"]),
-        ([3, 8], [(1, 5, "delivered"), (2, 9, "delivered")], ["delivered", "delivered"]),
-        ([3, 4], [(1, 5, "retry"), (2, 9, "retry"), (2, 9, "delivered")], ["retry", "delivered"]),
-        ([3, 4], [(1, 5, "delivered")], ["delivered", None]),
-        ([6], [(1, 5, "delivered")], [None]),
-    ],
-)
-def test_messages_are_paired_with_attempts_that_overlap(
-    moments: list[Millis], spans: list[tuple[Millis, Millis, str]], paired: list[str | None]
-) -> None:
-    found = _paired(moments, [Attempt(*span, "") for span in spans])
-    assert Counter(each and each.outcome for each in found) == Counter(paired)
-
-
-def _attempts(database: Path) -> dict[str, list[Attempt]]:
-    """Return the attempts by destination, in order, with their times and outcomes."""
-    found: dict[str, list[Attempt]] = {}
-    attempts = "SELECT destination, started_at, finished_at, outcome, reason FROM deliveries ORDER BY id"
-    for destination, started, finished, outcome, reason in rows(database, attempts):
-        key = "pagerduty" if destination.startswith("pagerduty:") else destination
-        until = math.inf if finished is None else finished
-        found.setdefault(key, []).append(Attempt(started, until, outcome, reason))
-    return found
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """None: SQLite."""
+    if request.param == "sqlite":
+        return None
+    server: Server = request.getfixturevalue("postgresql")
+    return server.url(server.create())
 
 
 async def test_after_kills_and_faults_every_provider_is_up_to_date(
-    providers: Providers, folder: Path
+    providers: Providers, folder: Path, url: str | None
 ) -> None:
     routes = providers.routes.replace(", active_time_intervals: [office], outside: hold", "")
-    router = Router(folder, routes)
+    router = Router(folder, routes, database=url)
     async with Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
-        chaos = Chaos(providers, router, alertmanager)
+        chaos = Chaos(providers, router, alertmanager, url or router.database)
         try:
             async with asyncio.TaskGroup() as group:
                 troubles = [

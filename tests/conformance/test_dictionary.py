@@ -105,8 +105,20 @@ def test_a_dictionary_is_due_after_some_texts_and_each_month() -> None:
 def test_there_are_no_more_dictionaries_than_numbers(database: Backend) -> None:
     connection = database.open_writer()
     with connection.begin():
-        learned = [add_dictionary(connection, b"words", NOW) for _ in range(MAX_DICTIONARIES + 1)]
+        learned = [
+            add_dictionary(connection, b"words", NOW + month * 30 * DAY)
+            for month in range(MAX_DICTIONARIES + 1)
+        ]
     connection.close()
     numbers = [each[0].number for each in learned if each is not None]
     assert numbers == list(range(1, MAX_DICTIONARIES + 1))
     assert learned[-1] is None
+
+
+def test_a_replica_uses_what_another_one_has_learned_lately(database: Backend) -> None:
+    connection = database.open_writer()
+    with connection.begin():
+        first = add_dictionary(connection, b"words", NOW)
+        again = add_dictionary(connection, b"other words", NOW + DAY)
+    connection.close()
+    assert again == first

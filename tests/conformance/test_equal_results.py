@@ -14,7 +14,6 @@ from router.model import DAY, Retention
 from router.store import (
     ROWS_OF_LISTS,
     Store,
-    StoreUnavailable,
     Total,
     Trouble,
     quarantined_bodies,
@@ -177,16 +176,6 @@ async def test_only_characters_that_a_database_refuses_are_lost(store: Store, od
         == replace_unfit(odd)
     )
     assert store.trouble is None
-
-
-async def test_a_second_router_on_the_same_database_is_refused(store: Store, url: str) -> None:
-    with pytest.raises(StoreUnavailable, match="is in use by another alert-router; stop that one"):
-        await Store.open(url)
-    await store.ready()
-    await store.close()
-    other = await Store.open(url)  # now no router has it
-    await other.ready()
-    await other.close()
 
 
 async def test_a_database_that_is_open_elsewhere_can_be_read(store: Store, url: str) -> None:

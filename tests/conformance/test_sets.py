@@ -16,6 +16,7 @@ from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.state import ID, State
 from router.store.backend import Backend
+from router.store.opening import SERVES_SINCE
 from router.store.queries import QUERIES
 from router.store.schema import metadata
 from router.store.sets import Sets
@@ -127,9 +128,8 @@ def test_the_ledgers_queries_read_the_same_values(saved: Filled) -> None:
         found = saved.connection.execute(
             sa.select(*(metadata.tables[table.name].c[name] for name in table.columns))
         )
-        assert sorted(map(repr, map(table.row._make, found))) == sorted(
-            map(repr, getattr(saved.state, table.name))
-        )
+        read = [row for row in map(table.row._make, found) if SERVES_SINCE not in row]
+        assert sorted(map(repr, read)) == sorted(map(repr, getattr(saved.state, table.name)))
 
 
 NOW = 1_795_435_200_000

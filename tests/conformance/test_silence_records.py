@@ -47,3 +47,37 @@ async def test_only_firing_self_alerts_of_these_names_are_found(store: Store) ->
         Status.FIRING,
         frozenset(),
     )
+
+
+async def test_what_replicas_heard_is_merged_and_the_latest_counts(store: Store) -> None:
+    keys = [("watchdog", "a"), ("watchdog", "b"), ("", "c")]
+    await store.silence_records.merge(
+        SilenceRecord(NOW, {keys[0]: LastHeard(NOW - 2, NOW - 2), keys[1]: LastHeard(None, NOW)})
+    )
+    news = {
+        keys[0]: LastHeard(NOW - 1, NOW - 1),
+        keys[1]: LastHeard(NOW - 5, NOW - 5),
+        keys[2]: LastHeard(NOW, NOW),
+    }
+    await store.silence_records.merge(SilenceRecord(NOW + MINUTE, news))
+    found = await store.silence_records.load()
+    assert found is not None
+    assert found.saved_at == NOW  # only the one that watches says that a router ran until then
+    assert found.heard == {
+        keys[0]: LastHeard(NOW - 1, NOW - 1),
+        keys[1]: LastHeard(NOW - 5, NOW),
+        keys[2]: news[keys[2]],
+    }
+    await store.silence_records.merge(SilenceRecord(NOW + MINUTE, {}), only=keys[:1])
+    found = await store.silence_records.load()
+    assert found is not None
+    assert (found.saved_at, set(found.heard)) == (NOW + MINUTE, set(keys[:1]))
+
+
+async def test_times_after_a_step_back_are_not_later_than_now(store: Store) -> None:
+    key = ("watchdog", "a")
+    await store.silence_records.merge(SilenceRecord(NOW, {key: LastHeard(NOW, NOW)}))
+    await store.silence_records.merge(SilenceRecord(NOW - MINUTE, {}))
+    found = await store.silence_records.load()
+    assert found is not None
+    assert found.heard == {key: LastHeard(NOW - MINUTE, NOW - MINUTE)}

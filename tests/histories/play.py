@@ -33,12 +33,13 @@ _MAX_DELIVERIES = 60
 _BOB, _CAROL = Refusal("bob@example.com", "smtp 550"), Refusal("carol@example.com", "smtp 550")
 
 
-async def play(history: History, url: str) -> list[JobResult]:
+async def play(history: History, url: str, move: Callable[[str], str] = lambda url: url) -> list[JobResult]:
     """Return what the store showed after each step and at the end.
 
     :param url: an empty database; it may have tables
+    :param move: called with the URL of the database at each restart; returns the URL with which to go on
     """
-    player = _Player(history, url)
+    player = _Player(history, url, move)
     await player.start()
     try:
         results = [await player.do(number, step) for number, step in enumerate(history["steps"], 1)]
@@ -48,9 +49,10 @@ async def play(history: History, url: str) -> list[JobResult]:
 
 
 class _Player:
-    def __init__(self, history: History, url: str) -> None:
+    def __init__(self, history: History, url: str, move: Callable[[str], str]) -> None:
         self.history = history
         self.url = url
+        self.move = move
         self.now = moment(history["start"])
         self.seen = Seen(history)
         self.rules = adoption(history["policy"])
@@ -209,6 +211,7 @@ class _Player:
         """Restart the store. Deliveries under way are not recorded."""
         await self.store.close()
         self.under_way.clear()
+        self.url = self.move(self.url)
         self.now += moment(down) - moment(0)
         await self.start()
 

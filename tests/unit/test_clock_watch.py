@@ -138,3 +138,64 @@ async def test_all_timers_restart_after_a_heartbeat_finishes_a_step() -> None:
     harness.clock.advance(BEAT)
     await harness.steps.look()
     assert (harness.restarts, harness.steps.count) == (1, 1)
+
+
+class SharedTimekeeping(NotingTimekeeping):
+    """What the database knows of all replicas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.since = NOON - HOUR
+        self.judged: list[bool] = []
+        self.had_run: list[bool] = []
+
+    async def watch(self, policy: Policy, now: Millis, *, has_run: bool, judging: bool) -> Millis:
+        self._write()
+        self.beats.append(now)
+        self.judged.append(judging)
+        self.had_run.append(has_run)
+        return self.since
+
+
+def shared_harness() -> tuple[WatchHarness, SharedTimekeeping]:
+    harness, store = WatchHarness(), SharedTimekeeping()
+    harness.steps = ClockWatch(store, harness.clock, lambda: POLICY, is_shared=True)
+    harness.steps.after_steps(harness._restart)
+    return harness, store
+
+
+async def test_a_replica_that_was_cut_off_restarts_no_timer_if_others_ran() -> None:
+    harness, store = shared_harness()
+    assert await harness.steps.look() == NOON - HOUR
+    store.writable = False
+    harness.clock.advance(BEAT)
+    with pytest.raises(StoreUnavailable):
+        await harness.steps.look()
+    harness.clock.advance(HOUR)
+    store.writable = True
+    assert await harness.steps.look() == NOON - HOUR
+    assert harness.restarts == 0
+    assert store.judged == [False, True]
+    assert store.had_run == [False, False]
+    harness.clock.advance(BEAT)
+    await harness.steps.look()
+    assert store.had_run[2:] == [True]
+
+
+async def test_every_replica_restarts_its_timers_when_none_of_them_ran() -> None:
+    harness, store = shared_harness()
+    await harness.steps.look()
+    harness.clock.advance(BEAT)
+    store.since = NOON  # another replica saw the gap first
+    assert await harness.steps.look() == NOON
+    assert harness.restarts == 1
+
+
+async def test_a_step_of_the_databases_clock_is_looked_at_immediately() -> None:
+    harness, store = shared_harness()
+    await harness.steps.look()
+    for step in (-2 * SECOND, 2 * MINUTE):
+        harness.clock.step(step)
+        await harness.steps.look()
+    assert len(store.beats) == 3
+    assert not any(store.had_run)

@@ -59,6 +59,11 @@ def used(metrics: Metrics) -> Metrics:
     metrics.backup_found(NOW)
     metrics.backup_made(NOW + 1_000)
     metrics.backup_failed()
+    metrics.replicas(2)
+    metrics.leases({"background"}, ())
+    metrics.lease_held("background", is_held=True)
+    metrics.lease_taken_over("background")
+    metrics.leases_lost()
     return metrics
 
 
@@ -117,6 +122,21 @@ def test_a_histogram_is_written_as_by_the_client_library(odd: str) -> None:
             theirs.labels(*labels).observe(value)
             ours.observe(value, *labels)
         assert "".join(ours.text()) == generate_latest(registry).decode()
+
+
+def test_every_wanted_lease_is_shown_and_no_other() -> None:
+    metrics = Metrics()
+    metrics.leases({"background", "lanes slack"}, {"background"})
+    lines = exposed(metrics).splitlines()
+    assert 'alert_router_lease_held{lease="background"} 1.0' in lines
+    assert (
+        'alert_router_lease_held{lease="lanes slack"} 0.0' in lines
+    )  # nobody holds it, or another replica does
+    assert 'alert_router_lease_takeovers_total{lease="lanes slack"} 0.0' in lines
+    metrics.leases({"background"}, ())
+    assert [line for line in exposed(metrics).splitlines() if "lease_held{" in line] == [
+        'alert_router_lease_held{lease="background"} 0.0'
+    ]
 
 
 def test_jobs_and_batches_of_the_store_are_timed_by_kind() -> None:

@@ -3,15 +3,18 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 
 from router.config import load
+from router.core.undecided_count import UNDECIDED
 from router.model import DAY, MINUTE, Webhook
 from router.parse import parse_webhook
 from router.store import Receipt, Store
+from router.store.starts import set_meta
 from router.undecided import MAX_PIECE_ALERTS
 from tests.waiting import until
 from tests.world.bodies import alert, webhook
@@ -115,11 +118,16 @@ async def test_what_was_kept_is_decided_by_the_next_process(world: World, pieces
 async def test_alerts_that_wait_to_be_decided_are_counted_and_bounded(world: World) -> None:
     await world.start()
     assert world.service is not None
-    world.service.undecided.alerts = 1  # as if something waited
+    store = world.service.store
+    await store.database.write(
+        partial(set_meta, key=UNDECIDED, value="1 0")
+    )  # as if another replica had kept it
     world.service.undecided.max_alerts = MANY
     assert await post(world, firing=MANY) == 503
+    await world.service.undecided.refresh()
     assert (await world.get("/status"))["undecided_alerts"] == 1
-    world.service.undecided.alerts = 0
+    await store.undecided.recount()
+    await world.service.undecided.refresh()
     assert await post(world, firing=MANY) == 200
     await decided(world)
     assert "alert_router_undecided_alerts 0.0" in await world.get("/metrics")

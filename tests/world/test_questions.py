@@ -45,6 +45,9 @@ _ANSWERS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "Is the file on the disk in force?": ("", ("other files They are not in force", "routes.yaml changed"), ('"is_same_on_disk": false', '"state": "changed"')),
     "Which dead letters are there?": ("", ("1 dead letter", BERT, "no such user"), (BERT, "no such user")),
     "What is open or closed this week?": ("", ("office: closed now", "Opens Tue 24 Nov 2026 09:00"), ("office", "Sat 28 Nov ····")),
+    "Which replicas serve, and who holds which lease?": (
+        "", ("This is the only router that serves from its database", "serves"), ("This is the only router that serves from its database.",)
+    ),
     "Did the last drill succeed?": ("", ("Tests of receivers", "never"), ("There was no drill yet.",)),
     "Do a receiver's messages arrive?": (
         "", ("oncall", "Send a test"), ("slack:C0CRITICAL: TEST delivered after", "no such user", "2 of 3 destinations accepted"),

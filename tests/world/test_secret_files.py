@@ -14,10 +14,11 @@ from router.channels.base import Channel
 from router.channels.slack import SlackChannel
 from router.config import Config, identify_file
 from router.config_files import LoadedConfig
+from router.core.adopt import Adopted
 from router.model import MINUTE, Millis
 from router.reload import SECRETS_EVERY
 from router.render import Templates
-from router.store import Adoption, Phase, Store, StoreUnavailable
+from router.store import Adoption, Store, StoreUnavailable
 from router.store.rule_changes import RuleChanges
 from tests.world.asking import metric_value, slack_lane
 from tests.world.conftest import World
@@ -181,15 +182,15 @@ async def test_a_rotation_is_loaded_when_the_store_is_writable_again(
 ) -> None:
     write_secret(world, OLD)
     await world.start(with_token_file)
-    adopt, faults = RuleChanges.adopt, [StoreUnavailable("the disk is full")] * 2
+    ask, faults = RuleChanges.ask, [StoreUnavailable("the disk is full")] * 2
 
-    async def failing(rules: RuleChanges, adoption: Adoption, now: Millis) -> Phase | None:
+    async def failing(rules: RuleChanges, adoption: Adoption, now: Millis) -> Adopted:
         if faults:
             raise faults.pop()
-        return await adopt(rules, adoption, now)
+        return await ask(rules, adoption, now)
 
     await world.at_rest()
-    monkeypatch.setattr(RuleChanges, "adopt", failing)
+    monkeypatch.setattr(RuleChanges, "ask", failing)
     write_secret(world, TOKEN)
     for _ in range(2):
         world.clock.advance(SECRETS_EVERY)
@@ -362,23 +363,23 @@ async def test_channels_that_are_not_used_are_closed(world: World, monkeypatch: 
     await world.start(with_token_file)
     await world.at_rest()
     made, closed, is_full = list[Channel](), list[Channel](), True
-    replace, adopt, close = ActiveConfig.replace, RuleChanges.adopt, SlackChannel.close
+    replace, ask, close = ActiveConfig.replace, RuleChanges.ask, SlackChannel.close
 
     def noted(active: ActiveConfig, loaded: LoadedConfig) -> None:
         replace(active, loaded)
         made.append(active.runtime().channels["slack"])
 
-    async def failing(rules: RuleChanges, adoption: Adoption, now: Millis) -> Phase | None:
+    async def failing(rules: RuleChanges, adoption: Adoption, now: Millis) -> Adopted:
         if is_full:
             raise StoreUnavailable("the disk is full")
-        return await adopt(rules, adoption, now)
+        return await ask(rules, adoption, now)
 
     async def noted_close(channel: SlackChannel) -> None:
         closed.append(channel)
         await close(channel)
 
     monkeypatch.setattr(ActiveConfig, "replace", noted)
-    monkeypatch.setattr(RuleChanges, "adopt", failing)
+    monkeypatch.setattr(RuleChanges, "ask", failing)
     monkeypatch.setattr(SlackChannel, "close", noted_close)
     write_secret(world, TOKEN)
     for _ in range(3):

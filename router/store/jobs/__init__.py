@@ -13,6 +13,7 @@ from router.store.jobs.accepting import (
     Accept,
     AcceptEnd,
     AcceptSome,
+    DecideKept,
     GiveUp,
     KeepWebhook,
     Quarantine,
@@ -38,6 +39,7 @@ from router.store.jobs.claims import (
     LargeConversation,
     LargeDigest,
     MarkMembers,
+    NotIndexed,
     Permit,
     PreviewDigest,
     ReportDigest,
@@ -56,7 +58,7 @@ from router.store.jobs.settling import (
     SettleDeadLetter,
     WriteDeadLetter,
 )
-from router.store.jobs.times import BeginCounting, NextOpening, OpenSlots, RecordUptime
+from router.store.jobs.times import BeginCounting, NextOpening, OpenSlots, RecordUptime, WatchUptime
 
 __all__ = [
     "CONVERSATIONS_PER_LOOK",
@@ -75,6 +77,7 @@ __all__ = [
     "Claimed",
     "CloseSome",
     "Confirm",
+    "DecideKept",
     "DiscardDeadLetter",
     "DiscardMembers",
     "Expire",
@@ -93,6 +96,7 @@ __all__ = [
     "LoadFragments",
     "MarkMembers",
     "NextOpening",
+    "NotIndexed",
     "NoticesByMember",
     "OpenSlots",
     "Permit",
@@ -117,5 +121,6 @@ __all__ = [
     "StartLarge",
     "StormBegins",
     "Unclaim",
+    "WatchUptime",
     "WriteDeadLetter",
 ]

@@ -46,6 +46,7 @@ class Recheck(PieceJob):
     ids: Sequence[int]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> tuple[int, int]:
         some = storms.first_batch(state, self.ids)
@@ -66,6 +67,7 @@ class Absorb(PieceJob):
     now: Millis
     room: Room
     grant: Grant | None = None
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> tuple[list[ClaimedDelivery], Room, int]:
         state.head.check_grant(self.grant)

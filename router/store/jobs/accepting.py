@@ -1,13 +1,22 @@
 """Jobs that keep webhooks and decide about their alerts."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from router.core.accept import Receipt, accept_webhook, want_accepted
-from router.core.head import Grant
-from router.core.large_webhooks import accept_end, accept_some, keep_webhook, quarantine_undecided
+from router.core.head import Grant, OtherRules
+from router.core.large_webhooks import (
+    accept_end,
+    accept_some,
+    decide_kept,
+    keep_webhook,
+    quarantine_undecided,
+    want_kept,
+)
 from router.core.release import UNRELEASED, release_some, unreleased
 from router.core.rows import WebhookRow
 from router.core.state import State
+from router.core.undecided_count import MAX_UNDECIDED_ALERTS, want_undecided_count
 from router.decide import Policy
 from router.model import Millis, Webhook
 from router.store.jobs import job
@@ -16,10 +25,11 @@ from router.store.jobs.job import BaseJob, PieceJob, next_after
 
 @dataclass(frozen=True, slots=True)
 class Accept(BaseJob):
-    """Keeps a webhook and decides about its alerts.
+    """Keeps a webhook and decides about its alerts. If other rules are in force by now, or webhooks wait that came before it,
+    it is only kept.
 
     :param body: packed
-    :param certain: firings that it reports are never in doubt
+    :param certain: firings that it reports are never in doubt. Such a webhook is the router's own, and is never only kept
     :param grant: the lease without which it is not accepted; None: it needs none
     """
 
@@ -36,11 +46,25 @@ class Accept(BaseJob):
         return len(self.webhook.alerts)
 
     def want(self, state: State) -> None:
-        want_accepted(state, self.webhook, self.source, self.policy, self.now)
+        if self._is_only_kept(state):
+            want_kept(state, self.webhook, self.source)
+        elif state.head.agrees:
+            want_accepted(state, self.webhook, self.source, self.policy, self.now)
+
+    def _is_only_kept(self, state: State) -> bool:
+        return not self.certain and (not state.head.agrees or state.head.has_undecided)
 
     def run(self, state: State) -> Receipt:
-        """:raises LeaseLost: the lease is not held any more"""
+        """:raises OtherRules: it can't be kept, because it is the router's own
+        :raises LeaseLost: the lease is not held any more
+        """
         state.head.check_grant(self.grant)
+        if self._is_only_kept(state):
+            return Receipt(
+                webhook=keep_webhook(state, self.webhook, self.source, self.body, self.now), kept=True
+            )
+        if not state.head.agrees:
+            raise OtherRules
         return accept_webhook(
             state, self.webhook, self.source, self.body, self.policy, self.now, certain=self.certain
         )
@@ -48,18 +72,47 @@ class Accept(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class KeepWebhook(BaseJob):
-    """Keeps a webhook that is decided in pieces later. Returns its number in the order of arrival."""
+    """Keeps a webhook that is decided later. Returns its number in the order of arrival.
+
+    :param bound: how many alerts may wait
+    """
 
     webhook: Webhook
     source: str
     body: bytes
     now: Millis
+    bound: int = MAX_UNDECIDED_ALERTS
 
     def want(self, state: State) -> None:
-        state.groups.want("key", ((self.source, self.webhook.receiver, self.webhook.group_key),))
+        want_kept(state, self.webhook, self.source)
 
     def run(self, state: State) -> int:
-        return keep_webhook(state, self.webhook, self.source, self.body, self.now)
+        """:raises TooManyUndecided:"""
+        return keep_webhook(state, self.webhook, self.source, self.body, self.now, self.bound)
+
+
+@dataclass(frozen=True, slots=True)
+class DecideKept(BaseJob):
+    """Decides about all alerts of a small kept webhook. Returns None if that is done already."""
+
+    arrival: int
+    webhook: Webhook
+    source: str
+    policy: Policy
+    now: Millis
+    judges: ClassVar[bool] = True
+
+    @property
+    def weight(self) -> int:
+        return len(self.webhook.alerts)
+
+    def want(self, state: State) -> None:
+        state.webhooks.want("id", (self.arrival,))
+        want_undecided_count(state)
+        want_accepted(state, self.webhook, self.source, self.policy, self.now)
+
+    def run(self, state: State) -> Receipt | None:
+        return decide_kept(state, self.arrival, self.webhook, self.source, self.policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +127,7 @@ class AcceptSome(BaseJob):
     source: str
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
@@ -95,6 +149,7 @@ class AcceptEnd(BaseJob):
     source: str
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> frozenset[str]:
         return accept_end(state, self.arrival, self.webhook, self.source, self.policy, self.now)
@@ -106,13 +161,16 @@ class GiveUp(BaseJob):
 
     arrival: int
     reason: str
+    body: bytes | None = None
+    """As it was received; None: it is stored without a learned dictionary."""
 
     def want(self, state: State) -> None:
         state.webhooks.want("id", (self.arrival,))
         state.conversations.want("deciding", (self.arrival,))
+        want_undecided_count(state)
 
     def run(self, state: State) -> frozenset[str]:
-        return frozenset(quarantine_undecided(state, self.arrival, self.reason))
+        return frozenset(quarantine_undecided(state, self.arrival, self.reason, self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +183,7 @@ class ReleaseSome(PieceJob):
     policy: Policy
     now: Millis
     after: int
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         state.meta.want("id", (UNRELEASED,))

@@ -1,12 +1,14 @@
 """Jobs that put rules in force and judge alerts by them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from router.core import adopt as rules
-from router.core.adopt import Adoption, Phase
+from router.core.adopt import Adopted, Adoption, Phase
 from router.core.conversations import DATABASE_ID
 from router.core.indexes import ALL
 from router.core.judging import rejudge_all
+from router.core.rules_in_force import RULES
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -26,7 +28,7 @@ class LoadFragments(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class Adopt(BaseJob):
-    """Puts rules in force. Returns what is left to do until all firing alerts are judged by them; None: nothing."""
+    """Puts rules in force, or joins those in force, see :func:`router.core.rules_in_force.choose`."""
 
     adoption: Adoption
     now: Millis
@@ -34,9 +36,9 @@ class Adopt(BaseJob):
     def want(self, state: State) -> None:
         state.fragments.want(ALL, ((),))
         state.destinations.want(ALL, ((),))
-        state.meta.want("id", (rules.POLICY, rules.CURSOR, DATABASE_ID))
+        state.meta.want("id", (rules.POLICY, rules.CURSOR, RULES, DATABASE_ID))
 
-    def run(self, state: State) -> Phase | None:
+    def run(self, state: State) -> Adopted:
         return rules.adopt_rules(state, self.adoption, self.now)
 
 
@@ -48,6 +50,7 @@ class Retire(BaseJob):
     """
 
     policy: Policy
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         state.destinations.want(ALL, ((),))

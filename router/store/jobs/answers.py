@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from router.core import doubts, presence, staleness, uptime
 from router.core.accept import Receipt
@@ -29,6 +30,7 @@ class Confirm(BaseJob):
     policy: Policy
     now: Millis
     after: int
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
@@ -60,6 +62,7 @@ class SettleByAnswer(AlertsJob):
     ids: Sequence[int]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> Receipt:
         state.alerts.want("id", self.ids)
@@ -78,6 +81,7 @@ class Reopen(BaseJob):
     identities: tuple[str, ...]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
@@ -109,6 +113,7 @@ class ForgetAnswers(AlertsJob):
     ids: Sequence[int]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> frozenset[str]:
         presence.want_marked(state, self.policy, self.ids, self.now)
@@ -139,6 +144,7 @@ class Expire(AlertsJob):
     ids: Sequence[int]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> dict[str, Receipt]:
         state.meta.want("id", (uptime.SINCE,))
@@ -155,6 +161,7 @@ class SettleDoubts(BaseJob):
 
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:

@@ -68,6 +68,13 @@ class LargeDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class NotIndexed:
+    """The inhibit rules in force do not know all firing alerts yet, so nothing is claimed: another replica has put the rules
+    in force just now.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class StormBegins:
     """Enough is due for a storm to begin, by the last decisions. They have to be rechecked first."""
 
@@ -103,6 +110,7 @@ class Claim:
     rechecked: bool = False
     """Whether the conversations that are due were judged again already."""
     last: ClassVar[bool] = True
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
@@ -111,9 +119,13 @@ class Claim:
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
 
-    def run(self, state: State) -> Claimed | ClaimAgain | StormBegins | LargeConversation | LargeDigest:
+    def run(
+        self, state: State
+    ) -> Claimed | ClaimAgain | NotIndexed | StormBegins | LargeConversation | LargeDigest:
         """:raises LeaseLost: another replica may serve the lane by now"""
         state.head.check_grant(self.permit.grant)
+        if state.head.is_indexing:
+            return NotIndexed()
         plan = storms.ClaimPlan()
         key, limits = self.permit.destination.key, self.permit.limits
         if limits is not None:
@@ -224,6 +236,7 @@ class StartDigest(BaseJob):
     policy: Policy
     now: Millis
     grant: Grant | None = None
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
@@ -253,6 +266,7 @@ class MarkMembers(PieceJob):
     now: Millis
     grant: Grant | None
     after: int
+    judges: ClassVar[bool] = True
 
     def run(self, state: State) -> tuple[dict[int, str], int]:
         state.head.check_grant(self.grant)
@@ -275,6 +289,7 @@ class StartLarge(BaseJob):
     before: Mapping[int, str]
     storm: ClaimedDelivery | None = None
     grant: Grant | None = None
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))

@@ -13,9 +13,12 @@ MEMBERS_PER_BATCH = 200
 
 
 class Job(Protocol[T_co]):
-    """A job. If ``last`` is true, it runs after all other jobs of its batch are saved."""
+    """A job. If ``last`` is true, it runs after all other jobs of its batch are saved. If ``judges`` is true, it judges by
+    rules: it is refused while another replica's rules are in force.
+    """
 
     last: ClassVar[bool]
+    judges: ClassVar[bool]
 
     @property
     def weight(self) -> int:
@@ -35,9 +38,10 @@ class Job(Protocol[T_co]):
 
 
 class BaseJob:
-    """A job that is not ``last`` and that takes as long as one alert."""
+    """A job that is not ``last``, that judges nothing, and that takes as long as one alert."""
 
     last: ClassVar[bool] = False
+    judges: ClassVar[bool] = False
 
     @property
     def weight(self) -> int:

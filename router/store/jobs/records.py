@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from router.core import large_conversations
 from router.core import record as records
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.closing import close_some
 from router.core.conversations import DATABASE_ID
+from router.core.left_outcomes import left_to_others, policy_for_outcomes
 from router.core.record import Recorded
 from router.core.rows import CLOSING
 from router.core.state import State
@@ -35,7 +37,8 @@ class RecordSome(BaseJob):
         return len(self.work.notices)
 
     def run(self, state: State) -> Recorded:
-        return large_conversations.record_some(state, self.work, self.outcome, self.policy, self.now)
+        outcome, policy = left_to_others(state, self.outcome), policy_for_outcomes(state, self.policy)
+        return large_conversations.record_some(state, self.work, outcome, policy, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class CloseSome(PieceJob):
 
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         state.conversations.want("closing", (CLOSING,))
@@ -76,11 +80,13 @@ class Record(BaseJob):
     """What was sent, packed; None: nothing was sent."""
 
     def want(self, state: State) -> None:
-        records.want_recorded(state, (self.work,), self.outcome, self.policy, self.now)
+        outcome, policy = left_to_others(state, self.outcome), policy_for_outcomes(state, self.policy)
+        records.want_recorded(state, (self.work,), outcome, policy, self.now)
 
     def run(self, state: State) -> Recorded:
+        outcome, policy = left_to_others(state, self.outcome), policy_for_outcomes(state, self.policy)
         return records.record_outcome(
-            state, self.work, self.outcome, self.policy, self.now, self.not_before, self.message
+            state, self.work, outcome, policy, self.now, self.not_before, self.message
         )
 
 
@@ -95,10 +101,12 @@ class RecordParts(BaseJob):
     not_before: Millis
 
     def want(self, state: State) -> None:
-        records.want_recorded(state, self.works, self.outcome, self.policy, self.now)
+        outcome, policy = left_to_others(state, self.outcome), policy_for_outcomes(state, self.policy)
+        records.want_recorded(state, self.works, outcome, policy, self.now)
 
     def run(self, state: State) -> Recorded:
-        return records.record_parts(state, self.works, self.outcome, self.policy, self.now, self.not_before)
+        outcome, policy = left_to_others(state, self.outcome), policy_for_outcomes(state, self.policy)
+        return records.record_parts(state, self.works, outcome, policy, self.now, self.not_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,9 @@ class Unclaim(BaseJob):
         return sum(max(1, len(each.notices)) for each in self.works)
 
     def want(self, state: State) -> None:
-        records.want_recorded(state, self.works, NOT_BEGUN, self.policy, self.now)
+        policy = policy_for_outcomes(state, self.policy)
+        records.want_recorded(state, self.works, NOT_BEGUN, policy, self.now)
 
     def run(self, state: State) -> None:
-        state.run_all(partial(undo_claim, state, each, self.policy, self.now) for each in self.works)
+        policy = policy_for_outcomes(state, self.policy)
+        state.run_all(partial(undo_claim, state, each, policy, self.now) for each in self.works)

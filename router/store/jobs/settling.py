@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from router.core import dead_letter_settling, dead_letters
 from router.core.claimed_delivery import ClaimedDelivery
+from router.core.fencing import is_fenced
 from router.core.state import State
 from router.decide import Policy
 from router.model import Millis
@@ -13,7 +15,9 @@ from router.store.jobs.job import BaseJob, PieceJob
 
 @dataclass(frozen=True, slots=True)
 class WriteDeadLetter(PieceJob):
-    """Writes the dead letter of a large conversation, before its alerts are given up in pieces."""
+    """Writes the dead letter of a large conversation, before its alerts are given up in pieces. While other rules are in
+    force, nothing is given up.
+    """
 
     work: ClaimedDelivery
     reason: str
@@ -21,9 +25,13 @@ class WriteDeadLetter(PieceJob):
     now: Millis
 
     def run(self, state: State) -> None:
+        if not state.head.agrees:
+            return
         state.dead_letters.want("open of conversation", (self.work.id,))
         state.conversations.want("id", (self.work.id,))
         state.ready()
+        if is_fenced(state, self.work):
+            return
         dead_letters.write_dead_letter(state, self.work, self.reason, self.now, self.recipient)
 
 
@@ -45,6 +53,7 @@ class RetryDeadLetter(BaseJob):
     dead_letter: int
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     def want(self, state: State) -> None:
         dead_letter_settling.want_dead_letter(state, self.dead_letter)
@@ -88,6 +97,7 @@ class RetryMembers(BaseJob):
     notices: Mapping[int, dict[str, str]]
     policy: Policy
     now: Millis
+    judges: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from router.core import digests, uptime
 from router.core.adopt import POLICY
 from router.core.conversations import DATABASE_ID
-from router.core.rows import OPEN
+from router.core.head import LAST_TIME
+from router.core.rows import OPEN, MetaRow
 from router.core.state import State
 from router.decide import Policy
-from router.model import Millis
+from router.model import SECOND, Millis
+from router.store.clock_steps import UNFINISHED_STEP, begun_step
 from router.store.jobs.job import BaseJob
 
 
@@ -67,3 +69,37 @@ class BeginCounting(BaseJob):
         if down is None:
             uptime.beat(state, self.now)
         return down, uptime.counting_since(state)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchUptime(BaseJob):
+    """Records that a replica runs. If none has run for a while, or the clock was stepped, a step begins, see
+    :mod:`router.store.clock_steps`: only for the first replica that sees it, because the others find its record.
+
+    Returns since when time has passed without a gap or a step (epoch ms).
+    """
+
+    now: Millis
+    has_run: bool
+    """This replica has run and written all the time since its last record, without a step: there was no gap, whatever the store
+    says."""
+
+    def want(self, state: State) -> None:
+        state.meta.want("id", (uptime.ALIVE, uptime.SINCE, UNFINISHED_STEP, LAST_TIME))
+
+    def run(self, state: State) -> Millis:
+        down = None if self.has_run else uptime.down_for(state, self.now)
+        last = state.meta.get(LAST_TIME)
+        if down is None and not self.has_run and last is not None and int(last.value) - self.now > SECOND:
+            # A step back that is smaller than the time since the last record.
+            down = self.now - int(last.value)
+        if down is None:
+            uptime.beat(state, self.now)
+            return uptime.counting_since(state)
+        rows = [state.meta.get(key) for key in (UNFINISHED_STEP, uptime.ALIVE)]
+        unfinished, alive = (None if row is None else row.value for row in rows)
+        state.meta.put(MetaRow(UNFINISHED_STEP, begun_step(unfinished, alive, back=down < 0)))
+        if last is not None:
+            state.meta.put(MetaRow(LAST_TIME, str(self.now)))
+        uptime.count_from(state, self.now)
+        return self.now

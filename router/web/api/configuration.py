@@ -88,8 +88,27 @@ class ConfigurationVersion(BaseModel):
     files: list[ConfigurationFile] = Field(description="The main file is first.")
 
 
+class AgreementAnswer(BaseModel):
+    """The rules by which all replicas judge, compared with those of this replica."""
+
+    agrees: bool = Field(
+        description="They are those of this replica. If not, it keeps webhooks and decides nothing."
+    )
+    sha256: str | None = Field(description="The hash of their files; null: it is not kept.")
+    at: int | None = Field(description="Since when they are in force; null: it is not kept.")
+    actor: str | None = Field(
+        description="Who asked for it: a user, or ``start``, ``signal``, ``file changed``, ``secret changed``, "
+        "``no replica agreed``; null: it is not kept."
+    )
+    replica: str | None = Field(
+        description="The name of the replica that put them in force; null: it is not kept."
+    )
+
+
 class ConfigurationAnswer(ConfigurationVersion):
-    """The files in force."""
+    """The files of this replica. They are in force, unless ``in_force`` says otherwise."""
+
+    in_force: AgreementAnswer | None = Field(description="The rules in force; null: there are none yet.")
 
     is_applied: bool = Field(description="All firing alerts are judged by them.")
     error: str | None = Field(description="Why the last load failed, with each mistake; null: it did not.")
@@ -102,6 +121,9 @@ class Reloaded(BaseModel):
     """The files that a reload put in force."""
 
     sha256: str
+    in_force: AgreementAnswer | None = Field(
+        description="The rules in force: another replica may have put others in force since."
+    )
     mistakes: list[MistakeAnswer] = Field(description="Mistakes in included files, and warnings.")
 
 
@@ -123,6 +145,7 @@ async def show_configuration(context: AppContext, _query: Query) -> Configuratio
     return ConfigurationAnswer(
         sha256=config.digest, loaded_at=status.get("loaded_at", 0), loaded_by=status.get("loaded_by", ""),
         files=_files(config), is_applied=status["applied"], error=status.get("error"), mistakes=_mistakes(config),
+        in_force=_in_force(status),
         is_same_on_disk=all(each.state is DiskState.IN_FORCE for each in on_disk),
         on_disk=[FileOnDiskAnswer(name=str(each.path), state=each.state) for each in on_disk],
     )  # fmt: skip
@@ -172,7 +195,14 @@ async def reload_configuration(context: AppContext, _query: Query) -> Reloaded:
     except ReloadError as error:
         raise ApiError(422, str(error)) from error
     config = context.config()
-    return Reloaded(sha256=config.digest, mistakes=_mistakes(config))
+    return Reloaded(
+        sha256=config.digest, in_force=_in_force(context.rules_status()), mistakes=_mistakes(config)
+    )
+
+
+def _in_force(status: Mapping[str, Any]) -> AgreementAnswer | None:
+    found = status.get("in_force")
+    return None if found is None else AgreementAnswer.model_validate(found)
 
 
 def _load(line: LoadLine) -> dict[str, Any]:

@@ -87,6 +87,8 @@ async def find_trouble(context: AppContext) -> CurrentTrouble:
     found += _of_senders(context)
     found += _of_alerts(context, stored)
     found += _of_rules(context.rules_status())
+    if (replicas := context.last_replicas()) is not None:
+        found += ((words, "/replicas") for words in replicas.troubles())
     found += _of_backups(context)
     found += _less_urgent(context, lanes, stored)
     found += _of_new_database(context, stored)
@@ -154,6 +156,10 @@ def _of_alerts(context: AppContext, stored: StoredTrouble) -> Iterator[Line]:
 
 
 def _of_rules(rules: dict[str, Any]) -> Iterator[Line]:
+    if (in_force := rules.get("in_force")) is not None and not in_force["agrees"]:
+        replica = in_force["replica"] or "another replica"
+        words = "Other rules are in force than this replica's, so it keeps webhooks and decides nothing"
+        yield f"{words}: {replica} has put them in force", "/configuration"
     if rules.get("error"):
         yield "routes.yaml can't be used; the last good one stays in force", "/configuration"
     broken = [each["name"] for each in rules.get("fragments", ()) if each["problems"]]
@@ -190,7 +196,7 @@ def _less_urgent(context: AppContext, lanes: list[dict[str, Any]], stored: Store
         are = "body is" if bodies.count == 1 else "bodies are"
         yield f"{bodies.count:,}{'' if bodies.is_exact else '+'} {are} in quarantine", "/quarantine"
     if undecided := context.undecided():
-        yield f"{undecided:,} alert{_s(undecided)} of large webhooks wait to be decided", "/"
+        yield f"{undecided:,} alert{_s(undecided)} of kept webhooks wait to be decided", "/"
 
 
 def _upper(text: str) -> str:

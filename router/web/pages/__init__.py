@@ -18,6 +18,7 @@ from router.web.pages import (
     now_page,
     objectives_page,
     quarantine_page,
+    replicas_page,
     routes_page,
     tests_page,
 )
@@ -38,6 +39,7 @@ ROUTES = (
     *now_page.ROUTES,
     *objectives_page.ROUTES,
     *quarantine_page.ROUTES,
+    *replicas_page.ROUTES,
     *routes_page.ROUTES,
     *tests_page.ROUTES,
     *action_page.ROUTES,

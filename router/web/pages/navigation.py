@@ -24,6 +24,7 @@ NAVIGATION = (
     NavigationEntry("configuration", "Configuration", "/configuration"),
     NavigationEntry("ledger", "Ledger", "/ledger"),
     NavigationEntry("slo", "SLO", "/slo"),
+    NavigationEntry("replicas", "Replicas", "/replicas"),
     NavigationEntry("actions", "Actions", "/actions"),
     NavigationEntry("api", "API", "/api"),
 )

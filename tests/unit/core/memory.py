@@ -11,7 +11,7 @@ from router.core.rows import NOT_FIRING, OF_STORM, OPEN, RESOLVED, ConversationR
 from router.core.state import State
 from router.core.uptime import count_from, last_beat
 from router.model import Millis
-from router.store import clock_steps, starts
+from router.store import RulesReplaced, clock_steps, starts
 from router.store.jobs import Job
 from tests.unit.core import oracle
 
@@ -31,10 +31,14 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 class Memory:
     """Offers the interface of :class:`router.store.writer.Database`, without readers."""
 
+    rules: str | None = None
+
     def __init__(self) -> None:
         self.state = State(complete=True, oracle=oracle.answer)
 
     async def do(self, job: Job[T]) -> T:
+        if job.judges and not self.state.head.agrees:
+            raise RulesReplaced
         mark = self.state.mark()
         try:
             return job.run(self.state)

@@ -93,7 +93,7 @@ class RandomHistory:
         self.rules = _rules(number % len(NAMES), without_ends=number // len(NAMES) % 2 == 1)
         self.policy = self.rules.policy
         alerts = [row.id for row in self.state.alerts if row.status == FIRING]
-        if adopt_rules(self.state, self.rules, self.now):
+        if adopt_rules(self.state, self.rules, self.now).left:
             reindex(self.state, self.policy, alerts)
             rejudge_all(self.state, self.policy, alerts, self.now)
             save_cursor(self.state, None)

@@ -43,6 +43,11 @@ def read(name: str) -> dict[str, Any]:
 POD = read("statefulset.yaml")["spec"]["template"]["spec"]
 CONTAINER = POD["containers"][0]
 ENVIRON = {each["name"]: each["value"] for each in CONTAINER["env"]}
+DEPLOYMENT = YAML(typ="safe").load(FOLDER / "components" / "replicas" / "deployment.yaml")["spec"]
+REPLICA = DEPLOYMENT["template"]["spec"]
+SETTINGS = {each["name"]: each["value"] for each in REPLICA["containers"][0]["env"]}
+_OF_SQLITE = {"data", "backups"}
+"""Volumes that a pod with PostgreSQL has not."""
 
 
 @pytest.mark.parametrize("path", list(files()), ids=lambda path: str(path.relative_to(FOLDER)))
@@ -126,6 +131,49 @@ def test_the_pod_has_more_time_to_stop_than_the_router_takes() -> None:
     assert POD["terminationGracePeriodSeconds"] > 2 * float(ENVIRON["ALERT_ROUTER_DRAIN"])
 
 
+def without(pod: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the pod of the router without some keys, and without what it has for SQLite or for PostgreSQL only."""
+    (container,) = pod["containers"]
+    mounts = [each for each in container["volumeMounts"] if each["name"] not in _OF_SQLITE]
+    kept = {key: value for key, value in container.items() if key != "env"} | {"volumeMounts": mounts}
+    volumes = [each for each in pod["volumes"] if each["name"] not in _OF_SQLITE]
+    rest = {key: value for key, value in pod.items() if key not in names}
+    return rest | {"containers": [kept], "volumes": volumes}
+
+
+def test_a_pod_of_several_is_like_the_only_one() -> None:
+    assert without(REPLICA, "topologySpreadConstraints") == without(POD)
+    for name, value in SETTINGS.items():
+        assert ENVIRON.get(name, value) == value or name == "ALERT_ROUTER_DATABASE", name
+    assert set(ENVIRON) - set(SETTINGS) == {"ALERT_ROUTER_BACKUP_TO", "ALERT_ROUTER_BACKUP_KEEP"}
+    labels = DEPLOYMENT["template"]["metadata"]["labels"]
+    assert DEPLOYMENT["selector"]["matchLabels"] == labels
+    spread = [each["labelSelector"]["matchLabels"] for each in REPLICA["topologySpreadConstraints"]]
+    assert spread == [labels, labels]
+    assert read("service.yaml")["spec"]["selector"].items() <= labels.items()
+
+
+def test_replicas_find_their_database_by_a_service_file_of_the_secret() -> None:
+    assert not set(SETTINGS) - set(known_variables(main, "ALERT_ROUTER")) - {"PGSERVICEFILE"}
+    assert SETTINGS["ALERT_ROUTER_DATABASE"] == "postgresql:///?service=router"
+    folder = next(
+        each["mountPath"] for each in REPLICA["containers"][0]["volumeMounts"] if each["name"] == "secrets"
+    )
+    assert SETTINGS["PGSERVICEFILE"] == f"{folder}/postgres_service"
+    head = (FOLDER / "components" / "replicas" / "kustomization.yaml").read_text()
+    assert "postgres_service" in head
+    assert "#   [router]\n" in head
+
+
+def test_a_rolling_update_leaves_two_replicas_and_waits_for_leases() -> None:
+    update = DEPLOYMENT["strategy"]["rollingUpdate"]
+    assert (DEPLOYMENT["replicas"], update) == (3, {"maxUnavailable": 1, "maxSurge": 0})
+    assert read("poddisruptionbudget.yaml")["spec"]["maxUnavailable"] == 1
+    # A new replica gets its share with a renewal of a replica that gives leases up: a quarter of the term later at most.
+    assert DEPLOYMENT["minReadySeconds"] > 1.25 * float(SETTINGS["ALERT_ROUTER_LEASE_SECONDS"])
+    assert REPLICA["terminationGracePeriodSeconds"] > 2 * float(SETTINGS["ALERT_ROUTER_DRAIN"])
+
+
 @pytest.mark.parametrize("name", ["base", "overlays/example"])
 def test_the_rules_can_be_loaded_with_the_secrets_as_files(tmp_path: Path, name: str) -> None:
     secrets = {
@@ -151,6 +199,22 @@ def _rendered(name: str) -> dict[str, dict[str, Any]]:
     ran = subprocess.run([KUBECTL, "kustomize", FOLDER / name], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     return {each["kind"]: each for each in YAML(typ="safe").load_all(ran.stdout)}
+
+
+def test_kustomize_renders_three_replicas_in_place_of_one() -> None:
+    one, three = _rendered("overlays/example"), _rendered("overlays/replicas")
+    assert set(one) - set(three) == {"StatefulSet"}
+    assert set(three) - set(one) == {"Deployment"}
+    assert {kind: problems(each) for kind, each in three.items() if problems(each)} == {}
+    assert {kind for kind in one.keys() & three.keys() if one[kind] != three[kind]} == {"NetworkPolicy"}
+    was, now = (each["NetworkPolicy"]["spec"]["egress"] for each in (one, three))
+    assert [each["ports"] for each in now if each not in was] == [[{"port": 5432, "protocol": "TCP"}]]
+    deployment = three["Deployment"]
+    assert deployment["metadata"]["namespace"] == "alert-router"
+    pod = deployment["spec"]["template"]["spec"]
+    assert {"name": "routes", "configMap": {"name": three["ConfigMap"]["metadata"]["name"]}} in pod["volumes"]
+    stateful = one["StatefulSet"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == stateful["containers"][0]["image"]
 
 
 @pytest.mark.parametrize("name", ["base", "overlays/example"])

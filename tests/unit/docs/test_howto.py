@@ -43,6 +43,7 @@ def problem_of(command: str) -> str:
     if current is main:
         return f"there is no command {command!r}"
     known = {name for each in current.params for name in (*each.opts, *each.secondary_opts)}
+    known.add("-")  # standard input or output
     unknown = [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
     return f"{command!r}: {unknown}" if unknown else ""
 
@@ -132,9 +133,10 @@ def test_the_example_of_the_move_is_imported_and_passes_check(tmp_path: Path) ->
     assert json.loads(explained.stdout)["receivers"] == ["oncall"]
 
 
-def test_the_figures_of_capacity_are_the_measured_ones() -> None:
+@pytest.mark.parametrize("page", ["capacity.md", "replicas.md"])
+def test_the_figures_of_a_page_are_the_measured_ones(page: str) -> None:
     measured = {row[0]: row[1] for row in rows(text("docs/performance.md"), "")}
-    quoted = rows(text("docs/howto/capacity.md"), "measured")
+    quoted = rows(text(f"docs/howto/{page}"), "measured")
     assert len(quoted) > 4
     for what, figure in quoted:
         assert measured[what].split(" (")[0] == figure, what

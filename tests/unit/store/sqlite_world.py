@@ -52,6 +52,8 @@ class _Connection(sqlite3.Connection):
 class InSqlite:
     """In place of :class:`router.store.writer.Database`: has the methods that the store calls."""
 
+    rules: str | None = None
+
     def __init__(self) -> None:
         self.driver = sqlite3.connect(":memory:", isolation_level=None, factory=_Connection)
         self.driver.execute("PRAGMA foreign_keys=ON")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from router.core.adopt import Adopted
+from router.core.rules_in_force import Choice, SharedRules
 from router.store import Adoption, Phase, Store, StoreUnavailable, jobs
 from tests.unit.core.world import NOON, POLICY
 
@@ -14,6 +16,8 @@ OTHER = replace(POLICY, fingerprint="other")
 
 class Slow:
     """A database that answers jobs in their order, when the test calls :meth:`answer`."""
+
+    rules: str | None = None
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -57,7 +61,8 @@ async def test_a_piece_judged_by_former_rules_allows_no_claims(left: Phase | Non
     adopting = await harness.begin(harness.store.rules.adopt(Adoption(OTHER), NOON))
     await harness.database.answer(jobs.JudgeSome, (left, frozenset()))
     assert not harness.is_open
-    await harness.database.answer(jobs.Adopt, Phase.INDEX)
+    adopted = Adopted(Choice.PUT, SharedRules("other"), Phase.INDEX)
+    await harness.database.answer(jobs.Adopt, adopted)
     assert await adopting is Phase.INDEX
     await judging
     assert not harness.is_open

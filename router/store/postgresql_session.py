@@ -1,0 +1,162 @@
+"""A session with a PostgreSQL server: its settings, and how long it waits for an answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
+
+from router.store.postgresql_rows import NEVER, PREPARED_STATEMENTS
+
+ANSWER_SECONDS = 5.0
+"""How long a reader waits for an answer outside of a transaction: to a ping, or to the beginning of a transaction."""
+_HAS_TRANSACTION_TIMEOUT = 170000
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+# They end waits for a server that is down. A server, proxy or network that accepts bytes and answers nothing is noticed by
+# :meth:`Session.wait` only.
+CONNECT_TIMEOUTS = {
+    "connect_timeout": 5,  # seconds, for each host of the URL
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a session is for."""
+
+    settings: Mapping[str, str]
+    """The server's settings, which free its locks if the router is stalled."""
+    idle_seconds: float
+    """How long the router waits for an answer that begins a transaction; longer than the server's own limits, so that its
+    error arrives first."""
+    seconds: float
+    """How long it waits inside a transaction."""
+
+
+# https://www.postgresql.org/docs/current/runtime-config-client.html: the *_timeout settings, plan_cache_mode
+# https://www.postgresql.org/docs/current/runtime-config-connection.html#RUNTIME-CONFIG-TCP-SETTINGS: tcp_*, the server's side.
+# tcp_user_timeout also ends a send to a client that reads nothing; nothing else does.
+_SETTINGS = {
+    "default_transaction_isolation": "read committed",
+    # A plan is made for each execution: a generic plan from a time when a table was small would be kept while it grows.
+    # `postgresql_rows` says which statements are an exception.
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",  # compiling a plan takes longer than any of the queries
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+# A router that stands still in a batch holds the lock for 5 s if the server waits for its next statement, and for 8 s if it
+# stands still while it sends one (MAX_BATCH, PostgreSQL 17 and newer). A router that waits for the lock waits longer than
+# that, and for the statement that waits longest. Its own limit is the last one, so that it gets the server's error.
+MAX_BATCH = "8s"
+"""transaction_timeout, from the moment that a batch has the lock."""
+WRITES = Purpose(
+    _SETTINGS
+    | {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s", "statement_timeout": "12s"},
+    idle_seconds=15,
+    seconds=15,
+)
+READS = Purpose(
+    _SETTINGS
+    | {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "10s", "statement_timeout": "30s"},
+    idle_seconds=ANSWER_SECONDS,
+    seconds=35,
+)
+# With ``off`` the server answers a commit before it is on its disk. Other values are the operator's choice.
+# https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
+_DURABLE = (
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
+    "ELSE current_setting('synchronous_commit') END, {local})"
+)
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server has not answered in time. The session is closed."""
+
+
+class Session(psycopg.Connection[Any]):
+    """A connection of the driver that waits for no answer forever."""
+
+    purpose = READS
+    is_pooled = False
+    """A pooler such as PgBouncer is between the router and the server. In its transaction mode each transaction may get another
+    server connection, so settings and prepared statements must not outlast a transaction."""
+    chosen = ""
+    """The ``options`` of the URL. What they set is left as it is."""
+    is_patient = False
+    """In its present transaction it waits as long as a statement takes, as a migration does."""
+    hears_notices = False
+    """It waits for notices of other sessions, however long none come."""
+    unreplicated = False
+    """The server committed something without waiting for its standby, because somebody cancelled the wait."""
+
+    def begin(self, purpose: Purpose, chosen: str) -> None:
+        """Prepare a new session. :param chosen: see :attr:`chosen`"""
+        self.purpose, self.chosen = purpose, chosen
+        self.add_notice_handler(self._noticed)
+        self.autocommit = True
+        (backend,) = self.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        # A pooler makes up the process id of a session, because its server connections change.
+        self.is_pooled = backend != self.info.backend_pid
+        if self.is_pooled:
+            self.prepare_threshold = None
+        else:
+            self.prepare_threshold, self.prepared_max = NEVER, PREPARED_STATEMENTS
+            self.execute(f"SELECT {_set_config(purpose.settings, chosen, local=False)}".encode())
+        self.autocommit = False
+
+    def limit_of_batch(self) -> str:
+        """Return SQL of a column that limits the time of a transaction from now on. Servers before 17 can't.
+        https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-TRANSACTION-TIMEOUT
+        """
+        can = self.info.server_version >= _HAS_TRANSACTION_TIMEOUT
+        if self.is_patient or not can or "transaction_timeout" in self.chosen:
+            return "''"
+        return f"set_config('transaction_timeout', '{MAX_BATCH}', true)"
+
+    def settings_of_transaction(self) -> str:
+        """Return SQL for the beginning of a transaction; empty: the session has its settings already."""
+        if not self.is_pooled:
+            return ""
+        settings = {name: value for name, value in self.purpose.settings.items() if "tcp_" not in name}
+        return f"SELECT {_set_config(settings, '', local=True)}"
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server, for a limited time.
+
+        :raises NoAnswer: the time is over; the session is closed, and nobody knows what the server did
+        """
+        is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        limit = self.purpose.idle_seconds if is_idle else self.purpose.seconds
+        own = None
+        if timeout is None and not self.hears_notices and (is_idle or not self.is_patient):
+            timeout = own = limit
+        try:
+            return super().wait(gen, interval, timeout)
+        except errors._WaitTimeout:  # noqa: SLF001  (psycopg has no public name for it)
+            if own is None:  # the caller expects that nothing comes
+                raise
+            self.close()
+            raise NoAnswer(f"the server has not answered within {limit:g} s") from None
+
+    def _noticed(self, notice: errors.Diagnostic) -> None:
+        # https://github.com/postgres/postgres/blob/master/src/backend/replication/syncrep.c: "The transaction has already
+        # committed locally, but might not have been replicated to the standby." Its words depend on the server's language.
+        if notice.source_function == "SyncRepWaitForLSN":
+            self.unreplicated = True
+
+
+def _set_config(settings: Mapping[str, str], chosen: str, *, local: bool) -> str:
+    how = str(local).lower()
+    items = [
+        f"set_config('{name}', '{value}', {how})" for name, value in settings.items() if name not in chosen
+    ]
+    return ", ".join([*items, _DURABLE.format(local=how)])

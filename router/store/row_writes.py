@@ -1,0 +1,51 @@
+"""What a batch writes, table by table. Each kind of database turns it into its own statements."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RowInsert:
+    """Inserts rows into a table.
+
+    :param kinds: the type of each column: ``bigint``, ``text`` or ``bytea``
+    :param conflict: what happens to a row whose key is there already: an ``ON CONFLICT`` clause
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    conflict: str
+
+    def values_sql(self, parameters: Iterable[str], rows: int = 1) -> str:
+        """Return the statement that inserts this number of rows. :param parameters: how those of a row are written"""
+        row = f"({', '.join(parameters)})"
+        return f"{self.head} VALUES {', '.join([row] * rows)} {self.conflict}"
+
+    @property
+    def head(self) -> str:
+        """The statement up to its rows."""
+        return f"INSERT INTO {self.table} ({', '.join(map(quoted, self.columns))})"
+
+
+@dataclass(frozen=True, slots=True)
+class RowDelete:
+    """Deletes rows of a table by their primary keys."""
+
+    table: str
+    primary: tuple[str, ...]
+
+    def sql(self, placeholder: str) -> str:
+        """Return the statement that deletes one row."""
+        return f"DELETE FROM {self.table} WHERE " + " AND ".join(
+            f"{quoted(name)} = {placeholder}" for name in self.primary
+        )
+
+
+RowWrites = Sequence[tuple[RowInsert | RowDelete, Sequence[tuple[Any, ...]]]]
+"""What is written, in this order, with its rows or primary keys."""
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'

@@ -1,0 +1,243 @@
+"""Several replicas of the router on one PostgreSQL, each behind a TCP proxy of its own, and what must hold in the end."""
+
+import logging
+import re
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+
+from router.store.backend import open_backend
+from router.store.balance import recent_balance
+from router.store.integrity import find_faults
+from tests.acceptance.attempts import attempts_of, causes_of_duplicates
+from tests.acceptance.conftest import Providers
+from tests.acceptance.conversation_checks import check, missing
+from tests.acceptance.groups_of_alerts import Group, Sender, now_ms, severity_of
+from tests.acceptance.processes import Router, until
+from tests.acceptance.recorded_providers import PAGERDUTY, Recorder
+from tests.database import rows
+from tests.postgresql import Server
+from tests.tcp_proxy import TcpProxy
+
+log = logging.getLogger(__name__)
+LEASE_SECONDS = 3
+"""The shortest lease, so that takeovers do not take long."""
+DESTINATIONS = {
+    "critical": (PAGERDUTY, "slack:C0CRITICAL", "email:oncall@example.com"),
+    "warning": ("slack:C0WARNINGS", "email:team@example.com"),
+}
+_OVERLAPPING = """
+SELECT a.id, b.id, a.destination FROM deliveries a JOIN deliveries b ON a.conversation_id = b.conversation_id AND a.id < b.id
+WHERE b.started_at < a.finished_at AND a.outcome <> 'interrupted'
+"""
+_STORY = """
+SELECT c.id, c.webhook_id, c.kind, c.at, a.labels FROM changes c JOIN alerts a ON a.id = c.alert_id WHERE a.labels LIKE :name
+ORDER BY c.id
+"""
+_CONVERSATIONS = """
+SELECT DISTINCT c.id, c.destination, c.state, c.due_at, c.not_before, c.next_at, c.generation, c.observed_generation, c.attempts,
+  c.delivery_id, d.replica, d.started_at, d.finished_at, d.outcome, d.reason, s.name
+FROM conversations c JOIN groups g ON g.id = c.group_id LEFT JOIN deliveries d ON d.id = c.delivery_id
+LEFT JOIN replicas s ON s.id = d.replica WHERE g.labels LIKE :name ORDER BY c.id
+"""
+_CHANGES = """
+SELECT c.kind, count(*) FROM changes c JOIN alerts a ON a.id = c.alert_id
+WHERE a.source = 'default' AND a.labels LIKE :name AND c.kind <> 'repeated' GROUP BY c.kind
+"""
+
+
+def rules_of(providers: Providers) -> str:
+    """Return rules that send as fast as it comes, except to one channel of Slack. Nothing inhibits anything: then nothing has to wait."""
+    found = re.sub(r"inhibit_rules:\n(  .*\n)+", "", providers.routes)
+    found = found.replace(", active_time_intervals: [office], outside: hold", "")
+    places = ("api_url: ", "events_url: ", "smarthost: ", "channel: C0CRITICAL", "routing_key: ")
+    for place in places:
+        found = found.replace(place, f"rate: none, {place}")
+    return found.replace("rate: none, api_url: ", "rate: none, edit_rate: none, api_url: ")
+
+
+class Replica(Router):
+    """A router with a name, which reaches the database through its own proxy, and as its own user, so that its sessions are
+    known there.
+    """
+
+    def __init__(
+        self, number: int, folder: Path, routes: str, server: Server, database: str, lease_seconds: int
+    ) -> None:
+        self.name = f"replica-{number}"
+        self.user = f"replica_{number}"
+        self.proxy = TcpProxy(server.socket)
+        self.is_out = True
+        """Whether the load balancer leaves it out."""
+        place = folder / self.name
+        place.mkdir()
+        url = f"postgresql://{self.user}@127.0.0.1:{self.proxy.port}/{database}"
+        options = ("--replica-name", self.name, "--lease-seconds", str(lease_seconds))
+        super().__init__(place, routes, database=url, options=options)
+
+    async def start(self) -> None:
+        await super().start()
+        self.is_out = False
+
+    async def kill(self) -> None:
+        self.is_out = True
+        await super().kill()
+
+    async def stop(self) -> int:
+        self.is_out = True
+        return await super().stop()
+
+    def run_code_of(self, checkout: Path) -> None:
+        """Use the code of another folder from the next start on."""
+        self.checkout, self._environ = checkout, {"PYTHONPATH": str(checkout)}
+
+    def stall(self) -> None:
+        self.send_signal(signal.SIGSTOP)
+
+    def wake_up(self) -> None:
+        self.send_signal(signal.SIGCONT)
+
+    async def is_ready(self) -> bool:
+        """Return whether it answers that it can accept."""
+        with suppress(aiohttp.ClientError, TimeoutError):
+            timeout = aiohttp.ClientTimeout(total=2)  # real time: a load balancer does not wait for ever
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(f"{self.url}/readyz") as answer,
+            ):
+                return answer.status == 200
+        return False
+
+
+class Cluster:
+    """Replicas on one database, a sender, and providers that record."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: Server,
+        providers: Providers,
+        recorder: Recorder,
+        *,
+        count: int,
+        lease_seconds: int,
+    ) -> None:
+        self.server, self.providers, self.recorder = server, providers, recorder
+        self.database = server.create()
+        self.url = server.url(self.database)
+        self.replicas: list[Replica] = []
+        for number in range(count):
+            server.execute(f"CREATE ROLE replica_{number} LOGIN SUPERUSER")
+            routes = rules_of(providers)
+            self.replicas.append(Replica(number, folder, routes, server, self.database, lease_seconds))
+
+    def urls(self) -> list[str]:
+        """Return the addresses of the replicas that the load balancer uses."""
+        return [each.url for each in self.replicas if not each.is_out]
+
+    async def start(self) -> None:
+        for each in self.replicas:
+            await each.start()
+
+    async def close(self) -> None:
+        for each in self.replicas:
+            each.proxy.flow()
+            each.wake_up()
+            await each.kill()
+            each.proxy.close()
+
+    async def settle(self, groups: Sequence[Group]) -> None:
+        """Wait until every replica shows that nothing is left to send, and every destination knows the last states."""
+
+        async def is_settled() -> bool:
+            for each in self.replicas:
+                if not (await each.fates()).keys() <= {"delivered", "obsolete"}:
+                    return False
+            return not self.behind(groups)
+
+        await until(is_settled, "every destination knows the last state of each group")
+
+    def behind(self, groups: Sequence[Group]) -> list[str]:
+        """Return what destinations do not know yet, and what is wrong with what they know."""
+        histories = {each.name: each.states for each in groups}
+        destinations = {name: DESTINATIONS[severity_of(name)] for name in histories}
+        messages = self.recorder.messages
+        return check(histories, messages, PAGERDUTY).problems + missing(histories, messages, destinations)
+
+    def check(self, sender: Sender) -> None:
+        """Check everything that must hold once it has settled, and log what can't be avoided."""
+        assert self.behind(sender.groups) == []
+        for group in sender.groups:
+            changes = dict(rows(self.url, _CHANGES, name=f'%"{group.name}"%'))
+            assert changes == {"fired": group.fired, "resolved": group.resolved}, group.name
+        assert rows(self.url, _OVERLAPPING) == []
+        backend = open_backend(self.url)
+        try:
+            with backend.open_read_only() as connection:
+                assert recent_balance(connection).off == 0
+                found = find_faults(connection, now_ms())
+        finally:
+            backend.close()
+        assert [found.contradicted.count, found.empty.count, found.miscounted.count] == [0, 0, 0], found
+        causes = self.duplicates()
+        repeats = check(sender.histories, self.recorder.messages, PAGERDUTY).repeats
+        log.info(
+            "%d states, answers %s; %d messages; of attempts without a record: %s; repeats: %s",
+            sum(len(each.states) for each in sender.groups), dict(sender.answers), len(self.recorder.messages),
+            dict(causes), dict(repeats),
+        )  # fmt: skip
+
+    def duplicates(self) -> dict[str, int]:
+        """Return the messages of attempts that were not recorded as delivered, by cause. :raises AssertionError: see there"""
+        return dict(causes_of_duplicates(self.recorder.taken, attempts_of(self.url, may_wake_up=True)))
+
+    def story(self, groups: Sequence[Group]) -> list[str]:
+        """Return what is known about the groups that destinations are wrong about, for the message of a failure."""
+        behind = self.behind(groups)
+        return [
+            *behind,
+            *(
+                line
+                for group in groups
+                if any(f", {group.name}: " in each for each in behind)
+                for line in [
+                    *map(str, group.states),
+                    *(str(each) for each in self.recorder.messages if each.group == group.name),
+                    *map(str, rows(self.url, _CONVERSATIONS, name=f'%"{group.name}"%')),
+                    *map(str, rows(self.url, _STORY, name=f'%"{group.name}"%')),
+                ]
+            ),
+        ]
+
+    def history_of_leases(self) -> list[tuple[str, str | None, int, str]]:
+        """Return each lease with the name of its holder, its fence, and how it passed on."""
+        query = """
+            SELECT l.name, r.name, l.fence, l.passed_on FROM leases l LEFT JOIN replicas r ON r.id = l.replica ORDER BY 1
+        """
+        return [(lease, holder, fence, passed) for lease, holder, fence, passed in rows(self.url, query)]
+
+
+@asynccontextmanager
+async def cluster(
+    folder: Path,
+    server: Server,
+    providers: Providers,
+    recorder: Recorder,
+    *,
+    count: int,
+    lease_seconds: int = LEASE_SECONDS,
+) -> AsyncIterator[Cluster]:
+    there = Cluster(folder, server, providers, recorder, count=count, lease_seconds=lease_seconds)
+    try:
+        yield there
+    except BaseException as error:
+        with suppress(Exception):  # the database may be down, and the error is another one
+            error.add_note(f"leases: {there.history_of_leases()}")
+        for each in there.replicas:
+            error.add_note(f"{each.name}:\n{each.log[-3000:]}")
+        raise
+    finally:
+        await there.close()

@@ -1,0 +1,96 @@
+"""What a batch costs a database: a fixed number of statements and round trips, and no scan of a whole table."""
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from router.model import MINUTE, Millis, Status, Webhook
+from router.store import Store
+from router.store.postgresql_rows import PostgresqlRows
+from tests.database import on_writer, rows
+from tests.postgresql import Server
+from tests.statements import accept_in_one_batch, watch_writer
+from tests.unit.core.world import MONDAY, POLICY, alert, webhook
+
+MOST_STATEMENTS, MOST_ROUND_TRIPS = 25, 13
+READ_BY_KEY = ("webhooks", "groups", "alerts", "inhibitors", "conversations", "members", "changes", "fates")
+
+
+@pytest.fixture
+def url(new_url: str) -> str:
+    return new_url
+
+
+def group(number: int, status: Status = Status.FIRING) -> tuple[Webhook, bytes]:
+    """Return a webhook with a critical that inhibits a warning, and its body."""
+    name, since = f"D{number}", MONDAY + (1 if status is Status.FIRING else 0)
+    levels = ("critical", "warning")
+    alerts = (alert(f"{name}", level, status, starts_at=since) for level in levels)
+    return webhook(*alerts, group=f"g{number}"), b"{}"
+
+
+async def test_1_or_256_webhooks_take_the_same_statements(store: Store) -> None:
+    last, now = await watch_writer(store), MONDAY
+    for status in (Status.FIRING, Status.FIRING, Status.RESOLVED):
+        found = []
+        for numbers in (range(1), range(1, 128)):
+            now += MINUTE
+            await accept_in_one_batch(store, [group(each, status) for each in numbers], POLICY, now)
+            found.append((last.statements.copy(), last.round_trips))
+        (one, trips), (many, many_trips) = found
+        assert one == many
+        assert len(one) <= MOST_STATEMENTS
+        assert trips == many_trips <= MOST_ROUND_TRIPS
+
+
+@pytest.fixture
+async def on_postgresql(postgresql: Server) -> AsyncIterator[tuple[Store, str]]:
+    with postgresql.database() as url:
+        store = await Store.open(url)
+        yield store, url
+        await store.close()
+
+
+async def test_no_batch_reads_a_whole_table(on_postgresql: tuple[Store, str]) -> None:
+    """Also not by a plan from a time when the table was small."""
+    store, url = on_postgresql
+
+    async def whole_tables() -> dict[str, int]:
+        await on_writer(
+            store, lambda connection: connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+        )
+        found = rows(url, "SELECT relname, seq_scan FROM pg_stat_user_tables")
+        return {table: scans for table, scans in found if table in READ_BY_KEY}
+
+    async def accept(numbers: range, status: Status, now: Millis) -> None:
+        for number in numbers:
+            await accept_in_one_batch(store, [group(number, status)], POLICY, now)
+
+    await accept(range(3), Status.FIRING, MONDAY)
+    await on_writer(store, lambda connection: connection.exec_driver_sql("ANALYZE"))
+    before = await whole_tables()
+    for status in Status:
+        await accept(range(20), status, MONDAY + MINUTE)
+    assert await whole_tables() == before
+
+
+async def test_look_ups_that_fail_together_raise_the_first_error(
+    on_postgresql: tuple[Store, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    store, _ = on_postgresql
+    # So many that the error comes before all of them are sent.
+    lookups = [("SELECT 1", None), ("SELECT 1 / 0", None), *[("SELECT 2", None)] * 500]
+
+    def fails(connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            PostgresqlRows.load(driver.cursor(), lookups)
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT own")
+        found = PostgresqlRows.load(driver.cursor(), lookups[::2])
+        assert [list(each) for each in found] == [[(1,)], *[[(2,)]] * 250]
+
+    await on_writer(store, fails)
+    assert not caplog.records

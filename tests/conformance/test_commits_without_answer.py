@@ -1,0 +1,123 @@
+"""The connection to PostgreSQL is lost at a commit: each caller gets what became of it, once, as soon as that is known."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from router.core.settled import BatchEvents
+from router.store import Store, StoreUnavailable
+from tests.postgresql import Server
+from tests.quarantine import quarantined_bytes
+from tests.tcp_proxy import TcpProxy, proxied
+from tests.unit.core.world import NOON, POLICY, alert, webhook
+from tests.waiting import until
+
+
+@dataclass
+class Lossy:
+    store: Store
+    proxy: TcpProxy
+    name: str
+
+    def lose(self, *orders: str | None) -> None:
+        """Say what happens to the next commits."""
+        left = list(orders)
+        self.proxy.on_commit = lambda _number: left.pop(0) if left else None
+
+    def lose_and_refuse(self, order: str) -> None:
+        """Lose the next commit, and refuse new connections."""
+
+        def lose(_number: int) -> str:
+            self.proxy.refuse_new()
+            return order
+
+        self.proxy.on_commit = lose
+
+    async def keep(self, body: bytes) -> int:
+        return await self.store.quarantine(body, "default", "r", 1)
+
+
+async def in_trouble(store: Store) -> None:
+    """Wait until the router could not ask the server."""
+
+    async def is_in_trouble() -> bool:
+        return store.trouble is not None
+
+    await until(is_in_trouble, "the store can't be written")
+
+
+@pytest.fixture
+async def lossy(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lossy]:
+    monkeypatch.setattr("router.store.writer._FIND_OUT_SECONDS", 0.05)
+    name = postgresql.create()
+    with proxied(postgresql.socket) as proxy:
+        store = await Store.open(postgresql.through(proxy, name))
+        yield Lossy(store, proxy, name)
+        await store.close()
+    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_commit_whose_answer_is_lost_succeeds_and_counts_once(lossy: Lossy) -> None:
+    store, seen = lossy.store, list[BatchEvents]()
+    store.observe_events(seen.append)
+    commits = store.commits
+    lossy.lose("after")
+    receipt = await store.accept(webhook(alert("Down", "critical")), "default", b"{}", POLICY, NOON)
+    assert receipt.webhook > 0
+    assert len(seen) <= 1
+    assert store.commits == commits + 1
+    assert store.trouble is None
+
+
+async def test_a_commit_that_never_arrived_fails_and_leaves_nothing(lossy: Lossy) -> None:
+    lossy.lose("before")
+    with pytest.raises(StoreUnavailable, match="the connection was lost at a commit; nothing was saved"):
+        await lossy.keep(b"lost")
+    await lossy.keep(b"kept")
+    assert await quarantined_bytes(lossy.store) == [b"kept"]
+
+
+async def test_the_question_may_be_lost_as_well(lossy: Lossy) -> None:
+    lossy.lose("after", "before", "after", "after")
+    await lossy.keep(b"kept")
+    assert await quarantined_bytes(lossy.store) == [b"kept"]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+async def test_a_caller_waits_until_the_server_can_be_asked(lossy: Lossy, order: str) -> None:
+    lossy.lose_and_refuse(order)
+    waiting = asyncio.create_task(lossy.keep(b"unknown"))
+    await in_trouble(lossy.store)
+    with pytest.raises(StoreUnavailable):  # other jobs fail meanwhile
+        await lossy.keep(b"refused")
+    assert not waiting.done()
+    lossy.proxy.on_commit = lambda _number: None
+    lossy.proxy.accept_again()
+    if order == "before":
+        with pytest.raises(StoreUnavailable, match="nothing was saved"):
+            await waiting
+    else:
+        await waiting
+    assert await quarantined_bytes(lossy.store) == ([b"unknown"] if order == "after" else [])
+
+
+async def test_a_close_does_not_wait_for_the_server(lossy: Lossy) -> None:
+    lossy.lose_and_refuse("after")
+    waiting = asyncio.create_task(lossy.keep(b"unknown"))
+    await in_trouble(lossy.store)
+    await lossy.store.close()
+    with pytest.raises(StoreUnavailable):
+        await waiting
+
+
+async def test_a_job_that_runs_again_alone_may_lose_its_commit(lossy: Lossy, postgresql: Server) -> None:
+    """A row that the database refuses makes the others run again, each in a transaction of its own."""
+    postgresql.execute("ALTER TABLE webhooks ADD CONSTRAINT small CHECK (length(body) < 100)", lossy.name)
+    bodies = [b"x", b"x" * 1_000, b"y", b"z"]
+    lossy.lose("after", "before", "after")
+    answers = await asyncio.gather(*map(lossy.keep, bodies), return_exceptions=True)
+    kept = [body for body, answer in zip(bodies, answers, strict=True) if not isinstance(answer, Exception)]
+    assert set(await quarantined_bytes(lossy.store)) == set(kept)
+    assert b"x" * 1_000 not in kept

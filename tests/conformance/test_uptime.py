@@ -1,0 +1,45 @@
+"""Uptime of several replicas: what counts is whether any of them ran."""
+
+from router.core.head import LAST_TIME
+from router.decide import Policy, Route, Severity
+from router.model import HOUR, MINUTE, SECOND, Millis
+from router.store import Store
+from router.store.starts import set_meta
+
+NOON: Millis = 1_795_435_200_000
+POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
+
+
+async def watch(store: Store, now: Millis, *, has_run: bool = False) -> Millis:
+    return await store.timekeeping.watch(POLICY, now, has_run=has_run, judging=False)
+
+
+async def test_time_counts_from_the_first_start_while_any_replica_runs(store: Store) -> None:
+    assert await watch(store, NOON) == NOON
+    for minute in range(1, 5):  # of one replica or of another
+        assert await watch(store, NOON + minute * MINUTE) == NOON
+
+
+async def test_only_the_first_replica_after_a_gap_begins_a_step(store: Store) -> None:
+    await watch(store, NOON)
+    assert await watch(store, NOON + HOUR) == NOON + HOUR
+    assert await watch(store, NOON + HOUR + SECOND) == NOON + HOUR
+
+
+async def test_a_step_back_is_seen_once(store: Store) -> None:
+    await watch(store, NOON)
+    assert await watch(store, NOON - MINUTE) == NOON - MINUTE
+    assert await watch(store, NOON - MINUTE + SECOND) == NOON - MINUTE
+
+
+async def test_a_small_step_back_is_seen_by_the_time_of_the_last_batch(store: Store) -> None:
+    await watch(store, NOON)
+    await store.database.write(lambda c: set_meta(c, LAST_TIME, str(NOON + 30 * SECOND)))
+    assert await watch(store, NOON + 20 * SECOND) == NOON + 20 * SECOND
+    assert await watch(store, NOON + 21 * SECOND) == NOON + 20 * SECOND
+
+
+async def test_a_replica_that_ran_all_the_time_knows_that_there_was_no_gap(store: Store) -> None:
+    await watch(store, NOON)
+    assert await watch(store, NOON + HOUR, has_run=True) == NOON
+    assert await watch(store, NOON + HOUR + SECOND) == NOON

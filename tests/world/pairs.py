@@ -1,0 +1,117 @@
+"""Two replicas in this process, on one PostgreSQL and one clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from router.app import ServeOptions, Service
+from router.core.leases import BACKGROUND
+from router.model import SECOND, Millis
+from tests.postgresql import Server
+from tests.waiting import until
+from tests.world.conftest import World
+from tests.world.resting import at_rest
+
+
+@dataclass
+class Pair:
+    """A world with two services. Leases last for real time, the rest happens by the clock of the test."""
+
+    world: World
+    a: Service
+    b: Service
+
+    @property
+    def both(self) -> tuple[Service, Service]:
+        return self.a, self.b
+
+    @property
+    def holder(self) -> Service:
+        """The one that does the work in the background."""
+        return next(each for each in self.both if each.membership.holds(BACKGROUND))
+
+    @property
+    def other(self) -> Service:
+        return next(each for each in self.both if not each.membership.holds(BACKGROUND))
+
+    async def until_shared(self) -> None:
+        """Wait until each lease is held, and both replicas hold some."""
+
+        async def is_shared() -> bool:
+            found = (await self.a.store.replicas.view()).leases
+            return all(each.replica for each in found) and len({each.replica for each in found}) == 2
+
+        await until(is_shared, "both replicas hold leases", pause=0.05)
+        await until(self._works, "the background work runs", pause=0.05)
+
+    async def _works(self) -> bool:
+        return any(each.background.is_running for each in self.both)
+
+    async def hand_over(self) -> None:
+        """Stop the one that does the work in the background, and wait until the other one does it."""
+        stopping, going_on = self.holder, self.other
+        await stopping.lanes.stop(0)
+        await stopping.stop()
+
+        async def took_over() -> bool:
+            return going_on.membership.holds(BACKGROUND) and going_on.background.is_running
+
+        await until(took_over, "the other replica works in the background", pause=0.05)
+
+    async def passes(self, by: Millis) -> None:
+        """Let time pass, and both do all that is to be done then."""
+        self.world.clock.advance(by)
+        for each in self.both:
+            if not each.shutdown.has_begun():
+                await at_rest(each, self.world.clock)
+
+    async def get(self, service: Service, path: str) -> Any:
+        async with aiohttp.ClientSession() as session, session.get(f"{service.url}{path}") as answer:
+            assert answer.status == 200
+            is_json = answer.content_type == "application/json"
+            return await answer.json() if is_json else await answer.text()
+
+    async def post(self, service: Service, path: str, json: object) -> int:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{service.url}{path}", json=json) as answer,
+        ):
+            await answer.read()
+            return answer.status
+
+
+@asynccontextmanager
+async def pair_of(
+    world: World,
+    postgresql: Server,
+    change: Callable[[str], str] = lambda rules: rules,
+    term: Millis = 10 * SECOND,
+) -> AsyncIterator[Pair]:
+    """Two replicas that share the leases."""
+    path = world.write(change)
+    with postgresql.database() as url:
+        services: list[Service] = []
+
+        async def begin(name: str) -> Service:
+            options = ServeOptions(
+                path, ("127.0.0.1", 0), database=url, replica=name, lease_term=term, drain=SECOND
+            )
+            service = await Service.open(options, {}, world.clock)
+            services.append(service)
+            await service.start()
+            return service
+
+        try:
+            pair = Pair(world, await begin("a"), await begin("b"))
+            await pair.until_shared()
+            yield pair
+        finally:
+            world.service = None
+            for each in services:
+                if not each.shutdown.has_begun():
+                    await each.lanes.stop(0)
+            await asyncio.gather(*(each.stop() for each in services if not each.shutdown.has_begun()))

@@ -1,0 +1,144 @@
+"""Two replicas with different files on one PostgreSQL: which rules are in force, and what a replica does that does not agree."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from router.model import SECOND
+from tests.postgresql import Server
+from tests.waiting import until
+from tests.world.asking import metric_value
+from tests.world.conftest import World
+
+# Seconds between two questions, because the replicas also need the processor. The clock moves a second with each question.
+_PAUSE = 0.1
+
+
+def old(rules: str) -> str:
+    """Return the rules as they are: a critical is sent to C0CRITICAL."""
+    return rules
+
+
+def new(rules: str) -> str:
+    """Return rules by which a critical is sent to C0WARNINGS."""
+    return rules.replace("C0CRITICAL", "C0WARNINGS")
+
+
+@pytest.fixture
+async def pair(world: World, postgresql: Server) -> AsyncIterator[tuple[World, World]]:
+    """Two replicas that are not started yet."""
+    (world.folder / "b").mkdir()
+    with postgresql.database() as url:
+        world.database = url
+        other = World(world.folder / "b", world.clock, world.slack, world.pagerduty, world.smtp, database=url)
+        yield world, other
+        await other.end()
+        await world.end()
+
+
+async def in_force(world: World) -> Any:
+    return (await world.get("/status"))["config"]["in_force"]
+
+
+async def agreement(world: World, *, agrees: bool) -> None:
+    """Wait until a replica agrees with the rules in force, or no longer does."""
+
+    async def has_come() -> bool:
+        world.clock.advance(SECOND)
+        return bool((await in_force(world))["agrees"] is agrees)
+
+    await until(has_come, f"agrees: {agrees}", _PAUSE)
+
+
+async def all_decided(world: World, fates: int) -> None:
+    """Wait until everything that was accepted is decided and delivered. :param fates: how many changes × destinations"""
+
+    async def are_delivered() -> bool:
+        world.clock.advance(SECOND)
+        return await world.fates() == {"delivered": fates}
+
+    await until(are_delivered, "all is delivered", _PAUSE)
+    assert (await world.service.store.undecided.count()).alerts == 0  # type: ignore[union-attr]
+
+
+async def loads(world: World) -> list[str]:
+    """Return who put rules in force, the first one first."""
+    assert world.service is not None
+    answer = await world.get("/api/v1/configuration/history")
+    return [each["actor"] for each in reversed(answer["items"])]
+
+
+def channels(world: World) -> list[str]:
+    return sorted(each.channel for each in world.slack.messages.values())
+
+
+async def test_a_rolling_update_judges_nothing_by_the_old_file(pair: tuple[World, World]) -> None:
+    a, b = pair
+    await a.start(old)
+    assert await a.post("First", "critical") == 200
+    await all_decided(a, 3)
+    await b.start(new)
+    posted = [await (a, b)[n % 2].post(f"Down{n}", "critical") for n in range(6)]
+    assert set(posted) == {200}
+    await all_decided(b, 22)  # 7 × 3, and the new rules send the first one to a fourth destination
+    assert channels(a) == ["C0CRITICAL", *["C0WARNINGS"] * 7]
+    await agreement(a, agrees=False)
+    assert await metric_value(a, "alert_router_rules_in_force") == 0
+    page = "".join(await a.get("/configuration"))
+    assert "Other rules are in force" in page
+    assert "other-rules" in page
+    answer = await a.get("/api/v1/configuration")
+    assert answer["in_force"]["agrees"] is False
+    assert answer["in_force"]["sha256"] == (await b.get("/api/v1/configuration"))["sha256"]
+    assert await metric_value(b, "alert_router_rules_in_force") == 1
+    await a.stop()
+    await a.start(old)  # it crashed, and starts with its old file
+    assert (await in_force(a))["agrees"] is False
+    assert await a.post("Late", "critical") == 200
+    await all_decided(b, 25)
+    await a.stop()
+    await a.start(new)
+    assert (await in_force(a))["agrees"] is True
+    assert await loads(a) == ["start", "start"]
+    for each in pair:
+        assert (await each.ledger())["imbalance"] == 0
+
+
+async def test_an_explicit_load_puts_old_rules_in_force_again(pair: tuple[World, World]) -> None:
+    a, b = pair
+    await a.start(old)
+    await b.start(new)
+    await agreement(a, agrees=False)
+    status, answer = await a.reload(old)
+    assert (status, answer["in_force"]["agrees"]) == (200, True)
+    await agreement(b, agrees=False)
+    assert await b.post("Down", "critical") == 200
+    await all_decided(a, 3)
+    assert channels(a) == ["C0CRITICAL"]
+
+
+async def test_rules_that_no_replica_serves_are_replaced_after_a_term(pair: tuple[World, World]) -> None:
+    a, b = pair
+    await a.start(old)
+    await b.start(new)
+    await agreement(a, agrees=False)
+    await b.end()
+    assert await a.post("Down", "critical") == 200
+    await agreement(a, agrees=True)
+    await all_decided(a, 3)
+    assert channels(a) == ["C0CRITICAL"]
+    assert await loads(a) == ["start", "start", "no replica agreed"]
+
+
+async def test_a_replica_joins_when_its_files_are_those_in_force(pair: tuple[World, World]) -> None:
+    a, b = pair
+    await a.start(old)
+    await b.start(new)
+    await agreement(a, agrees=False)
+    a.write(new)
+    await agreement(a, agrees=True)
+    assert await loads(a) == ["start", "start"]
+    assert await a.post("Down", "critical") == 200
+    await all_decided(a, 3)
+    assert channels(a) == ["C0WARNINGS"]
