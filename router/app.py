@@ -173,6 +173,7 @@ class Service:
                 await self.reloader.start(lambda: run("reconcile", self.reconciler.serve()))
                 await self.background.begin()
             else:
+                run("lanes of replicas", self.lanes.follow())
                 await self.reloader.start(lambda: self.membership.add(self.background))
             run("watch secrets", self.reloader.watch_secrets())
             if self.certificates is not None:
@@ -192,7 +193,7 @@ class Service:
 
     def heard(self, notice: Notice) -> None:
         """Look at what another replica tells."""
-        self.lanes.wake_all() if notice.lanes is None else self.lanes.wake(notice.lanes)
+        self.lanes.heard(notice)
         if notice.topics & {Topic.LEASES, Topic.RULES}:
             self.membership.renew_soon()
         if Topic.RULES in notice.topics:
@@ -262,8 +263,9 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     )  # fmt: skip
     background = BackgroundWork()
     if not membership.is_alone:
-        lanes.share(membership.renew_soon)
+        lanes.share(membership, SystemClock())
         membership.add(lanes)
+        membership.after_renewals(lanes.renewed)
     posting = OwnAlerts(store=store, clock=clock, metrics=metrics, policy=active.policy, wake=lanes.wake)
     tests = ReceiverTests(
         store=store, clock=clock, metrics=metrics, policy=active.policy, posting=posting, lanes=lanes.describe

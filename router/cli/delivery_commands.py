@@ -194,7 +194,8 @@ def pause(service: ServiceAddress, destination: str, *, as_json: bool) -> None:
         print_json({"destination": destination, **done})
         return
     since, key = ServiceTime(api.overview()).show(done["since"]), printable(destination)
-    click.echo(f"{key}: paused since {since}. Send again: deliveries resume {key}")
+    more = f" ({printable(done['reason'])})" if done.get("reason") else ""
+    click.echo(f"{key}: paused since {since}{more}. Send again: deliveries resume {key}")
 
 
 def _settle(

@@ -22,6 +22,16 @@ def lanes_lease(section: str) -> str:
     return _LANES + section
 
 
+def section_of(lease: str) -> str:
+    """Return the section of ``channels:`` whose lanes a lease is of."""
+    return lease.removeprefix(_LANES)
+
+
+def is_of_lanes(lease: str) -> bool:
+    """Return whether a lease is of lanes."""
+    return lease.startswith(_LANES)
+
+
 class ReplicaRow(NamedTuple):
     """A replica that runs, or whose session has not expired yet."""
 

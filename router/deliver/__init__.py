@@ -1,28 +1,33 @@
 """Delivery: a lane for each destination, and one dispatcher that starts as many deliveries as each lane allows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 import structlog
 
 from router.channels.base import ChannelSpec
 from router.clock import Clock
-from router.core.leases import EXPIRED, lanes_lease
 from router.deliver.agenda import Agenda
 from router.deliver.attempt import MAX_SECONDS
 from router.deliver.delivery import Delivery
 from router.deliver.dispatcher import Dispatcher
 from router.deliver.lane import Lane
+from router.deliver.lane_actions import LaneActions, PauseAnswer
 from router.deliver.lane_context import LaneContext, RuntimeConfig
+from router.deliver.lane_description import LaneFields, describe_lane, report_of
+from router.deliver.lane_follower import LaneFollower
+from router.deliver.lane_memory import LaneReport
+from router.deliver.lane_news import Holder, LaneNews, Sharing
 from router.deliver.lane_table import LaneTable
 from router.deliver.outage_watch import OutageWatch
 from router.deliver.running_deliveries import RunningDeliveries
 from router.deliver.self_alerts import SelfAlerts
+from router.deliver.served_lanes import LaneLeases, ServedLanes
 from router.metrics import Metrics
-from router.model import Delivered, Destination, Millis
+from router.model import Destination, Millis
 from router.replicas import Held
-from router.store import OperatorPause, Store
+from router.store import Notice, OperatorPause, Store, Topic
 from router.telemetry import Telemetry
 from router.threads import Threads
 
@@ -37,15 +42,6 @@ async def _always() -> Millis:
 
 def _yes() -> bool:
     return True
-
-
-def _nothing() -> None:
-    """Do nothing: nobody waits for other leases."""
-
-
-# How long a person who resumes a destination waits for the outcome.
-_TRIAL_SECONDS = 25.0
-_NOT_TRIED = "the pause has ended; the report ends with the next successful delivery"
 
 
 class Lanes:
@@ -72,12 +68,11 @@ class Lanes:
         :param telemetry: observes the deliveries; None: nothing does
         :param is_trusted: returns whether the leases that this process holds are to be trusted at this moment
         """
-        self._wanted: dict[str, Destination] = {}
-        """All destinations that are to be served, here or by another replica."""
-        self._held: dict[str, Held] | None = None
-        """The leases of lanes that this process holds, by name; None: no other process serves, so all lanes are here."""
-        self._wishes_changed: Callable[[], None] = _nothing
-        self._channels = channels
+        self._leases = leases = LaneLeases(channels)
+        self._replica: Sharing | None = None
+        """What is known of the replicas; None: no other process serves."""
+        self._news: LaneNews | None = None
+        self._follower: LaneFollower | None = None
         self._store = store
         self._clock = clock
         self._current = current
@@ -87,7 +82,7 @@ class Lanes:
         self._settled = running.settled
         self._self_alerts = SelfAlerts(
             store=store, clock=clock, metrics=metrics, policy=lambda: current().policy, lanes=self._table,
-            settled=running.settled,
+            settled=running.settled, duty=leases,
         )  # fmt: skip
         self._render_threads = Threads("render", _RENDER_THREADS)
         self._stopping = asyncio.Event()
@@ -103,12 +98,21 @@ class Lanes:
             store=store, clock=clock, policy=lambda: current().policy, lanes=self._table, agenda=agenda,
             outages=self._outages, running=running, make_delivery=partial(Delivery, context),
         )  # fmt: skip
+        self._served = ServedLanes(
+            store=store, clock=clock, current=current, leases=leases, table=self._table, self_alerts=self._self_alerts,
+            dispatcher=self._dispatcher,
+        )  # fmt: skip
+        self._actions = LaneActions(
+            store=store, clock=clock, leases=leases, served=self._served, table=self._table, self_alerts=self._self_alerts
+        )  # fmt: skip
 
     def after_outcomes(self, call: Callable[[str], None]) -> None:
         """Call a function with the key of the destination after each outcome that is stored."""
         self._after_outcomes.append(call)
 
     def _outcome_recorded(self, destination: str) -> None:
+        if self._follower is not None:
+            self._follower.outcome_recorded(destination)
         for call in self._after_outcomes:
             call(destination)
 
@@ -121,100 +125,58 @@ class Lanes:
 
         :raises StoreUnavailable: the reports of the last process can't be read, or a backoff can't be ended
         """
-        self._wanted = {destination.key: destination for destination in destinations}
-        self._wishes_changed()
-        await self._serve_held()
-
-    async def _serve_held(self, gained: str = "") -> None:
-        """Have a lane for each wanted destination whose lease this process holds.
-
-        :param gained: the lease that a replica has held until now that has ended without a word; empty: none
-        """
-        wanted: dict[str, Destination] | None = None
-        while wanted != (
-            held_now := self._wanted_and_held()
-        ):  # a lease may be lost while the database is asked
-            wanted = held_now
-            await self._self_alerts.set_served(self._wanted.keys())
-            if self._held is not None:
-                await self._self_alerts.take_over(
-                    wanted.keys() - {each.destination.key for each in self._table}
-                )
-            pauses = await self._store.pauses.load()
-        known, current = {lane.destination.key for lane in self._table}, self._current()
-        self._table.serve(wanted, current.shared, current.channels)
-        for key in wanted.keys() - known:
-            self._apply(pauses.get(key), key)
-        for lane in self._table:
-            if (
-                self._held is not None
-                and (held := self._held.get(self._lease_of(lane.destination))) is not None
-            ):
-                lane.serve_by(held.grant, begins_empty=held.name == gained)
-        self._dispatcher.start()
-        for lane in [each for each in self._table if each.may_be_repaired]:
-            await self._store.resume(lane.destination.key)
-            lane.may_be_repaired = False
-            lane.resume()
-
-    def _wanted_and_held(self) -> dict[str, Destination]:
-        """Return the destinations whose lanes this process is to serve at this moment, by key."""
-        return {
-            key: each
-            for key, each in self._wanted.items()
-            if self._held is None or self._lease_of(each) in self._held
-        }
-
-    def _apply(self, pause: OperatorPause | None, destination: str) -> None:
-        """Apply the last pause by an operator to a new lane."""
-        lane = self._table.open(destination)
-        if pause is None or lane is None:
-            return
-        if pause.until is None:
-            lane.pause_by_operator(pause)
-        else:
-            lane.operator_pause_until = pause.until
+        await self._served.serve(destinations)
 
     # Leases.
 
-    def share(self, wishes_changed: Callable[[], None]) -> None:
-        """Serve only by leases from now on. Call it before :meth:`serve`.
+    def share(self, sharing: Sharing, real_clock: Clock) -> None:
+        """Serve only by leases from now on. Call it before :meth:`serve`, and run :meth:`follow`.
 
-        :param wishes_changed: is called when other leases are wanted
+        :param sharing: what is known of the replicas
+        :param real_clock: for waiting, also where tests move the service's clock
         """
-        self._held, self._wishes_changed = {}, wishes_changed
-
-    def _lease_of(self, destination: Destination) -> str:
-        return lanes_lease(self._channels[destination.channel].section)
+        self._replica = sharing
+        self._news = news = LaneNews(self._store, self._clock, sharing)
+        self._served.share(sharing, news)
+        self._follower = LaneFollower(
+            store=self._store, clock=self._clock, real_clock=real_clock, leases=self._leases, served=self._served,
+            table=self._table, self_alerts=self._self_alerts, news=news, actions=self._actions,
+        )  # fmt: skip
+        self._actions.share(news, real_clock, self._follower.changed)
 
     def wants(self) -> Iterable[str]:
         """Return the leases that the destinations need: one for each section of ``channels:``."""
-        return {self._lease_of(each) for each in self._wanted.values()}
+        return self._leases.wants()
 
     async def gained(self, held: Held) -> None:
         """Open the lanes of a lease. :raises StoreUnavailable: see :meth:`serve`"""
-        if self._held is not None and held.name in self.wants():
-            self._held[held.name] = held
-            await self._serve_held(held.name if held.passed_on == EXPIRED else "")
+        await self._served.gained(held)
 
     async def give_up(self, name: str) -> None:
-        """Begin nothing more in the lanes of a lease. Return when nothing is under way there."""
-        if self._held is None or self._held.pop(name, None) is None:
-            return
-        lanes = self._lanes_of(name)
-        for lane in lanes:
-            lane.hand_over()
-        for lane in lanes:
-            await lane.closed.wait()
+        """Begin nothing more in the lanes of a lease. Return when nothing is under way there, and the database says for the next
+        holder how far they are.
+        """
+        await self._served.give_up(name)
 
     def lost(self, name: str) -> None:
         """Cut off at once what is under way in the lanes of a lease."""
-        if self._held is not None:
-            self._held.pop(name, None)
-            self._dispatcher.drop(self._lanes_of(name))
+        self._served.lost(name)
 
-    def _lanes_of(self, lease: str) -> list[Lane]:
-        return [lane for lane in self._table if self._lease_of(lane.destination) == lease]
+    async def follow(self) -> None:
+        """Follow what other replicas do and ask, without end."""
+        if self._follower is not None:
+            await self._follower.follow()
+
+    def renewed(self) -> None:
+        """Look at everything that other replicas may have changed: the session was renewed."""
+        if self._follower is not None:
+            self._follower.renewed()
+
+    def heard(self, notice: Notice) -> None:
+        """Look at what another replica tells."""
+        self.wake_all() if notice.lanes is None else self.wake(notice.lanes)
+        if self._follower is not None:
+            self._follower.heard(notice.topics & {Topic.LANES, Topic.REQUESTS})
 
     def wake_all(self) -> None:
         """Look at every lane."""
@@ -237,90 +199,82 @@ class Lanes:
             if lane.is_closing:
                 await lane.closed.wait()
 
-    async def pause(self, destination: str, by: str) -> Millis | None:
+    async def pause(self, destination: str, by: str) -> PauseAnswer | None:
         """Send nothing to a destination until it is resumed, also after a restart. What is under way is still sent; what becomes
         due waits.
 
         :param by: the name of the operator
-        :returns: since when it is paused (epoch ms); None: the destination has no lane
-        :raises StoreUnavailable: nothing was changed
+        :returns: since when it is paused; None: there is no such destination
+        :raises StoreUnavailable: nothing was changed, or it is not known whether it was
         """
-        lane = self._table.open(destination)
-        if lane is None:
-            return None
-        pause = await self._store.pauses.begin(destination, by, self._clock.now())
-        lane.pause_by_operator(pause)
-        log.warning("an operator paused a destination", destination=destination, user=pause.by)
-        return pause.since
+        return await self._actions.pause(destination, by)
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         """End a destination's pause, also one by an operator, and its conversations' backoff, and try what is due next.
 
         :returns: the ``status`` (delivered, still broken, nothing was due to try, is being tried) and the
-            ``reason``; None: the destination has no lane
-        :raises StoreUnavailable: nothing was changed
+            ``reason``; None: there is no such destination
+        :raises StoreUnavailable: nothing was changed, or it is not known whether it was
         """
-        lane = self._table.open(destination)
-        if lane is None:
-            return None
-        now = self._clock.now()
-        await self._store.pauses.end(destination, now)
-        await self._store.resume(destination)
-        lane.end_operator_pause(now)
-        try:
-            outcome = await asyncio.wait_for(lane.try_now(), _TRIAL_SECONDS)
-        except TimeoutError:
-            reason = f"no result within {_TRIAL_SECONDS:g} s; see the list of deliveries later"
-            return {"status": "is being tried", "reason": reason}
-        match outcome:
-            case None:
-                is_reported = self._self_alerts.broken_since(destination) is not None
-                return {"status": "nothing was due to try", "reason": _NOT_TRIED if is_reported else ""}
-            case Delivered():
-                return {"status": "delivered", "reason": ""}
-        return {"status": "still broken", "reason": outcome.shown}
+        return await self._actions.resume(destination)
 
     def describe(self) -> list[dict[str, object]]:
-        """Return the state of each lane, for ``/status`` and pages. Times are epoch milliseconds.
+        """Return the state of each lane, for ``/status`` and pages. Times are epoch milliseconds. A lane that another replica
+        serves is as that replica has published it last.
 
         ``failing_since`` is the first failed attempt without a success after it. ``broken_since`` is the same, once the
         destination is reported. ``needs_repair``: the provider's answer means that only a person can repair it.
-        ``succeeded_at`` is the last success of this process.
+        ``succeeded_at`` is the last success that this process, or the replica that serves the lane, knows of.
+        ``replica`` is the name of the replica that serves it; None: none does. ``alive``: it can be served; false of a lane of
+        another replica if none has served it for longer than the term of a lease. ``is_here``: this process serves it.
         """
-        now, known = self._clock.now(), self._self_alerts
-        return [
-            {
-                "destination": key,
-                "channel": lane.destination.channel,
+        now, name = self._clock.now(), None if self._replica is None else self._replica.name
+        lanes = [lane for lane in self._table if not lane.is_closing]
+        here = {
+            lane.destination.key: {
+                **self._describe(
+                    lane.destination, report_of(lane, self._self_alerts), lane.operator_pause, now
+                ),
                 "alive": self._dispatcher.is_alive,
-                "paused_until": now + lane.paused_for if lane.paused_for else None,
-                "pause_reason": lane.pause_reason if lane.paused_for else None,
-                "is_rate_limited": bool(lane.paused_for) and lane.is_rate_limited,
-                "paused_by": None if (pause := lane.operator_pause) is None else pause.by,
-                "paused_since": None if pause is None else pause.since,
-                "failing_since": None if trouble is None else trouble.since,
-                "failing_reason": None if trouble is None else trouble.reason,
-                "needs_repair": trouble is not None and trouble.broken,
-                "broken_since": known.broken_since(key),
-                "broken_reason": known.broken_reason(key),
-                "succeeded_at": known.succeeded_at(key),
-                **lane.describe_limits(),
+                "replica": name,
+                "is_here": True,
             }
-            for lane in self._table
-            if not lane.is_closing
-            for key in [lane.destination.key]
-            for trouble in [known.trouble(key)]
-        ]
+            for lane in lanes
+        }
+        return [*here.values(), *self._elsewhere(here.keys(), now)]
+
+    def _elsewhere(self, here: Collection[str], now: Millis) -> Iterator[LaneFields]:
+        """Yield the state of each lane that other replicas serve, or none."""
+        if self._news is None:
+            return
+        holders = self._news.holders()
+        for key, destination in self._leases.wanted.items():
+            if key not in here:
+                holder = holders.get(self._leases.lease_of(destination.channel), Holder(None))
+                yield {
+                    **self._describe(destination, self._news.report(key), self._actions.pause_of(key), now),
+                    "alive": not holder.is_missing,
+                    "replica": holder.name,
+                    "is_here": False,
+                }
+
+    def _describe(
+        self, destination: Destination, report: LaneReport, pause: OperatorPause | None, now: Millis
+    ) -> LaneFields:
+        limits = self._current().shared.get(self._leases.section_of(destination.channel))
+        return describe_lane(destination, report, pause, None if limits is None else limits.rate, now)
 
     async def stop(self, within: Millis) -> None:
         """Send what is due now, for at most ``within`` milliseconds.
 
         Deliveries that have not begun by then wait for the next start. Deliveries that are cut off are sent again after it.
         """
+        await self._actions.stop()
         await self._self_alerts.stop()
         self._stopping.set()
         await self._dispatcher.stop(within)
         self._render_threads.shutdown()
+        await self._served.publish_last()
 
 
-__all__ = ["Lanes", "RuntimeConfig"]
+__all__ = ["Lanes", "PauseAnswer", "RuntimeConfig"]

@@ -9,10 +9,11 @@ from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
 from router.core.head import Grant
 from router.deliver.give_up import ContentSuspects
+from router.deliver.lane_memory import LaneMemory
 from router.deliver.lane_slots import LaneSlots
 from router.deliver.retry_schedule import next_attempt, next_probe
 from router.deliver.shared_limiter import SharedLimiter
-from router.deliver.token_bucket import TokenBucket
+from router.deliver.token_bucket import BucketMemory, TokenBucket
 from router.model import (
     MINUTE,
     SECOND,
@@ -83,7 +84,7 @@ class Lane:
         self._due_at: Millis | None = 0
         """When something may be due, by the wall clock; None: nothing will be, unless something happens."""
         self._no_storms_until: Millis = 0
-        self._paused_until: Millis = 0
+        self._paused_until = self._paused_since = 0
         self._claims_off_until: Millis = 0
         """No claim is made before this time (ms), because a claim failed."""
         self._failed_claims = 0
@@ -116,6 +117,13 @@ class Lane:
         return self._probes > 0
 
     @property
+    def relies_on_notices(self) -> bool:
+        """Whether it could begin a delivery, but knows of none that is due now."""
+        if self._is_claiming or self.is_paused_by_operator or self._is_handed_over or self.paused_for:
+            return False
+        return self._due_at is None or self._due_at > self._clock.now()
+
+    @property
     def is_done(self) -> bool:
         """Whether no delivery is under way and none can begin, because nothing is due or the lane is paused.
 
@@ -132,18 +140,6 @@ class Lane:
     def peers(self) -> Collection["Lane"]:
         """Return the lanes that share limits with this one, this one included."""
         return self._shared.lanes
-
-    def describe_limits(self) -> dict[str, object]:
-        """Return the configured limits; None: no limit."""
-        own, shared = self.destination.limits, self._shared.rate
-        minutes = [rate.a_minute for rate in (own.rate, shared) if rate is not None]
-        return {
-            "rate": None if own.rate is None else str(own.rate),
-            "shared_rate": None if shared is None else str(shared),
-            "a_minute": min(minutes) if minutes else None,
-            "max_concurrency": own.max_concurrency,
-            "storm_above": own.storm_above,
-        }
 
     # Changes from outside.
 
@@ -182,15 +178,39 @@ class Lane:
             self.is_closing, self.closed = True, asyncio.Event()
         self._request_look(self)
 
-    def serve_by(self, grant: Grant, *, begins_empty: bool) -> None:
-        """Serve the destination by a lease.
+    def remember(self) -> LaneMemory:
+        """Return what another replica needs to go on."""
+        now, wall = self._clock.elapsed(), offset(self._clock)
+        bucket = self._bucket.remember(now)
+        pauses, no_storms = self._paused_until > now, self._no_storms_until > now
+        return LaneMemory(
+            paused_until=self._paused_until + wall if pauses else 0,
+            paused_since=self._paused_since + wall if pauses else 0,
+            pause_reason=self.pause_reason if pauses else "",
+            is_rate_limited=pauses and self.is_rate_limited,
+            probes=self._probes,
+            criticals=self._criticals,
+            no_storms_until=self._no_storms_until + wall if no_storms else 0,
+            full_at=now + bucket.full_in + wall if bucket.full_in else 0,
+            slowdown=bucket.slowdown,
+        )
 
-        :param begins_empty: another replica may just have used up the rate
+    def recall(self, memory: LaneMemory, *, may_be_repaired: bool) -> None:
+        """Go on as another replica has left the lane.
+
+        :param may_be_repaired: try a broken destination immediately
         """
-        if self.grant is None and begins_empty:
-            self._bucket.drain(self._clock.elapsed())
-            self._shared.drain(self._clock.elapsed())
-        self.grant = grant
+        now, wall = self._clock.elapsed(), offset(self._clock)
+        self._probes, self._criticals = memory.probes, memory.criticals
+        self._no_storms_until = memory.no_storms_until - wall
+        self._bucket.recall(BucketMemory(max(0, memory.full_at - wall - now), memory.slowdown), now)
+        if memory.is_rate_limited or not may_be_repaired:
+            self._paused_until, self._paused_since = memory.paused_until - wall, memory.paused_since - wall
+            self.pause_reason, self.is_rate_limited = memory.pause_reason, memory.is_rate_limited
+
+    def begin_empty(self) -> None:
+        """Begin without tokens: another replica may just have used up the rate."""
+        self._bucket.drain(self._clock.elapsed())
 
     def hand_over(self) -> None:
         """Begin nothing more, and let the lane be removed as soon as nothing is under way."""
@@ -209,7 +229,10 @@ class Lane:
         :param reason: for people
         :param is_rate_limit: the provider asked for the pause, because it takes no more at the moment
         """
-        self._paused_until, self.pause_reason = self._clock.elapsed() + span, reason
+        now = self._clock.elapsed()
+        if self._paused_until <= now:
+            self._paused_since = now
+        self._paused_until, self.pause_reason = now + span, reason
         self.is_rate_limited = is_rate_limit
 
     def pause_by_operator(self, pause: OperatorPause) -> None:

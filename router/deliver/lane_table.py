@@ -38,6 +38,10 @@ class LaneTable:
         lane = self._lanes.get(destination)
         return None if lane is None or lane.is_closing else lane
 
+    def limiter(self, section: str) -> SharedLimiter[Lane]:
+        """Return the limits that the lanes of a section of ``channels:`` share."""
+        return self._limiters[section]
+
     def serve(
         self,
         destinations: Mapping[str, Destination],

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from router.clock import Clock
+from router.core.head import Grant, LeaseLost
 from router.decide import Policy
 from router.metrics import Metrics
 from router.model import OWN_SOURCE, Alert, Webhook
@@ -31,10 +32,11 @@ class OwnAlerts:
         self._policy = policy
         self._wake = wake
 
-    async def post(self, alert: Alert) -> Receipt | None:
+    async def post(self, alert: Alert, grant: Grant | None = None) -> Receipt | None:
         """Accept a self-alert and wake its lanes. Return None if the store is not writable; post it again later.
 
         :param alert: its ``about`` is not None. Its label ``receiver`` names the receiver, see :func:`router.decide.decide`
+        :param grant: the lease by which it is raised: without it, None is returned. None: it needs no lease
         """
         policy = self._policy()
         group = {name: value for name, value in alert.labels.items() if name != policy.severity.label}
@@ -44,9 +46,12 @@ class OwnAlerts:
         ).encode()
         try:
             receipt = await self._store.accept(
-                webhook, OWN_SOURCE, body, policy, self._clock.now(), certain=True
+                webhook, OWN_SOURCE, body, policy, self._clock.now(), certain=True, grant=grant
             )
-        except StoreUnavailable:  # the store logs it, once for all parts
+        except (
+            StoreUnavailable,
+            LeaseLost,
+        ):  # the store logs it, once for all parts; or another replica posts it
             return None
         self._metrics.decided(OWN_SOURCE, receipt.changes, receipt.decisions)
         self._wake(receipt.wake)

@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from router.clock import Clock
+from router.core.head import Grant, LeaseLost
 from router.decide import Policy, decide
 from router.deliver.own_alerts import OwnAlerts
 from router.metrics import Metrics
@@ -47,6 +48,44 @@ class Neighbours(Protocol):
         ...
 
 
+class Duty(Protocol):
+    """For which destinations this process is responsible. Replicas share them: each has those whose lanes it serves."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may be responsible for some."""
+        ...
+
+    @property
+    def is_caretaker(self) -> bool:
+        """Whether this process ends the alerts about which nobody else knows anything."""
+        ...
+
+    def is_responsible(self, destination: str, /) -> bool:
+        """Return whether this process is responsible for a destination now."""
+        ...
+
+    def grant_for(self, destination: str, /) -> Grant | None:
+        """Return the lease by which it is responsible; None: no other process serves."""
+        ...
+
+
+class _AllHere:
+    """No other process serves."""
+
+    is_shared = False
+    is_caretaker = True
+
+    def is_responsible(self, _destination: str, /) -> bool:
+        return True
+
+    def grant_for(self, _destination: str, /) -> Grant | None:
+        return None
+
+
+ALL_HERE: Duty = _AllHere()
+
+
 class SelfAlerts:
     """Raises and ends self-alerts. They are accepted as webhooks are and routed as all alerts are, but they are not
     sent to the destinations that they are about.
@@ -61,8 +100,12 @@ class SelfAlerts:
         policy: Callable[[], Policy],
         lanes: Neighbours,
         settled: Callable[[Collection[str]], Awaitable[None]],
+        duty: Duty = ALL_HERE,
     ) -> None:
-        """:param settled: returns when the deliveries under way at these destinations have ended"""
+        """:param settled: returns when the deliveries under way at these destinations have ended
+        :param duty: for which destinations this process is responsible
+        """
+        self._duty = duty
         self._store = store
         self._clock = clock
         self._policy = policy
@@ -81,39 +124,46 @@ class SelfAlerts:
         """Alerts that are being made, by cause."""
 
     async def set_served(self, destinations: Collection[str]) -> None:
-        """Load the troubles that the last process stored. End those of destinations that no longer have a lane.
+        """Load the troubles that the last process stored, or another replica that was responsible. End those of destinations
+        that no longer have a lane.
 
         :param destinations: the keys of the destinations that have a lane, here or at another replica
         :raises StoreUnavailable: the troubles could not be read
         """
-        if self._troubles is None:
-            found, firing = await self._store.troubles()
-            self._troubles = {each.destination: each for each in found}
-            causes = {each.cause for each in found}
-            for alert in (each for each in firing if each.labels.get("alertname") == ALERTNAME):
-                cause = alert.labels.get("cause", "")
-                if cause in causes and cause not in self._labels:
-                    self._labels[cause] = alert.labels
-                else:
-                    await self._post(replace(alert, status=Status.RESOLVED, ends_at=self._clock.now()))
-        for key in self._troubles.keys() - set(destinations):
+        if self._troubles is None or self._duty.is_shared:
+            await self._load()
+        for key in (self._troubles or {}).keys() - set(destinations):
             await self.delivery_succeeded(key)
             self._succeeded_at.pop(key, None)
 
-    async def take_over(self, destinations: Collection[str]) -> None:
-        """Load the troubles of destinations that another replica has served until now.
-
-        :raises StoreUnavailable: the troubles could not be read
-        """
-        if self._troubles is None or not destinations:
-            return
+    async def _load(self) -> None:
         found, firing = await self._store.troubles()
-        for key in destinations:
-            self._troubles.pop(key, None)
-        self._troubles |= {each.destination: each for each in found if each.destination in destinations}
-        for alert in firing:
-            if alert.labels.get("alertname") == ALERTNAME:
-                self._labels.setdefault(alert.labels.get("cause", ""), alert.labels)
+        known = self._troubles or {}
+        # What is known of destinations with a lane here is newer than what was read.
+        fresh = (each for each in found if not self._lanes.peers(each.destination))
+        loaded = {each.destination: each for each in fresh if self._duty.is_responsible(each.destination)}
+        self._troubles = {**loaded, **known}
+        mine = {each.cause: each.destination for each in self._troubles.values()}
+        causes = {each.cause for each in found} | mine.keys()
+        for alert in (each for each in firing if each.labels.get("alertname") == ALERTNAME):
+            cause = alert.labels.get("cause", "")
+            if cause in mine and self._labels.setdefault(cause, alert.labels) == alert.labels:
+                continue
+            if cause in mine or (cause not in causes and self._duty.is_caretaker):
+                ended = replace(alert, status=Status.RESOLVED, ends_at=self._clock.now())
+                await self._post(ended, mine.get(cause, ""))
+
+    def forget_others(self) -> None:
+        """Forget what is known of destinations for which this process is not responsible any more."""
+        known = self._troubles or {}
+        self._troubles = {key: each for key, each in known.items() if self._duty.is_responsible(key)}
+        for key in [key for key in self._succeeded_at if not self._duty.is_responsible(key)]:
+            del self._succeeded_at[key]
+        causes = {each.cause for each in self._troubles.values()}
+        for cause in self._labels.keys() - causes:
+            del self._labels[cause]
+        for cause in self._reporting.keys() - causes:
+            self._reporting[cause].cancel()
 
     def restart(self) -> None:
         """Count the time of unreported troubles from now on. Call it after a step of the clock."""
@@ -144,6 +194,11 @@ class SelfAlerts:
         """Return the last failure of a destination that is reported, in the provider's words."""
         trouble = self.trouble(destination)
         return None if trouble is None or trouble.reported is None else trouble.reason
+
+    def note_success(self, destination: str, at: Millis | None) -> None:
+        """Record when a delivery last succeeded, as the last holder of the lane knows it. :param at: None: it knows of none"""
+        if at is not None:
+            self._succeeded_at.setdefault(destination, at)
 
     def succeeded_at(self, destination: str) -> Millis | None:
         """Return when a delivery last succeeded at a destination (epoch ms); None: none has since this process began."""
@@ -217,7 +272,7 @@ class SelfAlerts:
         if trouble.reported is not None:
             log.info("destination repaired", status="repaired", destination=destination)
             if not self._is_reported(trouble.cause) and not await self._post(
-                self._alert([trouble], Status.RESOLVED)
+                self._alert([trouble], Status.RESOLVED), destination
             ):
                 self._troubles.setdefault(destination, trouble)  # the next delivery ends it
                 return
@@ -259,13 +314,14 @@ class SelfAlerts:
             known = [each.reported for each in self._troubles_of(cause) if each.reported is not None]
             since = min(known, default=self._clock.now())
             reported = [replace(each, reported=since) for each in self._troubles_of(cause)]
-            if not await self._post(self._alert(reported, Status.FIRING)):
+            destination = reported[0].destination
+            if not await self._post(self._alert(reported, Status.FIRING), destination):
                 return
             for each in reported:
                 if (still := self.trouble(each.destination)) is not None and self._troubles is not None:
                     self._troubles[each.destination] = replace(still, reported=since)
             if not self._is_reported(cause):  # all were repaired meanwhile
-                await self._post(self._alert(reported, Status.RESOLVED))
+                await self._post(self._alert(reported, Status.RESOLVED), destination)
 
     async def _wait_for_peers(self, cause: str) -> None:
         failing = {each.destination for each in self._troubles_of(cause)}
@@ -327,25 +383,33 @@ class SelfAlerts:
         else.
         """
         try:
-            await self._store.save_trouble(trouble)
-        except StoreUnavailable:  # the store logs it, once for all parts
+            await self._store.save_trouble(trouble, self._duty.grant_for(trouble.destination))
+        except (
+            StoreUnavailable,
+            LeaseLost,
+        ):  # the store logs it, once for all parts; or another replica knows better
             return
 
     async def _forget(self, destination: str) -> None:
         if self._troubles is not None:
             self._troubles.pop(destination, None)
         try:
-            await self._store.delete_trouble(destination)
-        except StoreUnavailable:  # the store logs it; after a restart the next delivery forgets it
+            await self._store.delete_trouble(destination, self._duty.grant_for(destination))
+        except (StoreUnavailable, LeaseLost):  # after a restart the next delivery forgets it
             return
 
-    async def _post(self, alert: Alert) -> bool:
-        """Post the alert. Return False if the store is not writable; the next failure or success tries again."""
-        if not await self._posting.post(alert):
-            return False
+    async def _post(self, alert: Alert, destination: str) -> bool:
+        """Post the alert. Return False if the store is not writable; the next failure or success tries again.
+
+        :param destination: one that the alert is about
+        """
         cause = alert.labels.get("cause", "")
+        if not await self._posting.post(alert, self._duty.grant_for(destination)):
+            return False
         if alert.status is Status.FIRING:
             self._labels[cause] = alert.labels
-        else:
-            self._labels.pop(cause, None)
+        elif (
+            self._labels.get(cause) == alert.labels
+        ):  # not a second alert of the cause, with labels of other rules
+            del self._labels[cause]
         return True

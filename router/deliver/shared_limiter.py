@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Generic, TypeVar
 
-from router.deliver.token_bucket import TokenBucket
+from router.deliver.token_bucket import BucketMemory, TokenBucket
 from router.model import Call, Millis, Rate, SharedLimits
 
 L = TypeVar("L")
@@ -49,6 +49,15 @@ class SharedLimiter(Generic[L]):
         self._edits.change(limits.edit_rate, now)
         self._max_concurrency = limits.max_concurrency
         self.wake_waiting(now)
+
+    def remember(self, now: Millis) -> tuple[BucketMemory, BucketMemory]:
+        """Return the state of the rates of all calls and of edits, for another process."""
+        return self._bucket.remember(now), self._edits.remember(now)
+
+    def recall(self, memory: BucketMemory, edits: BucketMemory, now: Millis) -> None:
+        """Go on as another process has left the rates."""
+        self._bucket.recall(memory, now)
+        self._edits.recall(edits, now)
 
     def drain(self, now: Millis) -> None:
         """Let the shared rates begin without tokens: another replica may just have used them up."""

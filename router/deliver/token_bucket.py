@@ -1,11 +1,22 @@
 """How fast calls can be made: token buckets, by the monotonic clock. Pure."""
 
+from dataclasses import dataclass
+
 from router.model import Millis, Rate
 
 # Each refusal makes the calls slower by the second factor, up to the first. Each accepted call multiplies by the third.
 _MAX_SLOWDOWN = 4.0
 _SLOWDOWN_ON_REFUSAL = 1.5
 _SLOWDOWN_ON_ACCEPT = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class BucketMemory:
+    """The state of a bucket, for another process."""
+
+    full_in: Millis = 0
+    """After how long all tokens are back (ms)."""
+    slowdown: float = 1.0
 
 
 class TokenBucket:
@@ -33,6 +44,16 @@ class TokenBucket:
     def _interval(self) -> int:
         """The time until a token is back, in ticks."""
         return round(self._per * self._slowdown)
+
+    def remember(self, now: Millis) -> BucketMemory:
+        """Return what another process needs to go on."""
+        full_in = max(0, -(-self._full_at // self._ticks) - now)
+        return BucketMemory(full_in, self._slowdown)
+
+    def recall(self, memory: BucketMemory, now: Millis) -> None:
+        """Go on as another process has left it."""
+        self._slowdown = max(1.0, min(_MAX_SLOWDOWN, memory.slowdown))
+        self._full_at = (now + memory.full_in) * self._ticks
 
     def drain(self, now: Millis) -> None:
         """Take all tokens away; they come back at the rate."""

@@ -99,6 +99,7 @@ class Membership:
         self._rules = rules
         self._mark = own_mark()
         self._users: list[LeaseUser] = []
+        self._after_renewals: list[Callable[[], None]] = []
         self._held: dict[str, Held] = {}
         self._giving_up: dict[str, asyncio.Task[None]] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
@@ -117,6 +118,10 @@ class Membership:
         """Let a part of the service work by leases."""
         self._users.append(user)
         self.renew_soon()
+
+    def after_renewals(self, call: Callable[[], None]) -> None:
+        """Call a function after each renewal that succeeds."""
+        self._after_renewals.append(call)
 
     @property
     def is_alone(self) -> bool:
@@ -251,6 +256,8 @@ class Membership:
             task.add_done_callback(partial(_remove, self._giving_up, name))
         self._metrics.replicas(len(renewal.replicas))
         self._metrics.leases(self.wanted, self._held)
+        for call in self._after_renewals:
+            call()
 
     # The leases.
 

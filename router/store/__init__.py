@@ -10,6 +10,7 @@ from router.core.accept import Receipt
 from router.core.adopt import Adoption, Phase
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.dead_letter_settling import DeliveryUnderWay
+from router.core.head import Grant
 from router.core.presence import Answer, Reported
 from router.core.record import Recorded
 from router.core.staleness import Listening
@@ -50,6 +51,7 @@ from router.store.health import (
 )
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
+from router.store.lane_requests import LaneRequest, LaneRequests
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
 from router.store.notices import Notice, Topic
 from router.store.operator_pauses import OperatorPause, OperatorPauses
@@ -64,6 +66,7 @@ from router.store.rule_changes import RuleChanges, RulesView
 from router.store.search import Found, Search
 from router.store.silence_records import SilenceRecord, SilenceRecords, merged_heard
 from router.store.snapshot import Snapshot, read_ledger, read_snapshot
+from router.store.stored_lanes import StoredLane, StoredLanes
 from router.store.stored_tests import StoredTests
 from router.store.story import Story
 from router.store.timekeeping import Timekeeping
@@ -90,6 +93,8 @@ class Store:
     - :attr:`tests`: keeps the tests of receivers and their results
     - :attr:`findings`: what the work in the background has found, for all replicas
     - :attr:`replicas`: the session of this process among the replicas, and the leases
+    - :attr:`lanes`: the states of lanes, for other replicas
+    - :attr:`lane_requests`: what is asked of lanes that another replica serves
     - :attr:`undecided`: keeps webhooks, and decides them later
     - :attr:`quarantine_limits`: drops the oldest quarantined bodies when there are too many
 
@@ -113,6 +118,8 @@ class Store:
         self.silence_records = SilenceRecords(database)
         self.tests = StoredTests(database)
         self.replicas = Replicas(database)
+        self.lanes = StoredLanes(database)
+        self.lane_requests = LaneRequests(database)
         self.findings = StoredFindings(database)
         self.undecided = UndecidedWebhooks(database, self._packer, self.presence)
         self.quarantine_limits = QuarantineLimits(database)
@@ -178,14 +185,17 @@ class Store:
         now: Millis,
         *,
         certain: bool = False,
+        grant: Grant | None = None,
     ) -> Receipt:
         """Keep a webhook, and decide about its alerts. Returns after the commit.
 
         :param certain: firings that it reports are never in doubt
+        :param grant: the lease without which it is not accepted; None: it needs none
+        :raises LeaseLost: the lease is not held any more
         """
         packed = await self._packer.pack(body)
         return self.presence.note(
-            await self.database.do(jobs.Accept(webhook, source, packed, policy, now, certain))
+            await self.database.do(jobs.Accept(webhook, source, packed, policy, now, certain, grant))
         )
 
     async def quarantine(
@@ -293,13 +303,21 @@ class Store:
         """Return the destinations at which no delivery succeeds, and all self-alerts that fire, the oldest first."""
         return await self.database.write(troubles.load_troubles)
 
-    async def save_trouble(self, trouble: Trouble) -> None:
-        """Store the trouble of a destination, in place of the stored one."""
-        await self.database.write(partial(troubles.save_trouble, trouble=trouble))
+    async def save_trouble(self, trouble: Trouble, grant: Grant | None = None) -> None:
+        """Store the trouble of a destination, in place of the stored one.
 
-    async def delete_trouble(self, destination: str) -> None:
-        """Delete the trouble of a destination, if it has one."""
-        await self.database.write(partial(troubles.delete_trouble, destination=destination))
+        :param grant: the lease of its lane; None: no other process serves
+        :raises LeaseLost: the lease is not held any more, and nothing is stored
+        """
+        fenced = partial(troubles.save_trouble, trouble=trouble, session=self.database.session, grant=grant)
+        await self.database.write(fenced)
+
+    async def delete_trouble(self, destination: str, grant: Grant | None = None) -> None:
+        """Delete the trouble of a destination, if it has one. :raises LeaseLost: see :meth:`save_trouble`"""
+        fenced = partial(
+            troubles.forget_trouble, destination=destination, session=self.database.session, grant=grant
+        )
+        await self.database.write(fenced)
 
     async def ready(self) -> None:
         """Write and commit something, because an empty transaction succeeds even on a full disk.
@@ -412,6 +430,7 @@ __all__ = [
     "Idle",
     "Integrity",
     "KeptWebhook",
+    "LaneRequest",
     "Limits",
     "Listening",
     "LoadLine",
@@ -432,6 +451,7 @@ __all__ = [
     "Store",
     "StoreBusy",
     "StoreUnavailable",
+    "StoredLane",
     "StoredLoad",
     "Story",
     "Timekeeping",

@@ -24,6 +24,8 @@ class Topic(StrEnum):
     """Rules were put in force."""
     LEASES = "leases"
     """A lease was given up, or a replica has ended."""
+    LANES = "lanes"
+    """The state of a lane has changed."""
     TESTS = "tests"
     """A test of a receiver was begun, or has changed."""
     REQUESTS = "requests"

@@ -38,6 +38,10 @@ class OperatorPauses:
         """Return the last pause of each destination that was ever paused, by its key."""
         return await self._database.write(_load)
 
+    async def read(self) -> dict[str, OperatorPause]:
+        """Return what :meth:`load` returns, without waiting for the writer."""
+        return await self._database.read(_load)
+
     async def begin(self, destination: str, by: str, now: Millis) -> OperatorPause:
         """Store that a destination is paused. Return the pause: one that lasts already stays as it is.
 

@@ -563,12 +563,12 @@ leases = sa.Table(
     text("passed_on", ""),  # how it left its last holder: released | expired; empty: it had none
 )
 
-# The state of each lane as its holder published it last, for all replicas and for the next holder.
+# The state of each lane as its holder published it last, for all replicas and for the next holder. See stored_lanes.py.
 lanes = sa.Table(
     "lanes",
     metadata,
-    text_key("destination"),
-    text("replica"),
+    text_key("name"),  # the key of the destination; or the name of a lease, for what its lanes share
+    text("replica"),  # which replica published it
     text("state"),  # JSON
     time("at"),
 )

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from router.core.alerts import alert_of
+from router.core.head import Grant
 from router.core.rows import AlertRow
 from router.lenient_json import replace_unfit
 from router.model import Alert, Millis
 from router.store.schema import alerts, troubles
+from router.store.stored_lanes import check_lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,14 @@ def load_troubles(connection: sa.Connection) -> tuple[list[Trouble], list[Alert]
     return found, said
 
 
-def save_trouble(connection: sa.Connection, trouble: Trouble) -> None:
-    """Store the trouble of a destination, in place of the stored one."""
-    delete_trouble(connection, trouble.destination)
+def save_trouble(connection: sa.Connection, trouble: Trouble, session: str, grant: Grant | None) -> None:
+    """Store the trouble of a destination, in place of the stored one.
+
+    :param session: of this process among the replicas
+    :param grant: the lease of its lane; None: no other process serves
+    :raises LeaseLost: the lease is not held any more
+    """
+    forget_trouble(connection, trouble.destination, session, grant)
     connection.execute(
         sa.insert(troubles).values(
             destination=trouble.destination, since=trouble.since, cause=trouble.cause, reason=replace_unfit(trouble.reason),
@@ -65,6 +72,7 @@ def save_trouble(connection: sa.Connection, trouble: Trouble) -> None:
     )  # fmt: skip
 
 
-def delete_trouble(connection: sa.Connection, destination: str) -> None:
-    """Delete the trouble of a destination, if it has one."""
+def forget_trouble(connection: sa.Connection, destination: str, session: str, grant: Grant | None) -> None:
+    """Delete the trouble of a destination, if it has one. The parameters are those of :func:`save_trouble`."""
+    check_lease(connection, session, grant)
     connection.execute(sa.delete(troubles).where(troubles.c.destination == destination))

@@ -95,9 +95,9 @@ class AppContext:
 
     :raises StoreUnavailable: the store is not writable
     """
-    pause: Callable[[str, str], Awaitable[Millis | None]]
-    """Pauses a destination (arguments: its key, the operator's name) until it is resumed. Returns since when it is paused (epoch ms); None: there
-    is no such destination.
+    pause: Callable[[str, str], Awaitable[tuple[Millis, str] | None]]
+    """Pauses a destination (arguments: its key, the operator's name) until it is resumed. Returns since when it is paused (epoch ms), and
+    what is to be known about that (empty: nothing); None: there is no such destination.
 
     :raises StoreUnavailable: the store is not writable
     """

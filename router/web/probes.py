@@ -94,7 +94,7 @@ async def _why_not_ready(context: AppContext) -> str:
     """Return why a webhook can't be kept and sent on; empty: it can."""
     if context.stopping():
         return "stopping"
-    dead = [lane["destination"] for lane in context.lanes() if not lane["alive"]]
+    dead = [lane["destination"] for lane in context.lanes() if lane["is_here"] and not lane["alive"]]
     if dead:
         return f"lanes have ended: {', '.join(dead)}"
     try:

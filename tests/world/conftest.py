@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from tests.world.resting import at_rest
 from tests.world.rules import rules
 
 MONDAY_NOON: Millis = 1_795_435_200_000  # 23 Nov 2026 12:00 UTC
+# Leases expire in real time. No test waits for that, and no machine is so slow that one expires during a test.
+_LEASE_TERM: Millis = 60 * MINUTE
 
 
 @dataclass
@@ -34,6 +36,8 @@ class World:
     service: Service | None = None
     database: str | None = None
     """A URL; None: a file in the folder."""
+    replica: str | None = None
+    """The name of the replica; None: as the service names itself."""
 
     @property
     def rules(self) -> str:
@@ -65,8 +69,21 @@ class World:
 
     async def _open(self, change: Callable[[str], str], *, drain: Millis = 10 * MINUTE) -> Service:
         database = self.database or f"sqlite:///{self.folder}/router.db"
-        options = ServeOptions(self.write(change), ("127.0.0.1", 0), database=database, drain=drain)
+        options = ServeOptions(
+            self.write(change),
+            ("127.0.0.1", 0),
+            database=database,
+            drain=drain,
+            replica=self.replica,
+            lease_term=_LEASE_TERM,
+        )
         return await Service.open(options, {}, self.clock)
+
+    def twin(self, replica: str) -> "World":
+        """Return a world for another replica: it has the same clock, providers and database, and its own routes.yaml."""
+        folder = self.folder / replica
+        folder.mkdir()
+        return replace(self, folder=folder, service=None, replica=replica)
 
     async def stop(self) -> None:
         if self.service is not None:

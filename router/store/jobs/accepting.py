@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from router.core.accept import Receipt, accept_webhook, want_accepted
-from router.core.head import OtherRules
+from router.core.head import Grant, OtherRules
 from router.core.large_webhooks import (
     accept_end,
     accept_some,
@@ -30,6 +30,7 @@ class Accept(BaseJob):
 
     :param body: packed
     :param certain: firings that it reports are never in doubt. Such a webhook is the router's own, and is never only kept
+    :param grant: the lease without which it is not accepted; None: it needs none
     """
 
     webhook: Webhook
@@ -38,6 +39,7 @@ class Accept(BaseJob):
     policy: Policy
     now: Millis
     certain: bool = False
+    grant: Grant | None = None
 
     @property
     def weight(self) -> int:
@@ -53,7 +55,10 @@ class Accept(BaseJob):
         return not self.certain and (not state.head.agrees or state.head.has_undecided)
 
     def run(self, state: State) -> Receipt:
-        """:raises OtherRules: it can't be kept, because it is the router's own"""
+        """:raises OtherRules: it can't be kept, because it is the router's own
+        :raises LeaseLost: the lease is not held any more
+        """
+        state.head.check_grant(self.grant)
         if self._is_only_kept(state):
             return Receipt(
                 webhook=keep_webhook(state, self.webhook, self.source, self.body, self.now), kept=True

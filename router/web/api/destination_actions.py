@@ -37,6 +37,10 @@ class DestinationPaused(BaseModel):
 
     status: str = Field(description="paused")
     since: int = Field(description="Since when it is paused.")
+    reason: str = Field(
+        description="Empty: nothing more is sent from now on. Otherwise no replica serves the destination, or the one that does "
+        "has not confirmed the pause yet."
+    )
 
 
 async def resume_destination(context: AppContext, query: DestinationQuery) -> DestinationResumed:
@@ -47,10 +51,11 @@ async def resume_destination(context: AppContext, query: DestinationQuery) -> De
 
 
 async def pause_destination(context: AppContext, query: DestinationQuery) -> DestinationPaused:
-    since = await context.pause(query.key, actor())
-    if since is None:
+    done = await context.pause(query.key, actor())
+    if done is None:
         raise ApiError(404, _UNKNOWN)
-    return DestinationPaused(status="paused", since=since)
+    since, reason = done
+    return DestinationPaused(status="paused", since=since, reason=reason)
 
 
 RESUME_DESTINATION = Endpoint(

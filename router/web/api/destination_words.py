@@ -48,6 +48,8 @@ class DestinationFacts:
     """There was an attempt to send something to it."""
     is_alive: bool = True
     """Its lane runs."""
+    is_here: bool = True
+    """This process serves it; otherwise another replica does, or none."""
     failing_since: Millis | None = None
     """The first failed attempt without a success after it; None: the last attempt did not fail."""
     reason: str = ""
@@ -145,6 +147,8 @@ def describe(facts: DestinationFacts, now: Millis, zone: ZoneInfo) -> str:
 def advice(facts: DestinationFacts) -> str | None:
     """Return what an operator can do about the state; None: nothing has to be done."""
     match facts.state:
+        case StateName.BROKEN if not facts.is_alive and not facts.is_here:
+            return "Nothing is sent until a replica serves it whose rules are those in force. Check which replicas run."
         case StateName.BROKEN if not facts.is_alive:
             return "Nothing is sent until the router is restarted. The log says why."
         case StateName.BROKEN if facts.needs_repair:
@@ -158,7 +162,7 @@ def advice(facts: DestinationFacts) -> str | None:
 
 def _state_words(facts: DestinationFacts, now: Millis, time: _Time) -> str:
     if not facts.is_alive:
-        return "broken: deliveries have ended"
+        return "broken: deliveries have ended" if facts.is_here else "broken: no replica serves it"
     if facts.paused_since is not None:
         by = "an operator" if facts.paused_by is None else line(facts.paused_by)
         before = (

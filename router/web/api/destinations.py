@@ -82,7 +82,10 @@ class DestinationReport(BaseModel):
     rate: str | None = Field(description="Its rate; null: no limit.")
     shared_rate: str | None = Field(description="The rate of its section of ``channels:``; null: no limit.")
     max_concurrency: int | None = Field(description="How many deliveries are sent to it at the same time.")
-    storm_above: int | None = Field(description="A storm begins when more messages than this wait.")  # fmt: skip
+    storm_above: int | None = Field(description="A storm begins when more messages than this wait.")
+    replica: str | None = Field(
+        description="The replica that serves it; null: none does, or the database can have one only."
+    )
 
 
 class DestinationPage(Page[DestinationReport]):
@@ -199,7 +202,7 @@ def _known(
     title = _title(lane["channel"])
     facts = DestinationFacts(
         key=key, provider=title, is_named=bool(receivers), is_routed=not routed.isdisjoint(receivers), is_used=key in used,
-        is_alive=lane["alive"], failing_since=lane["failing_since"], reason=lane["failing_reason"] or "",
+        is_alive=lane["alive"], is_here=lane["is_here"], failing_since=lane["failing_since"], reason=lane["failing_reason"] or "",
         needs_repair=lane["needs_repair"], is_reported=lane["broken_since"] is not None,
         paused_until=lane["paused_until"], pause_reason=lane["pause_reason"] or "", is_rate_limited=lane["is_rate_limited"],
         paused_since=lane["paused_since"], paused_by=lane["paused_by"],
@@ -247,7 +250,7 @@ def _state(
         next_try=facts.next_try(now), paused_until=facts.paused_until, operator_pause_since=facts.paused_since, paused_by=facts.paused_by,
         backlog=facts.backlog, backlog_is_exact=facts.backlog_is_exact, oldest_at=facts.oldest_at, empty_at=facts.empty_at(now),
         dead_letters=facts.dead_letters, unsent_ends=facts.unsent_ends, rate=lane["rate"], shared_rate=lane["shared_rate"],
-        max_concurrency=lane["max_concurrency"], storm_above=lane["storm_above"],
+        max_concurrency=lane["max_concurrency"], storm_above=lane["storm_above"], replica=lane["replica"],
     )  # fmt: skip
 
 

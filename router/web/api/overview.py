@@ -96,7 +96,7 @@ async def find_trouble(context: AppContext) -> CurrentTrouble:
 
 
 def _of_destinations(lanes: list[dict[str, Any]], now: Millis) -> Iterator[Line]:
-    if lanes and not all(lane["alive"] for lane in lanes):
+    if any(lane["is_here"] and not lane["alive"] for lane in lanes):
         yield "Nothing is sent: deliveries have ended. Restart the router; the log says why", "/destinations"
     active = [lane for lane in lanes if not lane.get("paused_by")]
     broken = [lane for lane in active if lane.get("broken_since") or lane.get("needs_repair")]

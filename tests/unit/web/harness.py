@@ -68,6 +68,8 @@ class WebHarness:
                 "destination": SLACK.key,
                 "channel": "slack",
                 "alive": self.lane_alive,
+                "is_here": True,
+                "replica": None,
                 "paused_until": None,
                 "pause_reason": None,
                 "broken_since": None,

@@ -43,11 +43,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "lanes",
-        sa.Column("destination", _text(), nullable=False),
+        sa.Column("name", _text(), nullable=False),
         sa.Column("replica", _text(), nullable=False),
         sa.Column("state", _text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("destination", name=op.f("pk_lanes")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lanes")),
     )
     op.create_table(
         "lane_requests",

@@ -1,0 +1,224 @@
+"""Pauses and resumes destinations for people. What is asked of a lane that another replica serves reaches it through the database."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import structlog
+
+from router.clock import Clock, wait_elapsed
+from router.deliver.lane import Lane
+from router.deliver.lane_news import LaneNews
+from router.deliver.lane_table import LaneTable
+from router.deliver.self_alerts import SelfAlerts
+from router.deliver.served_lanes import LaneLeases, ServedLanes
+from router.model import SECOND, Delivered, Millis
+from router.store import LaneRequest, OperatorPause, Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+PAUSE, RESUME = "pause", "resume"
+# How long a person who resumes a destination waits for the outcome.
+_TRIAL_SECONDS = 25.0
+# How long to wait for the answer of another replica. Clients give up after 30 s.
+_ANSWER_WITHIN: Millis = 27 * SECOND
+# How long nobody has to serve a lane until a request to it is not waited for. It may just pass from one replica to another.
+_NOBODY_FOR: Millis = 3 * SECOND
+_ASK_EVERY: Millis = SECOND
+_NOT_TRIED = "the pause has ended; the report ends with the next successful delivery"
+_NO_HOLDER = "no replica serves the destination now"
+_PAUSED_ANYWAY = f"{_NO_HOLDER}; the pause holds for the next one that does"
+_NOT_CONFIRMED = "the replica that serves the destination has not confirmed it yet"
+_TRIED_LATER = f"{_NO_HOLDER}; the next one that does tries it"
+_NO_RESULT = f"no result within {_TRIAL_SECONDS:g} s; see the list of deliveries later"
+
+
+class PauseAnswer(NamedTuple):
+    """A destination is paused."""
+
+    since: Millis
+    """epoch ms"""
+    reason: str = ""
+    """What is to be known about it; empty: nothing more is sent from now on."""
+
+
+class LaneActions:
+    """Acts on lanes, here or by a request to the replica that serves them."""
+
+    def __init__(
+        self, *, store: Store, clock: Clock, leases: LaneLeases, served: ServedLanes, table: LaneTable,
+        self_alerts: SelfAlerts,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._clock = clock
+        self._leases = leases
+        self._served = served
+        self._table = table
+        self._self_alerts = self_alerts
+        self._real_clock: Clock = clock
+        self._news: LaneNews | None = None
+        self._pauses: Mapping[str, OperatorPause] = {}
+        """The pauses of all destinations, as they were last read."""
+        self._waiting: dict[int, asyncio.Event] = {}
+        """The requests of this process that wait for an answer, by number."""
+        self._answering: dict[int, asyncio.Task[None]] = {}
+        """The requests that this process is about to answer."""
+        self._changed: Callable[[], None] = lambda: None
+
+    def share(self, news: LaneNews, real_clock: Clock, changed: Callable[[], None]) -> None:
+        """Ask the replica that serves a lane from now on.
+
+        :param real_clock: for waiting, also where tests move the service's clock
+        :param changed: is called when other replicas are to know of a change, or this one is to look at the requests
+        """
+        self._news, self._real_clock, self._changed = news, real_clock, changed
+
+    async def pause(self, destination: str, by: str) -> PauseAnswer | None:
+        """See :meth:`router.deliver.Lanes.pause`."""
+        if (lane := self._table.open(destination)) is not None:
+            pause = await self._pause_here(lane, by)
+            return PauseAnswer(pause.since)
+        if self._news is None or destination not in self._leases.wanted:
+            return None
+        pause = await self._store.pauses.begin(destination, by, self._clock.now())
+        self._pauses = {**self._pauses, destination: pause}
+        answer, why = await self._ask(destination, PAUSE, by)
+        return PauseAnswer(pause.since, "" if answer is not None else why or _PAUSED_ANYWAY)
+
+    async def _pause_here(self, lane: Lane, by: str) -> OperatorPause:
+        key = lane.destination.key
+        async with self._served.changing:
+            pause = await self._store.pauses.begin(key, by, self._clock.now())
+            lane.pause_by_operator(pause)
+        self._changed()
+        log.warning("an operator paused a destination", destination=key, user=pause.by)
+        return pause
+
+    async def resume(self, destination: str) -> dict[str, str] | None:
+        """See :meth:`router.deliver.Lanes.resume`."""
+        if (lane := self._table.open(destination)) is not None:
+            return await self._resume_here(lane)
+        if self._news is None or destination not in self._leases.wanted:
+            return None
+        answer, why = await self._ask(destination, RESUME, "")
+        if answer is not None:
+            return {"status": str(answer["status"]), "reason": str(answer["reason"])}
+        await self._store.pauses.end(destination, self._clock.now())
+        await self._store.resume(destination)
+        if not why:
+            lease = self._leases.lease_of(self._leases.wanted[destination].channel)
+            await self._store.lanes.forget(destination, lease)
+        return {"status": "is being tried", "reason": why or _TRIED_LATER}
+
+    async def _resume_here(self, lane: Lane) -> dict[str, str]:
+        key = lane.destination.key
+        async with self._served.changing:
+            now = self._clock.now()
+            await self._store.pauses.end(key, now)
+            await self._store.resume(key)
+            lane.end_operator_pause(now)
+        try:
+            trial = asyncio.ensure_future(lane.try_now())
+            self._changed()
+            outcome = await asyncio.wait_for(trial, _TRIAL_SECONDS)
+        except TimeoutError:
+            return {"status": "is being tried", "reason": _NO_RESULT}
+        match outcome:
+            case None:
+                is_reported = self._self_alerts.broken_since(key) is not None
+                return {"status": "nothing was due to try", "reason": _NOT_TRIED if is_reported else ""}
+            case Delivered():
+                return {"status": "delivered", "reason": ""}
+        return {"status": "still broken", "reason": outcome.shown}
+
+    # Requests to others.
+
+    async def _ask(self, destination: str, action: str, by: str) -> tuple[dict[str, Any] | None, str]:
+        """Ask the replica that serves a destination. Return its answer, or None and why there is none; empty: nobody serves it."""
+        number = await self._store.lane_requests.ask(destination, action, by, self._clock.now())
+        self._changed()
+        event = self._waiting[number] = asyncio.Event()
+        clock = self._real_clock
+        lease = self._leases.lease_of(self._leases.wanted[destination].channel)
+        began = held_at = clock.elapsed()
+        try:
+            while True:
+                event.clear()
+                answer = await self._store.lane_requests.answer_to(number)
+                now = clock.elapsed()
+                if answer is not None:
+                    return json.loads(answer), ""
+                if self._has_holder(lease):
+                    held_at = now
+                if now - held_at >= _NOBODY_FOR:
+                    return None, ""
+                if now - began >= _ANSWER_WITHIN:
+                    return None, _NOT_CONFIRMED if action == PAUSE else _NO_RESULT
+                await wait_elapsed(clock, event, now + _ASK_EVERY)
+        finally:
+            del self._waiting[number]
+
+    def _has_holder(self, lease: str) -> bool:
+        holder = None if self._news is None else self._news.holders().get(lease)
+        return holder is not None and holder.name is not None
+
+    def look_for_answers(self) -> None:
+        """Let those who wait look for their answers now."""
+        for each in self._waiting.values():
+            each.set()
+
+    # Requests of others.
+
+    async def answer_requests(self) -> None:
+        """Begin to answer what is asked of the lanes here. :raises StoreUnavailable: the requests can't be read"""
+        for request in await self._store.lane_requests.unanswered(self._clock.now()):
+            lane = self._table.open(request.destination)
+            if lane is not None and request.id not in self._answering:
+                task = asyncio.create_task(self._answer(request, lane), name=f"answer request {request.id}")
+                self._answering[request.id] = task
+                task.add_done_callback(partial(self._answered, request.id))
+
+    def _answered(self, number: int, _: asyncio.Task[None]) -> None:
+        del self._answering[number]
+
+    async def _answer(self, request: LaneRequest, lane: Lane) -> None:
+        try:
+            if request.action == PAUSE:
+                answer: dict[str, Any] = {"since": (await self._pause_here(lane, request.actor)).since}
+            else:
+                answer = dict(await self._resume_here(lane))
+            await self._store.lane_requests.answer(request.id, json.dumps(answer), self._clock.now())
+            self.look_for_answers()
+        except StoreUnavailable:  # it is tried again with the next look
+            return
+        except Exception:
+            log.exception("a request to a lane failed unexpectedly", destination=request.destination)
+
+    async def stop(self) -> None:
+        """Answer nothing more. The next holder of the lanes answers what is still asked."""
+        tasks = list(self._answering.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Pauses by operators.
+
+    def pause_of(self, destination: str) -> OperatorPause | None:
+        """Return the pause by an operator that lasts at a lane of another replica; None: there is none."""
+        pause = self._pauses.get(destination)
+        return None if pause is None or pause.until is not None else pause
+
+    async def follow_pauses(self) -> None:
+        """Apply the pauses that other replicas have stored. :raises StoreUnavailable: they can't be read"""
+        async with self._served.changing:
+            self._pauses = pauses = await self._store.pauses.read()
+            for lane in self._table:
+                pause = pauses.get(lane.destination.key)
+                if pause is None:
+                    continue
+                if pause.until is None:
+                    lane.pause_by_operator(pause)
+                else:
+                    lane.end_operator_pause(pause.until)

@@ -1,0 +1,85 @@
+"""What people ask of lanes that another replica serves, and what that replica answers."""
+
+from functools import partial
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from router.model import MINUTE, Millis
+from router.store.notices import Topic, notify, topic_notice
+from router.store.schema import lane_requests
+from router.store.writer import Database
+
+_OPEN_FOR: Millis = MINUTE
+"""How long a request waits for an answer. The person who made it has left by then."""
+_KEPT: Millis = 60 * MINUTE
+"""How long requests are kept, for those who look into the database."""
+
+
+class LaneRequest(NamedTuple):
+    """One request."""
+
+    id: int
+    destination: str
+    action: str
+    """pause or resume"""
+    actor: str
+
+
+class LaneRequests:
+    """Keeps requests, and their answers.
+
+    Every method raises :class:`~router.store.health.StoreUnavailable` if the database can't be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ask(self, destination: str, action: str, actor: str, now: Millis) -> int:
+        """Store a request, and wake the other replicas. Return its number. Old requests are deleted."""
+        session = self._database.session
+        work = partial(_ask, session=session, row=LaneRequest(0, destination, action, actor), now=now)
+        return await self._database.write(work)
+
+    async def unanswered(self, now: Millis) -> list[LaneRequest]:
+        """Return the requests of the last minute that nobody has answered, the oldest first."""
+        return await self._database.read(partial(_unanswered, now=now))
+
+    async def answer(self, number: int, answer: str, now: Millis) -> None:
+        """Answer a request, and wake the replica that waits for it. :param answer: JSON"""
+        await self._database.write(
+            partial(_answer, session=self._database.session, number=number, answer=answer, now=now)
+        )
+
+    async def answer_to(self, number: int) -> str | None:
+        """Return the answer to a request; None: there is none yet."""
+        asked = sa.select(lane_requests.c.answer).where(lane_requests.c.id == number)
+        return await self._database.read(lambda connection: connection.execute(asked).scalar())
+
+
+def _ask(connection: sa.Connection, *, session: str, row: LaneRequest, now: Millis) -> int:
+    connection.execute(sa.delete(lane_requests).where(lane_requests.c.at < now - _KEPT))
+    last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(lane_requests.c.id), 0))).scalar_one()
+    number = int(last) + 1
+    connection.execute(sa.insert(lane_requests).values(**row._replace(id=number)._asdict(), at=now))
+    notify(connection, topic_notice(session, Topic.REQUESTS))
+    return number
+
+
+def _unanswered(connection: sa.Connection, *, now: Millis) -> list[LaneRequest]:
+    columns = (lane_requests.c[name] for name in LaneRequest._fields)
+    found = connection.execute(
+        sa.select(*columns)
+        .where(lane_requests.c.answer.is_(None), lane_requests.c.at > now - _OPEN_FOR)
+        .order_by(lane_requests.c.id)
+    )
+    return [LaneRequest(*row) for row in found]
+
+
+def _answer(connection: sa.Connection, *, session: str, number: int, answer: str, now: Millis) -> None:
+    connection.execute(
+        sa.update(lane_requests)
+        .where(lane_requests.c.id == number, lane_requests.c.answer.is_(None))
+        .values(answer=answer, answered_at=now)
+    )
+    notify(connection, topic_notice(session, Topic.REQUESTS))

@@ -1,0 +1,85 @@
+"""Two replicas in this process, on one database, by one clock. Their leases use real time, and never expire during a test."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router.app import Service
+from router.core.leases import BACKGROUND
+from tests.postgresql import Server
+from tests.waiting import until
+from tests.world.conftest import World
+
+SLACK_LANES, PAGES, MAILS = "lanes slack", "lanes pagerduty", "lanes email"
+LEASES = frozenset({SLACK_LANES, PAGES, MAILS, BACKGROUND})
+
+
+@dataclass
+class Pair:
+    """Two replicas."""
+
+    a: World
+    b: World
+    server: Server
+    database: str
+
+    @property
+    def both(self) -> tuple[World, World]:
+        return self.a, self.b
+
+    async def start(self, change: Callable[[str], str] = lambda rules: rules) -> None:
+        """Start both, and wait until each holds its share."""
+        for each in self.both:
+            await each.start(change)
+        await self.when(lambda: self._share() == {2}, "each holds two leases")
+
+    def _share(self) -> set[int]:
+        return {len(_service(each).membership.held) for each in self.both}
+
+    async def when(self, ready: Callable[[], bool], what: str) -> None:
+        """Wait until something is so, while both renew their sessions."""
+
+        async def is_ready() -> bool:
+            for each in self.both:
+                if each.service is not None:
+                    each.service.membership.renew_soon()
+                    await each.service.store.ready()
+            return ready()
+
+        await until(is_ready, what)
+
+    def holder(self, lease: str) -> World:
+        """Return the replica that serves by a lease."""
+        (found,) = [each for each in self.both if each.service and lease in each.service.membership.held]
+        return found
+
+    def other(self, world: World) -> World:
+        return self.b if world is self.a else self.a
+
+    async def end(self, world: World) -> None:
+        """Stop a replica, and wait until the other one serves everything."""
+        await world.end()
+        left = _service(self.other(world))
+        await self.when(
+            lambda: left.membership.held == LEASES and all(each["is_here"] for each in left.lanes.describe()),
+            "the other replica serves everything",
+        )
+
+    async def expel(self, world: World) -> None:
+        """Let the other replica take one for dead that still runs, and serve all lanes."""
+        session, left = _service(world).membership.session, _service(self.other(world))
+        other = left.membership.session
+        self.server.execute(f"UPDATE replicas SET expires_at = 0 WHERE id = '{session}'", self.database)
+        left.membership.renew_soon()
+
+        async def has_all() -> bool:
+            found = self.server.execute(
+                "SELECT count(*) FROM leases WHERE replica = '" + other + "'", self.database
+            )
+            return bool(found[0][0] == len(LEASES)) and all(each["is_here"] for each in left.lanes.describe())
+
+        await until(has_all, "the other replica serves all lanes")
+
+
+def _service(world: World) -> Service:
+    assert world.service is not None
+    return world.service

@@ -1,0 +1,226 @@
+"""Two replicas on one PostgreSQL: lanes pass from one to the other with their pauses, rates, storms and self-alerts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.app import Service
+from router.model import HOUR, MINUTE, SECOND
+from tests.clock import ManualClock
+from tests.postgresql import Server
+from tests.world.asking import (
+    OWN,
+    SLACK,
+    metric_value,
+    run_deliveries_command,
+    slack_lane,
+    until_delivered,
+    until_failed,
+)
+from tests.world.conftest import MONDAY_NOON, World
+from tests.world.fake_pagerduty import FakePagerDuty, Page
+from tests.world.fake_server import HANG
+from tests.world.fake_slack import FakeSlack, Want, rate_limited
+from tests.world.fake_smtp import FakeSmtp
+from tests.world.replicas import PAGES, SLACK_LANES, Pair
+
+
+@pytest.fixture
+async def pair(tmp_path: Path, postgresql: Server) -> AsyncIterator[Pair]:
+    """Two replicas whose Slack accepts one message a second, and refuses what comes faster."""
+    clock = ManualClock(MONDAY_NOON)
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(FakeSlack(seconds=lambda: clock.now() / SECOND))
+        pagerduty = await stack.enter_async_context(FakePagerDuty())
+        smtp = await stack.enter_async_context(FakeSmtp())
+        name = postgresql.create()
+        a = World(tmp_path, clock, slack, pagerduty, smtp, database=postgresql.url(name), replica="a")
+        pair = Pair(a, a.twin("b"), postgresql, name)
+        for each in pair.both:
+            stack.push_async_callback(each.end)
+        yield pair
+    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def lanes_of(world: World) -> dict[str, dict[str, Any]]:
+    assert world.service is not None
+    return {str(each["destination"]): each for each in world.service.lanes.describe()}
+
+
+async def seen(pair: Pair, world: World, field: str, value: object) -> None:
+    """Wait until a replica shows this state of the lane of Slack."""
+    await pair.when(
+        lambda: bool(lanes_of(world)[SLACK][field] == value), f"{world.replica} shows {field}: {value}"
+    )
+
+
+async def test_each_replica_shows_all_lanes_and_who_serves_them(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    pair.a.slack.fail(rate_limited(60))
+    await pair.a.post("Down", "critical")
+    await until_failed(holder, SLACK)
+    await seen(pair, other, "paused_until", lanes_of(holder)[SLACK]["paused_until"])
+    assert lanes_of(other)[SLACK]["paused_until"] >= MONDAY_NOON + MINUTE
+    here, there = (lanes_of(each)[SLACK] for each in (holder, other))
+    assert (here["is_here"], there["is_here"]) == (True, False)
+    assert {here["replica"], there["replica"]} == {holder.replica}
+    left = {"is_here": None}
+    assert {**here, **left} == {**there, **left}
+    assert {each["alive"] for world in pair.both for each in lanes_of(world).values()} == {True}
+    assert lanes_of(holder).keys() == lanes_of(other).keys()
+
+
+async def test_a_pause_that_slack_asked_for_holds_at_the_next_holder(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    pair.a.slack.fail(rate_limited(60))
+    await pair.a.post("Down", "critical")
+    await until_failed(holder, SLACK)
+    await pair.end(holder)
+    pair.a.clock.advance(59 * SECOND)
+    await other.at_rest()
+    assert len(pair.a.slack.calls) == 1
+    pair.a.clock.advance(2 * SECOND)
+    await until_delivered(other, 3)
+    assert len(pair.a.slack.calls) == 2
+    assert pair.a.slack.refused_as_too_fast == 0
+
+
+async def test_the_rate_holds_over_a_handover(pair: Pair) -> None:
+    slow = "{channel: C0CRITICAL, rate: 1/s}"
+    await pair.start(lambda rules: rules.replace("{channel: C0CRITICAL}", slow))
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    await holder.post("First", "critical")
+    await until_delivered(other, 3)
+    await pair.end(holder)
+    await other.post("Second", "critical")
+    await until_delivered(other, 5)
+    await other.at_rest()
+    assert len(pair.a.slack.calls) == 1
+    pair.a.clock.advance(SECOND)
+    await until_delivered(other, 6)
+    assert pair.a.slack.refused_as_too_fast == 0
+
+
+async def test_a_pause_and_its_end_reach_the_holder_through_another(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    result = await run_deliveries_command(other, "pause", SLACK)
+    assert f"{SLACK}: paused since 12:00:00. Send again" in result.output
+    await other.post("Down", "critical")
+    await until_delivered(other, 2)  # PagerDuty and email
+    await holder.at_rest()
+    assert not pair.a.slack.messages
+    for each in pair.both:
+        await seen(pair, each, "paused_since", MONDAY_NOON)
+        assert await metric_value(each, f'alert_router_destination_paused{{destination="{SLACK}"}}') == 1
+    result = await run_deliveries_command(other, "resume", SLACK)
+    assert f"{SLACK}: delivered\n" in result.output
+    pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
+    for each in pair.both:
+        await seen(pair, each, "paused_since", value=None)
+
+
+async def test_a_resume_through_another_says_what_the_provider_says(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    pair.a.slack.trouble["C0CRITICAL"] = "is_archived"
+    await holder.post("Down", "critical")
+    await pair.a.slack.until(lambda: bool(pair.a.slack.calls))
+    await seen(pair, pair.other(holder), "needs_repair", value=True)
+    pair.a.clock.advance(2 * SECOND)
+    result = await run_deliveries_command(pair.other(holder), "resume", SLACK)
+    assert result.exit_code == 1
+    assert "still broken: " in result.output
+    assert "is_archived" in result.output
+
+
+async def test_a_self_alert_ends_at_the_next_holder(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    pair.a.slack.trouble["C0CRITICAL"] = "is_archived"
+    await holder.post("Down", "critical")
+    await pair.a.pagerduty.until(lambda: OWN in str(pair.a.pagerduty.accepted))
+    await seen(pair, other, "broken_since", MONDAY_NOON)
+    await pair.end(holder)
+    assert lanes_of(other)[SLACK]["broken_since"] == MONDAY_NOON
+    del pair.a.slack.trouble["C0CRITICAL"]
+    pair.a.clock.advance(HOUR)
+    await other.at_rest()
+    pair.a.pagerduty.expect(Page("Down", open=True), Page(OWN, open=False))
+    assert (await slack_lane(other))["failing_since"] is None
+    assert (await other.fates()).keys() == {"delivered"}
+
+
+async def test_a_storm_goes_on_in_its_message_at_the_next_holder(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    for number in range(70):
+        await pair.a.post(f"Down{number}", "warning")
+    pair.a.clock.advance(2 * SECOND)
+    await until_storm(pair)
+    await pair.end(holder)
+    for number in range(70):
+        await other.post(f"Down{number}", "warning", "resolved")
+    for _ in range(120):
+        pair.a.clock.advance(SECOND)
+        await other.at_rest()
+    (storm,) = [each for each in pair.a.slack.in_channel("C0WARNINGS") if "torm" in each.text]
+    assert storm.text.startswith("[warning] Storm over: ")
+    assert pair.a.slack.refused_as_too_fast == 0
+
+
+async def until_storm(pair: Pair) -> None:
+    """Wait until the message of the storm is there."""
+    for _ in range(60):
+        for each in pair.both:
+            await each.at_rest()
+        if any("torm" in each.text for each in pair.a.slack.in_channel("C0WARNINGS")):
+            return
+        pair.a.clock.advance(SECOND)
+    raise AssertionError("there is no storm")
+
+
+async def test_what_an_expelled_replica_was_sending_is_sent_by_the_other(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(PAGES)
+    other = pair.other(holder)
+    received = asyncio.Event()
+    pair.a.pagerduty.on_step = lambda _step: received.set()
+    pair.a.pagerduty.fail(HANG)
+    await holder.post("Down", "critical")
+    await received.wait()
+    await pair.expel(holder)
+    pair.a.clock.advance(SECOND)  # lanes begin without tokens
+    await until_delivered(other, 3)
+    pair.a.pagerduty.expect(Page("Down", open=True))
+    await pair.when(lambda: len(pair_sessions(pair)) == 2, "both have a session again")
+    await holder.post("Down", "critical", "resolved")
+    pair.a.clock.advance(2 * SECOND)
+    await until_delivered(holder, 6)
+    pair.a.pagerduty.expect(Page("Down", open=False))
+    ledgers = [await each.ledger() for each in pair.both]
+    assert [each["fates"]["delivered"] for each in ledgers] == [6, 6]
+
+
+def pair_sessions(pair: Pair) -> set[str]:
+    return {each.service.membership.session for each in pair.both if each.service is not None} - {""}
+
+
+async def test_what_nobody_told_of_is_found_by_asking(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "heard", lambda *_: None)
+    await pair.start()
+    await pair.other(pair.holder(SLACK_LANES)).post("Down", "critical")
+    await pair.when(lambda: bool(pair.a.slack.messages), "the holder has found it")
+    pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
