@@ -43,7 +43,7 @@ from router.rules_watch import RulesWatch
 from router.shared_findings import SharedFindings
 from router.shutdown import Shutdown
 from router.silence_watch import SilenceWatch
-from router.store import Notice, Store, Topic
+from router.store import ReplicaNotice, ReplicaTopic, Store
 from router.telemetry import Telemetry
 from router.threads import Threads
 from router.undecided import Undecided
@@ -191,16 +191,16 @@ class Service:
         scheme = "http" if self.certificates is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
-    def heard(self, notice: Notice) -> None:
+    def heard(self, notice: ReplicaNotice) -> None:
         """Look at what another replica tells."""
         self.lanes.heard(notice)
-        if notice.topics & {Topic.LEASES, Topic.RULES}:
+        if notice.topics & {ReplicaTopic.LEASES, ReplicaTopic.RULES}:
             self.membership.renew_soon()
-        if Topic.RULES in notice.topics:
+        if ReplicaTopic.RULES in notice.topics:
             self.rules_watch.look_soon()
-        if Topic.UNDECIDED in notice.topics:
+        if ReplicaTopic.UNDECIDED in notice.topics:
             self.undecided.look()
-        if Topic.TESTS in notice.topics:
+        if ReplicaTopic.TESTS in notice.topics:
             self.tests.look_soon()
 
     async def reload(self) -> None:

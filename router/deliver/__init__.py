@@ -27,7 +27,7 @@ from router.deliver.served_lanes import LaneLeases, ServedLanes
 from router.metrics import Metrics
 from router.model import Destination, Millis
 from router.replicas import Held
-from router.store import Notice, OperatorPause, Store, Topic
+from router.store import OperatorPause, ReplicaNotice, ReplicaTopic, Store
 from router.telemetry import Telemetry
 from router.threads import Threads
 
@@ -172,11 +172,11 @@ class Lanes:
         if self._follower is not None:
             self._follower.renewed()
 
-    def heard(self, notice: Notice) -> None:
+    def heard(self, notice: ReplicaNotice) -> None:
         """Look at what another replica tells."""
         self.wake_all() if notice.lanes is None else self.wake(notice.lanes)
         if self._follower is not None:
-            self._follower.heard(notice.topics & {Topic.LANES, Topic.REQUESTS})
+            self._follower.heard(notice.topics & {ReplicaTopic.LANES, ReplicaTopic.REQUESTS})
 
     def wake_all(self) -> None:
         """Look at every lane."""

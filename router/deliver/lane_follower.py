@@ -13,7 +13,7 @@ from router.deliver.lane_table import LaneTable
 from router.deliver.self_alerts import SelfAlerts
 from router.deliver.served_lanes import LaneLeases, ServedLanes
 from router.model import SECOND, Millis
-from router.store import Store, StoreUnavailable, Topic
+from router.store import ReplicaTopic, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -50,10 +50,10 @@ class LaneFollower:
 
     def renewed(self) -> None:
         """Look at everything: the session was renewed."""
-        self.heard((Topic.LEASES, Topic.LANES, Topic.REQUESTS))
+        self.heard((ReplicaTopic.LEASES, ReplicaTopic.LANES, ReplicaTopic.REQUESTS))
 
     def heard(self, topics: Collection[str]) -> None:
-        """Look at what another replica tells, see :class:`router.store.Topic`."""
+        """Look at what another replica tells, see :class:`router.store.ReplicaTopic`."""
         if topics:
             self._topics.update(topics)
             self._soon.set()
@@ -61,7 +61,7 @@ class LaneFollower:
     def changed(self) -> None:
         """Publish now what has changed at the lanes here, and look for requests."""
         self._is_urgent = True
-        self.heard((Topic.REQUESTS,))
+        self.heard((ReplicaTopic.REQUESTS,))
 
     def outcome_recorded(self, destination: str) -> None:
         """Publish a long pause that has just begun, or has ended early."""
@@ -93,15 +93,15 @@ class LaneFollower:
 
     async def _look(self, topics: frozenset[str], now: Millis) -> None:
         """:param now: of the real monotonic clock"""
-        is_renewed = Topic.LEASES in topics
-        if Topic.REQUESTS in topics:
+        is_renewed = ReplicaTopic.LEASES in topics
+        if ReplicaTopic.REQUESTS in topics:
             self._actions.look_for_answers()
             await self._actions.follow_pauses()
             await self._actions.answer_requests()
         if is_renewed or (self._is_urgent and now - self._published_at >= _LOOK_EVERY):
             await self._publish()
             self._published_at = now
-        if Topic.LANES in topics and len(self._leases.here()) < len(self._leases.wanted):
+        if ReplicaTopic.LANES in topics and len(self._leases.here()) < len(self._leases.wanted):
             await self._news.refresh()
         if is_renewed:
             await self._wake_due()

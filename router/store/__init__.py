@@ -53,7 +53,7 @@ from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
 from router.store.lane_requests import LaneRequest, LaneRequests
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
-from router.store.notices import Notice, Topic
+from router.store.notices import ReplicaNotice, ReplicaTopic
 from router.store.operator_pauses import OperatorPause, OperatorPauses
 from router.store.packing import Packer
 from router.store.page_queries import PageQueries
@@ -373,7 +373,7 @@ class Store:
         """Let a clock follow the database's from now on, and let jobs run by it."""
         self.database.clock = clock
 
-    def listen(self, hear: Callable[[Notice], None]) -> None:
+    def listen(self, hear: Callable[[ReplicaNotice], None]) -> None:
         """Hear what other replicas tell. :param hear: called on the event loop with each notice of another replica"""
         self.database.listen(hear)
 
@@ -434,13 +434,14 @@ __all__ = [
     "Limits",
     "Listening",
     "LoadLine",
-    "Notice",
     "OperatorPause",
     "Permit",
     "Phase",
     "QuarantinedBody",
     "Receipt",
     "Recorded",
+    "ReplicaNotice",
+    "ReplicaTopic",
     "ReplicasView",
     "Reported",
     "RulesReplaced",
@@ -455,7 +456,6 @@ __all__ = [
     "StoredLoad",
     "Story",
     "Timekeeping",
-    "Topic",
     "Total",
     "Trouble",
     "WorkLost",

@@ -13,7 +13,7 @@ from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
 from router.store.jobs import Job
-from router.store.notices import Notice, lanes_to_wake, notify, topics_of
+from router.store.notices import ReplicaNotice, lanes_to_wake, notify, topics_of
 from router.store.queries import run_queries
 from router.store.sets import DatabaseCursor, Sets
 
@@ -112,7 +112,7 @@ class Batch:
         self._run_transitions(last)
         notify(
             self._connection,
-            Notice(self._state.head.session, frozenset(self._woken), frozenset(self._topics)),
+            ReplicaNotice(self._state.head.session, frozenset(self._woken), frozenset(self._topics)),
         )
 
     def _without_lost(self, results: Sequence[JobResult]) -> list[JobResult]:

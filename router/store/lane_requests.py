@@ -6,7 +6,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from router.model import MINUTE, Millis
-from router.store.notices import Topic, notify, topic_notice
+from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import lane_requests
 from router.store.writer import Database
 
@@ -62,7 +62,7 @@ def _ask(connection: sa.Connection, *, session: str, row: LaneRequest, now: Mill
     last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(lane_requests.c.id), 0))).scalar_one()
     number = int(last) + 1
     connection.execute(sa.insert(lane_requests).values(**row._replace(id=number)._asdict(), at=now))
-    notify(connection, topic_notice(session, Topic.REQUESTS))
+    notify(connection, topic_notice(session, ReplicaTopic.REQUESTS))
     return number
 
 
@@ -82,4 +82,4 @@ def _answer(connection: sa.Connection, *, session: str, number: int, answer: str
         .where(lane_requests.c.id == number, lane_requests.c.answer.is_(None))
         .values(answer=answer, answered_at=now)
     )
-    notify(connection, topic_notice(session, Topic.REQUESTS))
+    notify(connection, topic_notice(session, ReplicaTopic.REQUESTS))

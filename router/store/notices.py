@@ -15,7 +15,7 @@ CHANNEL = "alert_router"
 _MAX_BYTES = 7_000
 
 
-class Topic(StrEnum):
+class ReplicaTopic(StrEnum):
     """What a replica is to look at again."""
 
     UNDECIDED = "undecided"
@@ -33,7 +33,7 @@ class Topic(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class ReplicaNotice:
     """One notice."""
 
     sender: str
@@ -50,15 +50,15 @@ class Notice:
         return text
 
     @classmethod
-    def read(cls, text: str) -> "Notice":
+    def read(cls, text: str) -> "ReplicaNotice":
         """Return what :meth:`__str__` wrote; of an empty text, a notice about everything: some may have been missed."""
         if not text:
-            return cls("", None, frozenset(Topic))
+            return cls("", None, frozenset(ReplicaTopic))
         sender, lanes, topics = json.loads(text)
         return cls(sender, None if lanes is None else frozenset(lanes), frozenset(topics))
 
 
-def notify(connection: sa.Connection, notice: Notice) -> None:
+def notify(connection: sa.Connection, notice: ReplicaNotice) -> None:
     """Tell the other replicas when the transaction commits. On a database that no other process can share, do nothing."""
     if connection.dialect.name == "postgresql" and (notice.topics or notice.lanes is None or notice.lanes):
         connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, str(notice)))
@@ -70,14 +70,14 @@ def lanes_to_wake(state: State) -> frozenset[str]:
     return frozenset(row.destination for row in found if row.next_at is not None)
 
 
-def topics_of(state: State) -> Iterable[Topic]:
+def topics_of(state: State) -> Iterable[ReplicaTopic]:
     """Return what else others are to look at, by the rows that this state has changed."""
     if any(row.undecided is not None for row in state.webhooks.changed()[0]):
-        yield Topic.UNDECIDED
+        yield ReplicaTopic.UNDECIDED
     if any(row.key == POLICY for row in state.meta.changed()[0]):
-        yield Topic.RULES
+        yield ReplicaTopic.RULES
 
 
-def topic_notice(sender: str, *topics: Topic, lanes: Collection[str] = ()) -> Notice:
+def topic_notice(sender: str, *topics: ReplicaTopic, lanes: Collection[str] = ()) -> ReplicaNotice:
     """Return a notice about topics."""
-    return Notice(sender, frozenset(lanes), frozenset(topics))
+    return ReplicaNotice(sender, frozenset(lanes), frozenset(topics))

@@ -13,7 +13,7 @@ from router.core.adopt import POLICY
 from router.core.leases import RELEASED, Beat, LeaseRow, Renewal, ReplicaRow, renew
 from router.model import Millis
 from router.store import starts
-from router.store.notices import Topic, notify, topic_notice
+from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import conversations, leases, meta, replicas
 from router.store.writer import Database
 
@@ -98,7 +98,7 @@ def _release(connection: sa.Connection, *, session: str, names: Sequence[str]) -
         .where(leases.c.replica == session, leases.c.name.in_(names))
         .values(replica=None, since=_now(connection), passed_on=RELEASED)
     )
-    notify(connection, topic_notice(session, Topic.LEASES))
+    notify(connection, topic_notice(session, ReplicaTopic.LEASES))
 
 
 def _leave(connection: sa.Connection, *, session: str) -> None:
@@ -110,7 +110,7 @@ def _leave(connection: sa.Connection, *, session: str) -> None:
         .values(replica=None, since=now, passed_on=RELEASED)
     )
     connection.execute(sa.delete(replicas).where(replicas.c.id == session))
-    notify(connection, topic_notice(session, Topic.LEASES))
+    notify(connection, topic_notice(session, ReplicaTopic.LEASES))
 
 
 def _view(connection: sa.Connection) -> ReplicasView:

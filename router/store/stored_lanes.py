@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from router.core.head import Grant, LeaseLost
 from router.model import Millis
-from router.store.notices import Topic, notify, topic_notice
+from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import lanes, leases
 from router.store.writer import Database
 
@@ -100,7 +100,7 @@ def _publish(
             sa.insert(lanes),
             [{"name": each.name, "replica": session, "state": each.state, "at": now} for each in rows],
         )
-    notify(connection, topic_notice(session, Topic.LANES))
+    notify(connection, topic_notice(session, ReplicaTopic.LANES))
     return held
 
 

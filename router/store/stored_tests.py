@@ -21,7 +21,7 @@ from router.model import (
     TestOutcome,
 )
 from router.store.alert_answers import DestinationProgress, read_progress
-from router.store.notices import Topic, notify, topic_notice
+from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import meta
 from router.store.shared_reading import SharedReading
 from router.store.starts import set_meta
@@ -123,7 +123,7 @@ def _save(
     known = sorted(connection.execute(sa.select(meta.c.key).where(_IS_TEST)).scalars(), reverse=True)
     if gone := known[MAX_TESTS:]:
         connection.execute(sa.delete(meta).where(meta.c.key.in_(gone)))
-    notify(connection, topic_notice(sender, Topic.TESTS))
+    notify(connection, topic_notice(sender, ReplicaTopic.TESTS))
 
 
 def _last_slot(connection: sa.Connection) -> DrillSlot | None:

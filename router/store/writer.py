@@ -25,7 +25,7 @@ from router.store.batch import Batch, Direct, JobResult
 from router.store.disk_usage import DiskUsage
 from router.store.health import CountError, Health, RulesReplaced, StoreUnavailable, WorkLost
 from router.store.jobs import Adopt, Job
-from router.store.notices import Notice
+from router.store.notices import ReplicaNotice
 from router.store.opening import StoredTables, check_database, migrate
 from router.store.queued_jobs import QueuedJob, UnknownBatch, set_errors
 from router.store.sets import DatabaseCursor, Sets
@@ -121,11 +121,11 @@ class Database:
         """How many jobs wait for the writer."""
         return self._queue.qsize()
 
-    def listen(self, hear: Callable[[Notice], None]) -> None:
+    def listen(self, hear: Callable[[ReplicaNotice], None]) -> None:
         """Hear the notices of other replicas from now on, on the event loop."""
 
         def heard(text: str) -> None:
-            notice = Notice.read(text)
+            notice = ReplicaNotice.read(text)
             if notice.sender != self.session:
                 self._call_on_loop(hear, notice)
 

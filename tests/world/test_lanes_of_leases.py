@@ -3,13 +3,15 @@
 import asyncio
 import json
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.clock import SystemClock
 from router.core.head import Grant
-from router.core.leases import lanes_lease
+from router.core.leases import Renewal, lanes_lease
 from router.deliver.self_alerts import ALERTNAME
 from router.model import Broken
 from router.replicas.membership import Held
@@ -17,6 +19,18 @@ from router.store import Store
 from router.store.operator_pauses import OperatorPauses
 from tests.waiting import until
 from tests.world.made_up_channels import ODD, POLICY, Fake, open_lanes, returning
+
+
+@dataclass(frozen=True)
+class Alone:
+    """In place of the membership: a replica that has not renewed its session yet."""
+
+    name: str = "replica-1"
+    session: str = "session-1"
+    renewal: Renewal | None = None
+
+    def renew_soon(self) -> None:
+        """Do nothing: the test grants and takes the leases."""
 
 
 async def test_a_lease_lost_while_its_lanes_open_leaves_none(
@@ -31,7 +45,7 @@ async def test_a_lease_lost_while_its_lanes_open_leaves_none(
 
     async with open_lanes(tmp_path, Fake()) as harness:
         lanes = harness.lanes
-        lanes.share(lambda: None)
+        lanes.share(Alone(), SystemClock())
         held = Held(lanes_lease("odd"), Grant(lanes_lease("odd"), 1))
         await lanes.gained(held)
         assert [each["destination"] for each in lanes.describe()] == ["odd:one"]
@@ -60,7 +74,7 @@ async def test_the_next_owner_of_a_lane_ends_the_alert_about_it(tmp_path: Path) 
         destinations = list(POLICY.destinations.values())
         firing, resolved = [[(ALERTNAME, status)] for status in ("firing", "resolved")]
         for lanes in (harness.lanes, other):
-            lanes.share(lambda: None)
+            lanes.share(Alone(), SystemClock())
         await other.serve(destinations)  # before anything is wrong
         held = Held(lanes_lease("odd"), Grant(lanes_lease("odd"), 1))
         await harness.lanes.gained(held)

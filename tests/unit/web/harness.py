@@ -92,8 +92,8 @@ class WebHarness:
     async def check_files(self) -> Checked:
         return Checked((), {})
 
-    async def pause(self, destination: str, by: str) -> int | None:
-        return 1_795_262_400_000 if destination == SLACK.key else None
+    async def pause(self, destination: str, by: str) -> tuple[int, str] | None:
+        return (1_795_262_400_000, "") if destination == SLACK.key else None
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         self.resumed.append(destination)
