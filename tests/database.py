@@ -62,6 +62,8 @@ async def on_writer(store: Store, work: Callable[[sa.Connection], object]) -> No
 
 def _full(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         connection.exec_driver_sql("SET SESSION default_transaction_read_only = on")
     else:
         connection.exec_driver_sql("PRAGMA max_page_count=1")
