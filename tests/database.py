@@ -62,7 +62,6 @@ async def on_writer(store: Store, work: Callable[[sa.Connection], object]) -> No
 
 def _full(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Also for the sessions that the router opens after the first refusal.
         name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
         connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         connection.exec_driver_sql("SET SESSION default_transaction_read_only = on")

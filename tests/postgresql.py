@@ -24,7 +24,7 @@ from tests.tcp_proxy import TcpProxy
 _LOCKED = "locked"
 PASSWORD = "s3cr3t-pa55word"
 PATIENT = "options=-c%20idle_in_transaction_session_timeout%3D60s%20-c%20transaction_timeout%3D60s"
-"""A part of a URL: the server lets a router stand still for a minute, as one does on a machine that is busy with other tests."""
+"""The last part of each URL: the server lets a router stand still for a minute, as one does on a machine that is busy with other tests."""
 
 
 class Server:
@@ -86,7 +86,7 @@ class Server:
             made(self.url(self._with_tables)).close()
         name = self._with_tables
         yield self.url(name)
-        self.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        self.execute(f"ALTER DATABASE {name} RESET ALL")
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid()",

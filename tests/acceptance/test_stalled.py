@@ -52,7 +52,7 @@ async def test_a_stopped_router_frees_the_lock_and_goes_on_later(
             other.execute(f"SET lock_timeout = '{WRITES.settings['lock_timeout']}'".encode())
             await asyncio.to_thread(other.execute, "SELECT pg_advisory_xact_lock(x'616c65727402'::bigint)")
         os.kill(router.pid, signal.SIGCONT)
-        assert await posting == 503
+        assert await posting in {200, 503}  # the COMMIT may have left just before the stop
         while await post(router, _body("Down", "critical", "firing")) != 200:
             pass
         await router.settle(MONDAY_NOON + 10_000)

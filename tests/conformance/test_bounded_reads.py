@@ -204,7 +204,7 @@ async def grown(new_url: str) -> AsyncIterator[Store]:
     plans = "%20".join(
         f"-c%20enable_{each}%3Doff" for each in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
     )
-    store = await Store.open(f"{new_url}&options={plans}" if new_url.startswith("postgresql") else new_url)
+    store = await Store.open(f"{new_url}%20{plans}" if new_url.startswith("postgresql") else new_url)
     yield store
     await store.close()
 
