@@ -8,6 +8,7 @@ import pytest
 
 from router.store import Store
 from router.store.backend import Backend
+from tests.moving import Mover
 from tests.postgresql import Server, made
 
 
@@ -53,3 +54,9 @@ def database(url: str) -> Iterator[Backend]:
     database = made(url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def mover(tmp_path: Path, postgresql: Server) -> Iterator[Mover]:
+    with Mover(tmp_path, postgresql) as mover:
+        yield mover
