@@ -4,6 +4,8 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +18,6 @@ from tests.acceptance.processes import (
     Alertmanager,
     Router,
     needs_alertmanager,
-    needs_faketime,
     running,
     until,
 )
@@ -36,11 +37,35 @@ def url(postgresql: Server) -> Iterator[str]:
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class ServerTime:
+    """The time of a database, which the routers follow. In its sessions, another function takes the place of
+    ``clock_timestamp()``.
+    """
+
+    def __init__(self, postgresql: Server, url: str) -> None:
+        self._execute = partial(postgresql.execute, database=str(make_url(url).database))
+        self.url = f"{url}%20-c%20search_path%3Dmoved,pg_catalog"
+        for statement in (
+            "CREATE SCHEMA moved", "CREATE SCHEMA moving", "GRANT ALL ON SCHEMA moved, moving TO public",
+            "CREATE TABLE moving.by (span interval)", "INSERT INTO moving.by VALUES ('0')", "GRANT ALL ON moving.by TO public",
+            ("CREATE FUNCTION moved.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql "
+             "AS 'SELECT pg_catalog.clock_timestamp() + span FROM moving.by'"),
+        ):  # fmt: skip
+            self._execute(statement)
+
+    def set(self, at: datetime) -> None:
+        """Set the clock to ``at``; it runs on from there."""
+        self._execute(f"UPDATE moving.by SET span = '{at.isoformat()}' - pg_catalog.clock_timestamp()")
+
+
 @needs_alertmanager
-@needs_faketime
-async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: Path, url: str) -> None:
-    router = Router(folder, providers.routes, faketime=True, database=url)
-    router.set_time(MONDAY_NIGHT)
+async def test_a_night_on_postgresql_with_a_kill(
+    providers: Providers, folder: Path, url: str, postgresql: Server
+) -> None:
+    time = ServerTime(postgresql, url)
+    url = time.url
+    router = Router(folder, providers.routes, database=url)
+    time.set(MONDAY_NIGHT)
     slack, mail = providers.slack, providers.mail
     async with running(router), Alertmanager(folder, f"{router.url}/webhook") as alertmanager:
         await alertmanager.fire(alertname="Down", cluster="eu-1", severity="critical")
@@ -56,7 +81,7 @@ async def test_a_night_on_postgresql_with_a_kill(providers: Providers, folder: P
         await router.kill()
         await router.start()
         assert await router.fates() == waiting
-        router.set_time(TUESDAY_MORNING)
+        time.set(TUESDAY_MORNING)
         await slack.until(lambda: len(slack.messages) == 2)
         await mail.until(lambda: len(mail.mails) == 3)
         waiting = {"delivered": 6}
