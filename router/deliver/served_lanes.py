@@ -240,7 +240,8 @@ class ServedLanes:
         return {
             each.grant: self._states_of(each, self.lanes_of(name), is_final=are_final)
             for name, each in held.items()
-            if name not in self._leases.giving_up
+            # Until its lanes are opened, what the last holder has published must not be replaced.
+            if name not in self._leases.giving_up and self._opened.get(name) == each.grant.fence
         }
 
     def _states_of(self, held: Held, lanes: Iterable[Lane], *, is_final: bool) -> dict[str, str]:
