@@ -72,7 +72,7 @@ async def test_a_failing_endpoint_pages_and_its_return_resolves(providers: Provi
 async def test_a_router_that_is_down_is_reported_around_it(providers: Providers, folder: Path) -> None:
     router = Router(folder, routes_for_monitoring(providers.routes))
     stack = MonitoringStack(folder, f"127.0.0.1:{router.port}", TOKENS, [], providers.mail.smarthost)
-    down = "The alert router on 127.0.0.1"
+    down = "The alert router is down"
 
     def subjects(status: str) -> list[str]:
         found = providers.subjects("oncall@example.com")
