@@ -38,6 +38,8 @@ _PATH = (
     "router.web.receiving", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
 )  # fmt: skip
 _POLL_SECONDS = 0.005
+_TOKENS_COME_BACK: Millis = 100
+"""How far the clock moves on between two checks (ms), so that the rates of a new holder fill up."""
 """Seconds between two checks of what is still due."""
 _VALUES = re.compile(r"x'[0-9a-f]*'|'(?:[^']|'')*'|\b\d+\b", re.IGNORECASE)
 _COLUMNS = re.compile(r"(?<=SELECT ).*?(?= FROM)|(?<=INTO )(\w+) .*")
@@ -156,7 +158,10 @@ async def live(life: Life) -> None:
     await writer.drain()
     points = Points(life.die_at, stops=life.stops)
     points.watch_statements()
-    clock, folder = ManualClock(life.now), Path(life.folder)
+    folder = Path(life.folder)
+    moved = folder / "clock"
+    """How late it was in the last life: time does not go back."""
+    clock = ManualClock(max(life.now, int(moved.read_text()) if moved.exists() else 0))
     with (folder / "router.db.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the router that was killed before may still be ending
     database = life.database or f"sqlite:///{folder}/router.db"
@@ -172,7 +177,7 @@ async def live(life: Life) -> None:
             points.phase, points.die_at = given["phase"], given["die_at"]
             say(begun=True)
             continue
-        clock.advance(given["now"] - clock.now())
+        clock.advance(max(0, given["now"] - clock.now()))
         while await is_due(service.store, clock.now()) and not reader.at_eof():
             failed = [
                 each
@@ -180,6 +185,9 @@ async def live(life: Life) -> None:
                 if each["outcome"] == "retry"
             ]
             assert not failed, f"a delivery failed: {failed}"
+            if life.database:  # after a replica that was killed, the next one begins without tokens
+                moved.write_text(str(clock.now() + _TOKENS_COME_BACK))
+                clock.advance(_TOKENS_COME_BACK)
             await asyncio.sleep(_POLL_SECONDS)  # real time: between two checks
         for _ in range(2):  # the lanes notice that nothing is due
             await service.store.ready()
