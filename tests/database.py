@@ -91,6 +91,12 @@ def queued_jobs(store: Store) -> int:
     return store.database.queued_jobs
 
 
+def queued_webhooks(store: Store) -> int:
+    """Return how many webhooks wait for the writer. Other jobs may wait as well, for example at a start."""
+    waiting = list(store.database._queue.queue)
+    return sum(each is not None and each.result.kind in {"Accept", "KeepWebhook"} for each in waiting)
+
+
 @asynccontextmanager
 async def busy_writer(store: Store) -> AsyncIterator[None]:
     """The writer is busy for as long as this lasts: all jobs that come meanwhile are its next batch."""

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from router.core.accept import accept_webhook
 from router.store import Store
 from router.web import make_app
-from tests.database import busy_writer, fill_disk, on_writer, queued_jobs
+from tests.database import busy_writer, fill_disk, on_writer, queued_webhooks
 from tests.quarantine import quarantined as quarantined_rows
 from tests.unit.web.conftest import Server
 from tests.unit.web.harness import Client, WebHarness
@@ -91,7 +91,7 @@ async def in_one_batch(store: Store, client: Client, *bodies: bytes) -> list[tup
     """All of them wait when the writer takes the first."""
 
     async def all_wait() -> bool:
-        return queued_jobs(store) == len(bodies)
+        return queued_webhooks(store) == len(bodies)
 
     async with busy_writer(store):
         found = asyncio.create_task(answers(client, *bodies))
