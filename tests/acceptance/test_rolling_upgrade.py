@@ -43,6 +43,8 @@ def versions(replicas: Cluster) -> set[str]:
     return {version for (version,) in rows(replicas.url, "SELECT version FROM replicas")}
 
 
+@pytest.mark.hunt
+@pytest.mark.hunt_only
 @pytest.mark.parametrize("rules_change", [False, True])
 async def test_a_rolling_upgrade_loses_and_repeats_nothing(
     tmp_path: Path, own_postgresql: Server, rules_change: bool
