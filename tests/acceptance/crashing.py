@@ -43,7 +43,7 @@ _TOKENS_COME_BACK: Millis = 100
 """Seconds between two checks of what is still due."""
 _VALUES = re.compile(r"x'[0-9a-f]*'|'(?:[^']|'')*'|\b\d+\b", re.IGNORECASE)
 _COLUMNS = re.compile(r"(?<=SELECT ).*?(?= FROM)|(?<=INTO )(\w+) .*")
-_WRITES = ("INSERT", "UPDATE", "DELETE", "RELEASE", "COMMIT")
+_WRITES = ("INSERT", "WITH", "UPDATE", "DELETE", "RELEASE", "COMMIT")
 
 
 @dataclass(frozen=True)

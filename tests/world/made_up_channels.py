@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +91,6 @@ class LanesHarness:
     odd: Fake
     calm: Fake
     lanes: Lanes
-    another: Callable[[], Lanes]
-    """Makes lanes of another replica, which serve nothing yet."""
     policy: Policy = POLICY
 
     async def fire(self, name: str = "Down", status: Status = Status.FIRING, count: int = 1) -> None:
@@ -136,15 +133,14 @@ async def open_lanes(
     shared = {name: each.shared for name, each in kinds.items()}
     templates = Templates(levels=("critical",), timezone="UTC")
     current = RuntimeConfig(policy, templates, channels, {}, shared=shared)
-    make = partial(
-        Lanes, store=store, clock=clock or manual, metrics=Metrics(), channels=kinds, current=lambda: current,
+    lanes = Lanes(
+        store=store, clock=clock or manual, metrics=Metrics(), channels=kinds, current=lambda: current,
         send_seconds=send_seconds,
     )  # fmt: skip
-    lanes = make()
     destinations = policy.destinations.values()
     await lanes.serve(replace(each, limits=kinds[each.channel].limits) for each in destinations)
     try:
-        yield LanesHarness(store, manual, odd, calm, lanes, make, policy)
+        yield LanesHarness(store, manual, odd, calm, lanes, policy)
     finally:
         await lanes.stop(5_000)
         await store.close()
