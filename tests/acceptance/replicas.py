@@ -26,6 +26,10 @@ from tests.tcp_proxy import TcpProxy
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 3
 """The shortest lease, so that takeovers do not take long."""
+LONG_LEASE_SECONDS = 120
+"""No lease expires because the machine is busy. A replica that stops releases its leases, and the end of a process is seen."""
+_MESSAGES = 15
+"""How many messages are sent between two steps."""
 DESTINATIONS = {
     "critical": (PAGERDUTY, "slack:C0CRITICAL", "email:oncall@example.com"),
     "warning": ("slack:C0WARNINGS", "email:team@example.com"),
@@ -142,6 +146,15 @@ class Cluster:
     async def start(self) -> None:
         for each in self.replicas:
             await each.start()
+
+    async def go_on(self) -> None:
+        """Return when some more messages have been sent."""
+        wanted = len(self.recorder.messages) + _MESSAGES
+
+        async def is_sent() -> bool:
+            return len(self.recorder.messages) >= wanted
+
+        await until(is_sent, f"{_MESSAGES} more messages")
 
     async def close(self) -> None:
         for each in self.replicas:

@@ -1,7 +1,6 @@
 """Three replicas under load are replaced by the next version, one after the other: nothing is lost or repeated."""
 
 import asyncio
-import logging
 from pathlib import Path
 
 import pytest
@@ -9,27 +8,10 @@ import pytest
 from router.package import package_version
 from tests.acceptance.groups_of_alerts import CRITICAL, WARNING, Sender
 from tests.acceptance.next_version import VERSION, make_next_version
-from tests.acceptance.processes import until
 from tests.acceptance.recorded_providers import recorded_providers
-from tests.acceptance.replicas import Cluster, Replica, cluster
+from tests.acceptance.replicas import LONG_LEASE_SECONDS, Cluster, Replica, cluster
 from tests.database import rows
 from tests.postgresql import Server
-
-log = logging.getLogger(__name__)
-LONG = 120
-"""Seconds: no lease expires because the machine is busy. A replica that stops releases its leases."""
-_MESSAGES = 15
-"""How many messages are sent between two steps."""
-
-
-async def go_on(replicas: Cluster) -> None:
-    """Return when some more messages have been sent."""
-    wanted = len(replicas.recorder.messages) + _MESSAGES
-
-    async def is_sent() -> bool:
-        return len(replicas.recorder.messages) >= wanted
-
-    await until(is_sent, f"{_MESSAGES} more messages")
 
 
 async def replace(replica: Replica, checkout: Path, rules: str) -> None:
@@ -52,7 +34,9 @@ async def test_a_rolling_upgrade_loses_and_repeats_nothing(
     later = make_next_version(tmp_path)
     async with (
         recorded_providers() as (providers, recorder),
-        cluster(tmp_path, own_postgresql, providers, recorder, count=3, lease_seconds=LONG) as replicas,
+        cluster(
+            tmp_path, own_postgresql, providers, recorder, count=3, lease_seconds=LONG_LEASE_SECONDS
+        ) as replicas,
     ):
         await replicas.start()
         sender = Sender("upgrade", (*CRITICAL, *WARNING), replicas.urls)
@@ -62,16 +46,16 @@ async def test_a_rolling_upgrade_loses_and_repeats_nothing(
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(sender.run())
-                await go_on(replicas)
+                await replicas.go_on()
                 for number, replica in enumerate(replicas.replicas):
                     await replace(replica, later, new_rules)
-                    await go_on(replicas)
+                    await replicas.go_on()
                     if number == 0:  # an old one can start on the new tables
                         old = replicas.replicas[1]
                         assert await old.stop() == 0
                         await old.start()
                         assert versions(replicas) == {package_version(), VERSION}
-                        await go_on(replicas)
+                        await replicas.go_on()
                 sender.stop()
             await replicas.settle(sender.groups)
             replicas.check(sender)
