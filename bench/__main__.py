@@ -42,6 +42,7 @@ ROWS = {
     "postgresql-steady": databases.steady,
     "batches": databases.batches,
     "replicas": databases.replicas,
+    "kept": databases.kept,
     "observed": observed.observed,
     "size": cost.size,
     "routes": cost.routes,

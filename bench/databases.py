@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
+
+import aiohttp
 
 from bench import bodies, end_to_end, ingest, rules, sinks, wire
 from bench.batches import SIZES
 from bench.machine import LOAD_CORE, ROOT, SERVER_CORE, Server, on_cores, python
 from bench.results import ROUTER, at_least, at_most
 from bench.run import Bench, say
-from tests import postgresql
+from tests import postgresql, waiting
 
 SQLITE = "sqlite"
 _REPLICAS = 2
@@ -124,6 +127,38 @@ async def replicas(bench: Bench) -> None:
                     async with sinks.silent() as port, _several(bench, port, url, count) as routers:
                         rate.add(name, await _spread(bench, routers))
                 say(f"  round {number + 1}, {name}: {rate.figures[name][-1]:,.0f}/s")
+
+
+async def kept(bench: Bench) -> None:
+    """Measure a replica whose file is not in force: it keeps webhooks, and another replica, which shares its core, decides them."""
+    title = f"on PostgreSQL, a replica whose rules are not in force, {ingest.CONNECTIONS} connections"
+    accepted = bench.measure("kept", title, "1/s")
+    decided = bench.measure("kept", f"{title}: decided by another replica", "1/s")
+    with durable_server(bench) as server:
+        for number in range(bench.scale.rounds):
+            with server.database() as url:
+                async with (
+                    sinks.silent() as port,
+                    bench.router(rules.to_three(port), database=url) as disagreeing,
+                    bench.router(rules.many_routes(port, 1), database=url) as agreeing,
+                ):
+                    began = wire.clock()
+                    load, _, _ = await ingest.loaded(bench, disagreeing, bodies.webhooks, bench.scale.ingest)
+                    await waiting.until(partial(_all_is_decided, agreeing), "all is decided", pause=0.05)
+                    took = wire.clock() - began
+            accepted.add(ROUTER, load.rate)
+            decided.add(ROUTER, len(load.answered) / took)
+            say(
+                f"  round {number + 1}: {load.rate:,.0f}/s accepted, {decided.figures[ROUTER][-1]:,.0f}/s decided"
+            )
+
+
+async def _all_is_decided(router: Server) -> bool:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{router.port}/status") as answer,
+    ):
+        return bool((await answer.json())["undecided_alerts"] == 0)
 
 
 @asynccontextmanager
