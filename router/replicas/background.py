@@ -100,4 +100,8 @@ class BackgroundWork:
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("work in the background has ended unexpectedly", task=task.get_name(), exc_info=error)
+        log.error(
+            "work in the background has ended unexpectedly; it does not run until the router is restarted",
+            task=task.get_name(),
+            exc_info=error,
+        )

@@ -120,5 +120,8 @@ async def test_work_that_ends_by_an_error_is_logged(noting: NotingWork) -> None:
         await noting.work.begin()
         await rest()
     assert [(line["event"], line["task"]) for line in lines] == [
-        ("work in the background has ended unexpectedly", "broken")
+        (
+            "work in the background has ended unexpectedly; it does not run until the router is restarted",
+            "broken",
+        )
     ]
