@@ -72,7 +72,7 @@ SELECT {_NOW},
 _ROWS_PER_COPY = 100_000
 _TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
 # For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
-_WITHOUT_HASTE = (
+_FOR_WHOLE_TABLES = (
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_sort = off",
@@ -210,10 +210,10 @@ class Postgresql(PostgresqlRows):
         """Fill the database in one transaction. Until it ends, no router can serve from the database."""
         connection = None
         try:
-            connection = self.open_writer().execution_options(untimed=True)
+            connection = self.open_writer().execution_options(unlimited=True)
             with connection.begin():
                 self._exclude_routers(connection)
-                for setting in _WITHOUT_HASTE:
+                for setting in _FOR_WHOLE_TABLES:
                     connection.exec_driver_sql(setting)
                 check(connection)
                 yield connection
@@ -239,7 +239,7 @@ class Postgresql(PostgresqlRows):
 
     @staticmethod
     def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
-        for setting in _WITHOUT_HASTE:
+        for setting in _FOR_WHOLE_TABLES:
             connection.exec_driver_sql(setting)
         table, names = _quoted(connection, columns)
         _, keys = _quoted(connection, list(columns[0].table.primary_key))
@@ -348,13 +348,13 @@ def _system_identifier(driver: Any) -> str:
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
     driver: Any = connection.connection.driver_connection
-    driver.is_patient = options.get("untimed", False)
+    driver.is_unlimited = options.get("unlimited", False)
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if settings := driver.settings_of_transaction():
             connection.exec_driver_sql(settings)
         return
-    connection.info[_TRANSACTION] = _begin_long(driver) if driver.is_patient else _begin_batch(driver)
+    connection.info[_TRANSACTION] = _begin_unlimited(driver) if driver.is_unlimited else _begin_batch(driver)
 
 
 def _begin_batch(driver: Any) -> str:
@@ -366,7 +366,7 @@ def _begin_batch(driver: Any) -> str:
     return str(cursor.fetchone()[1])
 
 
-def _begin_long(driver: Any) -> str:
+def _begin_unlimited(driver: Any) -> str:
     """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
     if driver.autocommit:
         driver.execute("BEGIN")
