@@ -45,7 +45,7 @@ class ListedLease:
     holder: str | None
     """The name of its holder."""
     since: Millis
-    """When it was granted, or given up last."""
+    """When it was granted last, or became free."""
     fence: int
     """Grows with each grant."""
 
