@@ -316,9 +316,9 @@ class Postgresql(PostgresqlRows):
     def explain_error(self, error: BaseException) -> StoreUnavailable:
         error = getattr(error, "orig", None) or error
         # The lines after the first one contain values of rows.
-        said = (
-            str(error).strip().split("\n")[0].removeprefix("connection failed: ").removeprefix("connection ")
-        )
+        said = str(error).strip().split("\n")[0]
+        for prefix in ("connection failed: ", "connection is bad: "):
+            said = said.removeprefix(prefix)
         words = next((text for kind, text in _MESSAGES_BY_ERROR.items() if isinstance(error, kind)), None)
         if words is None:
             words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else _UNKNOWN

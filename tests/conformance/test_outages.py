@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -146,8 +147,13 @@ def closed_port() -> int:
 async def test_the_error_of_a_missing_server_has_its_address() -> None:
     port = closed_port()
     said = await refusal(f"postgresql://router:{PASSWORD}@127.0.0.1:{port}/alerts")
-    assert said.startswith(f"postgresql://127.0.0.1:{port}/alerts: ")
+    assert said.startswith(f"postgresql://127.0.0.1:{port}/alerts: connection to server at ")
     assert "Connection refused; start the server, or check the address" in said
+
+
+async def test_the_error_of_a_missing_socket_has_its_path(tmp_path: Path) -> None:
+    said = await refusal(f"postgresql://router@/alerts?host={tmp_path}")
+    assert said.startswith(f'postgresql://{tmp_path}/alerts: connection to server on socket "{tmp_path}/')
 
 
 async def test_a_wrong_password_is_reported_and_not_shown(postgresql: Server) -> None:
