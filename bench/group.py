@@ -27,8 +27,8 @@ async def big_group(bench: Bench) -> None:
 async def _group(bench: Bench, count: int, size: int) -> None:
     limit, title = bench.scale.group_limit, f"a group of {count:,} alerts of {size} bytes"
     answer = bench.measure("group", f"{title}: its 200", "s", at_most(3))
-    critical = bench.measure("group", f"{title}: the worst answer to a critical", "s", at_most(1))
-    page = bench.measure("group", f"{title}: the worst page of a critical", "s", at_most(2))
+    critical = bench.measure("group", f"{title}: the slowest answer to a critical webhook", "s", at_most(1))
+    page = bench.measure("group", f"{title}: the slowest notification of a critical alert", "s", at_most(2))
     steps = {
         "comes in": bodies.big_group(count, size),
         "repeats": bodies.big_group(count, size),

@@ -64,4 +64,4 @@ class LoadRecording:
             await self._store.loads.record(actor, sha256, files, self._clock.now(), error)
             self._recorded = (sha256, error)
         except Exception as failure:  # noqa: BLE001  (what was loaded is in force all the same)
-            log.warning("the history of routes.yaml misses a load", reason=str(failure))
+            log.warning("a load of routes.yaml could not be stored in the history", reason=str(failure))

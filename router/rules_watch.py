@@ -19,7 +19,7 @@ LOOK_EVERY: Millis = 3 * SECOND
 
 
 class RulesWatch:
-    """Joins the rules in force if they become those of this replica. Puts its own in force if no replica serves those in
+    """Joins the rules in force if they become those of this replica. Puts its own in force if no replica agrees with those in
     force any more.
     """
 
@@ -63,7 +63,11 @@ class RulesWatch:
             await wait_elapsed(self._clock, self._soon, self._clock.elapsed() + LOOK_EVERY)
 
     async def _look(self) -> None:
-        """:raises StoreUnavailable:"""
+        """Look once.
+
+        :raises StoreUnavailable: the rules in force can't be read
+        :raises ReloadError: the rules can't be put in force, or joined
+        """
         view = await self._store.rules.view()
         await self._reloader.follow(view.in_force)
         await self._refresh()

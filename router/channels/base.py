@@ -233,7 +233,7 @@ class ChannelSpec:
     edits: bool = False
     """Updates edit the message that was sent before."""
     dedupes: bool = False
-    """The provider or the receiving program recognises a repeated delivery of the same state by its key."""
+    """The provider or the receiving program recognizes a repeated delivery of the same state by its key."""
     machine: bool = False
     """Programs read the messages, not people. See :class:`router.model.Destination`."""
     digest: bool = False

@@ -1,6 +1,6 @@
 """Slack's incoming webhooks: for those who have no bot token. Each change of a conversation is a message of its own.
 
-An incoming webhook answers ``ok`` and no id: no message can be edited, answered in a thread, or recognised when it comes
+An incoming webhook answers ``ok`` and no id: no message can be edited, answered in a thread, or recognized when it comes
 twice. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
 """
 

@@ -1,6 +1,6 @@
 """Microsoft Teams: each change of a conversation is a card of its own, posted through a workflow's webhook.
 
-A workflow answers 202 and no id: no message can be edited, answered in a thread, or recognised when it comes twice.
+A workflow answers 202 and no id: no message can be edited, answered in a thread, or recognized when it comes twice.
 """
 
 import hashlib

@@ -25,8 +25,8 @@ _HASH_CHARS = 12
 def replicas(*, service: ServiceAddress, watch: float | None, as_json: bool) -> None:
     """Show the replicas that serve from the same database, and who holds which lease.
 
-    Exit code 1 if nobody holds a lease, if a replica has other rules than those in force, or if the one that answers has
-    no session now.
+    Exit code 1 if a lease has no holder, if a replica has other rules than those in force, or if the replica that answers
+    has no session now.
     """
     api = service.api()
 
@@ -49,12 +49,15 @@ def _lines(found: dict[str, Any], time: ServiceTime, screen: Screen) -> Iterator
     yield from table.lines(_cells(each, time) for each in found["replicas"])
     if found["this_replica"] is None:
         yield screen.paint(
-            "The one that answers has no session now: it sends nothing, and others take over.", "bad"
+            "The replica that answers has no session now, so it sends nothing, and others take over. See its log and /readyz.",
+            "bad",
         )
     for lease in found["leases"]:
         if lease["replica"] is None:
             since = time.show_whole(lease["since"])
-            yield screen.paint(f"Nobody holds the lease {printable(lease['name'])}, since {since}.", "bad")
+            yield screen.paint(
+                f"No replica has held the lease {printable(lease['name'])} since {since}.", "bad"
+            )
 
 
 def _cells(replica: dict[str, Any], time: ServiceTime) -> tuple[object, ...]:

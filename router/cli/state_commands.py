@@ -66,8 +66,8 @@ def export(*, file: Path, database: str, force: bool, as_json: bool) -> None:
 def import_state(*, file: Path, database: str, as_json: bool) -> None:
     """Fill an empty database from FILE, which export has written; - is standard input. Check every row.
 
-    The database must have no rows, and no service may run on it. Exit code 1 if nothing was imported, or if the ledger
-    does not balance.
+    The database must have no rows, and no service may run on it. Exit code 1 if nothing was imported, if the
+    ledger does not balance, or if counters differ from their rows.
     """
     from router.store.state_import import import_state as fill
 
@@ -83,7 +83,10 @@ def import_state(*, file: Path, database: str, as_json: bool) -> None:
     else:
         click.echo("\n".join(_imported(done, name)))
     if done.ledger["imbalance"] or done.miscounted.count:
-        raise Failure("The import equals the exported database, which is wrong itself; please report this.")
+        raise Failure(
+            "The import is complete and equals the file. But the ledger or the counters were already wrong in the exported "
+            "database, see above. You can start the service on this database; please report this."
+        )
 
 
 def _exported(file: Path, done: "ExportedState") -> Iterator[str]:

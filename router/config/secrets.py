@@ -43,7 +43,7 @@ _MAX_SEPARATE_SEARCHES = 100
 
 @dataclass(frozen=True, slots=True)
 class _SecretForms:
-    """How secrets are recognised. It depends on the registered channels."""
+    """How secrets are recognized. It depends on the registered channels."""
 
     keys: frozenset[str]
     """Keys of routes.yaml whose values no message shows, and that can be ``{file: path}``."""

@@ -10,7 +10,7 @@ NEXT_ID, LAST_TIME = "next_id", "last_time"
 
 
 class RefusedJob(Exception):  # noqa: N818  (a state, not an error)
-    """A job may not run now. It changes nothing to run it alone."""
+    """A job may not run now. It is not run again alone, because it would be refused again."""
 
 
 class LeaseLost(RefusedJob):
@@ -45,8 +45,8 @@ class Head:
     agrees: bool = True
     """Whether the rules in force are those that this process last put in force or joined. If not, it judges nothing."""
     is_indexing: bool = False
-    """The inhibit rules in force do not know all firing alerts yet, so nothing is claimed. Only where processes share the
-    database; a process that is alone knows it."""
+    """Not all firing alerts are in the index of the inhibit rules yet, so nothing is claimed. Always False if no other process
+    can share the database: then the process keeps this in memory."""
     has_undecided: bool = False
     """Small webhooks wait that a replica kept because it did not agree. Later webhooks wait behind them, so that all are
     decided in the order of their arrival."""

@@ -33,7 +33,7 @@ def is_of_lanes(lease: str) -> bool:
 
 
 class ReplicaRow(NamedTuple):
-    """A replica that runs, or whose session has not expired yet."""
+    """A replica that runs, or whose session has not expired yet. Times are the database's (epoch ms)."""
 
     id: str
     """Its session: a random id, new at each start."""
@@ -53,18 +53,18 @@ class ReplicaRow(NamedTuple):
 class LeaseRow(NamedTuple):
     name: str
     replica: str | None
-    """The session that holds it; None: nobody does."""
+    """The session that holds it; None: no replica does."""
     fence: int
     """Grows with each grant."""
     since: Millis
-    """When it was granted, or given up last."""
+    """When it was granted last, or became free (epoch ms of the database)."""
     passed_on: str
     """How it left its last holder: released or expired; empty: it had none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """What a replica says of itself when it renews its session."""
+class RenewalRequest:
+    """What a replica sends to renew its session."""
 
     session: str
     name: str
@@ -76,7 +76,7 @@ class Beat:
     """How long the session lasts without a renewal (ms)."""
     wanted: frozenset[str]
     """The names of the leases that its rules need."""
-    dead: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
     """Sessions of processes of the same machine that have certainly ended."""
 
 
@@ -97,11 +97,15 @@ class Renewal:
     taken: frozenset[str]
     """The leases that this replica takes now."""
     surplus: frozenset[str]
-    """The leases that this replica is to give up, once nothing is under way for them."""
+    """The leases that this replica is to release, once nothing is under way by them."""
 
 
 def renew(
-    replicas: Collection[ReplicaRow], leases: Collection[LeaseRow], beat: Beat, in_force: str, now: Millis
+    replicas: Collection[ReplicaRow],
+    leases: Collection[LeaseRow],
+    request: RenewalRequest,
+    in_force: str,
+    now: Millis,
 ) -> Renewal:
     """Renew a session, or begin one.
 
@@ -109,34 +113,34 @@ def renew(
     :param in_force: the fingerprint of the rules in force; only replicas that judge by them hold leases
     """
     replicas = [_not_ahead(each, now) for each in replicas]
-    before = next((each for each in replicas if each.id == beat.session), None)
+    before = next((each for each in replicas if each.id == request.session), None)
     me = ReplicaRow(
-        beat.session, beat.name, beat.version, beat.process, now if before is None else before.started_at, now,
-        now + beat.term, beat.rules, beat.sha256,
+        request.session, request.name, request.version, request.process, now if before is None else before.started_at, now,
+        now + request.term, request.rules, request.sha256,
     )  # fmt: skip
     # A replica that was itself cut off, or has just begun, does not know whether the others could renew in that time. If the
     # database's clock was stepped forward, all sessions seem to have expired.
-    was_cut_off = before is not None and now - before.renewed_at > beat.term
-    grace = beat.term // 2 if before is None else 0
+    was_cut_off = before is not None and now - before.renewed_at > request.term
+    grace = request.term // 2 if before is None else 0
     expelled = [
         each
         for each in replicas
-        if each.id != beat.session
-        and (each.id in beat.dead or (not was_cut_off and each.expires_at + grace <= now))
+        if each.id != request.session
+        and (each.id in request.ended or (not was_cut_off and each.expires_at + grace <= now))
     ]
     gone = {each.id for each in expelled}
-    live = [each for each in replicas if each.id != beat.session and each.id not in gone]
+    live = [each for each in replicas if each.id != request.session and each.id not in gone]
     live.append(me)
     known = {each.name: each for each in leases}
-    for name in beat.wanted - known.keys():
+    for name in request.wanted - known.keys():
         known[name] = LeaseRow(name, None, 0, now, "")
     held_by_live = {each.id for each in live}
     for each in list(known.values()):
         if each.replica is not None and each.replica not in held_by_live:
             known[each.name] = each._replace(replica=None, since=now, passed_on=EXPIRED)
-    taken, surplus = _balance(known, live, beat, in_force)
+    taken, surplus = _balance(known, live, request, in_force)
     for name in taken:
-        known[name] = known[name]._replace(replica=beat.session, fence=known[name].fence + 1, since=now)
+        known[name] = known[name]._replace(replica=request.session, fence=known[name].fence + 1, since=now)
     ordered = tuple(sorted(known.values()))
     return Renewal(now, in_force, tuple(sorted(live)), ordered, tuple(expelled), taken, surplus)
 
@@ -150,18 +154,20 @@ def _not_ahead(replica: ReplicaRow, now: Millis) -> ReplicaRow:
 
 
 def _balance(
-    known: Mapping[str, LeaseRow], live: Collection[ReplicaRow], beat: Beat, in_force: str
+    known: Mapping[str, LeaseRow], live: Collection[ReplicaRow], request: RenewalRequest, in_force: str
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the leases to take, and those to give up, so that all replicas that agree with the rules hold about as many."""
-    mine = sorted(each.name for each in known.values() if each.replica == beat.session)
-    if beat.rules != in_force:
+    """Return the leases to take, and those to release, so that all replicas that agree with the rules hold about as many."""
+    mine = sorted(each.name for each in known.values() if each.replica == request.session)
+    if request.rules != in_force:
         return frozenset(), frozenset(mine)
     agreeing = [each.id for each in live if each.rules == in_force]
     counts = {id_: sum(each.replica == id_ for each in known.values()) for id_ in agreeing}
-    free = sorted(each.name for each in known.values() if each.replica is None and each.name in beat.wanted)
-    share = -(-len(beat.wanted) // len(agreeing))
+    free = sorted(
+        each.name for each in known.values() if each.replica is None and each.name in request.wanted
+    )
+    share = -(-len(request.wanted) // len(agreeing))
     taken = frozenset(free[: max(0, share - len(mine))])
-    surplus = [name for name in mine if name not in beat.wanted]
-    if not taken and not free and counts[beat.session] > min(counts.values()) + 1:
+    surplus = [name for name in mine if name not in request.wanted]
+    if not taken and not free and counts[request.session] > min(counts.values()) + 1:
         surplus += mine[-1:]
     return taken, frozenset(surplus)

@@ -23,8 +23,8 @@ def left_to_others(state: State, outcome: Outcome) -> Outcome:
             words = f"{outcome.words}; {_LEFT}" if outcome.words else _LEFT
             return Retry(outcome.reason, words=words, ambiguous=outcome.ambiguous)
         case Delivered() if outcome.refused:
-            # The recipients that were notified may be notified again. Without that, nobody would be notified instead of the
-            # others.
+            # The recipients that were notified may be notified again. Otherwise no failover would be notified for those that
+            # were refused.
             return Retry("refused for some recipients", words=_LEFT, ambiguous=True, reached=outcome.reached)
         case Retry() if outcome.refused:
             return replace(outcome, refused=(), late=(), remote=None, ambiguous=True, further=False)

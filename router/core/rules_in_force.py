@@ -63,7 +63,7 @@ class Asking(StrEnum):
     JOINING = "joining"
     """Its files have become those in force."""
     UNSERVED = "unserved"
-    """For longer than a lease lasts, no replica has agreed with the rules in force."""
+    """For longer than the term of a session, no replica has agreed with the rules in force."""
 
 
 class Choice(StrEnum):
@@ -81,13 +81,14 @@ def choose(
 ) -> Choice:
     """Choose what becomes of the rules of a replica.
 
-    At a start, rules that were in force before and were replaced are old: the last replica with an old file must not take a
-    rolling update back, for example when it crashes and starts again.
+    At a start, rules that were in force before and were replaced are old: the last replica with an old file must not undo a
+    rolling update, for example when it crashes and starts again.
 
     :param mine: the fingerprint of the replica's rules
     :param in_force: None: no rules were ever in force
     :param is_alone: no other process can serve from the database
-    :param unserved: if the replica asks because of :attr:`Asking.UNSERVED`: the fingerprint of the rules that nobody serves
+    :param unserved: if the replica asks because of :attr:`Asking.UNSERVED`: the fingerprint of the rules that no replica
+        agrees with
     """
     if in_force is None or is_alone:
         return Choice.PUT

@@ -26,6 +26,7 @@ class UndecidedCount:
     """What waits to be decided."""
 
     alerts: int = 0
+    """How many alerts wait, in webhooks of any size."""
     small: int = 0
     """How many webhooks of up to :data:`SMALL_WEBHOOK` alerts wait."""
 

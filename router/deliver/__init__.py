@@ -152,11 +152,11 @@ class Lanes:
         """Open the lanes of a lease. :raises StoreUnavailable: see :meth:`serve`"""
         await self._served.gained(held)
 
-    async def give_up(self, name: str) -> None:
-        """Begin nothing more in the lanes of a lease. Return when nothing is under way there, and the database says for the next
-        holder how far they are.
+    async def release(self, name: str) -> None:
+        """Begin nothing more in the lanes of a lease. Return when nothing is under way there and their state is stored for the
+        next holder.
         """
-        await self._served.give_up(name)
+        await self._served.release(name)
 
     def lost(self, name: str) -> None:
         """Cut off at once what is under way in the lanes of a lease."""

@@ -24,14 +24,14 @@ PAUSE, RESUME = "pause", "resume"
 _TRIAL_SECONDS = 25.0
 # How long to wait for the answer of another replica. Clients give up after 30 s.
 _ANSWER_WITHIN: Millis = 27 * SECOND
-# How long nobody has to serve a lane until a request to it is not waited for. It may just pass from one replica to another.
+# If no replica serves the lane for this long (ms), an answer is not waited for any more. A takeover may just be under way.
 _NOBODY_FOR: Millis = 3 * SECOND
 _ASK_EVERY: Millis = SECOND
-_NOT_TRIED = "the pause has ended; the report ends with the next successful delivery"
+_NOT_TRIED = "the pause has ended; AlertRouterDestinationBroken ends with the next successful delivery"
 _NO_HOLDER = "no replica serves the destination now"
-_PAUSED_ANYWAY = f"{_NO_HOLDER}; the pause holds for the next one that does"
+_PAUSED_ANYWAY = f"{_NO_HOLDER}; the pause is stored, and the next replica that serves it sends nothing"
 _NOT_CONFIRMED = "the replica that serves the destination has not confirmed it yet"
-_TRIED_LATER = f"{_NO_HOLDER}; the next one that does tries it"
+_TRIED_LATER = f"{_NO_HOLDER}; the next replica that serves it tries a delivery"
 _NO_RESULT = f"no result within {_TRIAL_SECONDS:g} s; see the list of deliveries later"
 
 

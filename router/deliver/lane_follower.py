@@ -1,4 +1,4 @@
-"""Keeps lanes and their neighbours at other replicas up to date: states, pauses, requests, and what is due."""
+"""Keeps up to date: the lanes here, what is known of lanes of other replicas, pauses, requests, and what is due."""
 
 import asyncio
 from collections.abc import Collection
@@ -68,7 +68,7 @@ class LaneFollower:
         lane, held = self._table.open(destination), self._leases.held or {}
         if lane is not None and lane.grant is not None and lane.grant.name in held:
             report = report_of(lane, self._self_alerts)
-            if self._news.has_news(lane.grant, destination, report):
+            if self._news.must_publish_now(lane.grant, destination, report):
                 self._is_urgent = True
                 self._soon.set()
 
@@ -119,7 +119,7 @@ class LaneFollower:
             raise
 
     async def _wake_due(self) -> None:
-        """Look at the lanes at which something is due that nobody has told them of."""
+        """Wake the lanes at which something is due without a notice."""
         lanes = [each.destination.key for each in self._table if each.relies_on_notices]
         for first in range(0, len(lanes), _DESTINATIONS_PER_QUERY):
             some = lanes[first : first + _DESTINATIONS_PER_QUERY]

@@ -27,9 +27,11 @@ class LaneMemory:
     criticals: int = 0
     """Critical deliveries that began in a row."""
     no_storms_until: Millis = 0
+    """Until when no storm message begins, because the provider refused one."""
     full_at: Millis = 0
     """When all tokens of the lane's own rate are back."""
     slowdown: float = 1.0
+    """By how much the lane's own rate is lowered, because the provider refused calls: 2 is half the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,17 @@ class LaneReport:
 class SharedMemory:
     """The state of the rates that the lanes of a lease share."""
 
-    given_up: int = 0
-    """The fence of the holder that wrote it when nothing was under way any more, so that it is exact; 0: it may have changed."""
+    released_by: int = 0
+    """The fence of the holder that wrote this after its last delivery had ended, so that the state is exact; 0: while
+    deliveries were under way, so that it may be out of date."""
     full_at: Millis = 0
+    """When all tokens of the shared rate are back."""
     slowdown: float = 1.0
+    """By how much the shared rate is lowered, because the provider refused calls: 2 is half the rate."""
     edits_full_at: Millis = 0
+    """When all tokens of the shared rate of edits are back."""
     edits_slowdown: float = 1.0
+    """By how much the shared rate of edits is lowered."""
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))
@@ -75,10 +82,10 @@ class SharedMemory:
         return _made(cls, json.loads(text), (each.name for each in fields(cls)))
 
     @classmethod
-    def of(cls, buckets: tuple[BucketMemory, BucketMemory], given_up: int, now: Millis) -> "SharedMemory":
+    def of(cls, buckets: tuple[BucketMemory, BucketMemory], released_by: int, now: Millis) -> "SharedMemory":
         """:param now: wall clock"""
         calls, edits = (now + each.full_in if each.full_in else 0 for each in buckets)
-        return cls(given_up, calls, buckets[0].slowdown, edits, buckets[1].slowdown)
+        return cls(released_by, calls, buckets[0].slowdown, edits, buckets[1].slowdown)
 
     def buckets(self, now: Millis) -> tuple[BucketMemory, BucketMemory]:
         """:param now: wall clock"""

@@ -1,4 +1,4 @@
-"""What replicas publish about the lanes that they serve, and what is known of the lanes of others."""
+"""Publishes the states of the lanes that this replica serves, and keeps what others have published."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -89,7 +89,7 @@ class LaneNews:
         """
         memory = SharedMemory.read(self._texts.get(grant.name, "{}"))
         limiter.recall(*memory.buckets(self._clock.now()), self._clock.elapsed())
-        return memory.given_up >= grant.fence - 1
+        return memory.released_by >= grant.fence - 1
 
     def holders(self) -> dict[str, Holder]:
         """Return which replica holds each lease, by the name of the lease."""
@@ -109,7 +109,7 @@ class LaneNews:
 
     # Own.
 
-    def has_news(self, grant: Grant, destination: str, report: LaneReport) -> bool:
+    def must_publish_now(self, grant: Grant, destination: str, report: LaneReport) -> bool:
         """Return whether others are to know now that a lane pauses, or does not pause any more, or that it is broken or repaired."""
         known = self._published.get((grant, destination))
         before = _NOTHING_KNOWN if known is None else LaneReport.read(known)

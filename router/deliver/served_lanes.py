@@ -34,7 +34,7 @@ class LaneLeases:
         """By name; None: no other process serves, so all lanes are here."""
         self.wanted: Mapping[str, Destination] = {}
         """All destinations that are to be served, here or by another replica."""
-        self.giving_up: set[str] = set()
+        self.releasing: set[str] = set()
         """The names of held leases for which nothing begins any more. What is under way still ends by them."""
 
     @property
@@ -57,12 +57,12 @@ class LaneLeases:
         """Return the destinations whose leases this process holds."""
         if self.held is None:
             return dict(self.wanted)
-        here = self.held.keys() - self.giving_up
+        here = self.held.keys() - self.releasing
         return {key: each for key, each in self.wanted.items() if self.lease_of(each.channel) in here}
 
     def _lease_for(self, destination: str) -> str:
-        """Return by which lease somebody is responsible for a destination. If nothing of its section is wanted any more, that is
-        the first lease of those that are wanted.
+        """Return the lease whose holder is responsible for a destination. If its section is no longer configured, that is the
+        first of the wanted leases.
         """
         channel, wanted = destination.partition(":")[0], self.wants()
         lease = self.lease_of(channel) if channel in self._channels else ""
@@ -70,12 +70,17 @@ class LaneLeases:
 
     @property
     def is_caretaker(self) -> bool:
+        """Whether this process is responsible for destinations that are in no section of ``channels:`` any more."""
         return self.is_responsible("")
 
     def is_responsible(self, destination: str, /) -> bool:
+        """Return whether this process is responsible for a destination, which need not be configured any more."""
         return self.held is None or self._lease_for(destination) in self.held
 
     def grant_for(self, destination: str, /) -> Grant | None:
+        """Return the grant by which work for a destination is checked; None: no other process serves. If this process is not
+        responsible for it, that is a grant that the store refuses.
+        """
         if self.held is None:
             return None
         lease = self._lease_for(destination)
@@ -184,16 +189,16 @@ class ServedLanes:
                 self._leases.held[held.name] = held
                 await self._open()
 
-    async def give_up(self, name: str) -> None:
-        """Begin nothing more in the lanes of a lease. Return when nothing is under way there, and the database says for the next
-        holder how far they are.
+    async def release(self, name: str) -> None:
+        """Begin nothing more in the lanes of a lease. Return when nothing is under way there and their state is stored for the
+        next holder.
         """
         leases, news = self._leases, self._news
         self._granted.pop(name, None)
         held = leases.held.get(name) if leases.held is not None else None
         if held is None or news is None:
             return
-        leases.giving_up.add(name)
+        leases.releasing.add(name)
         lanes = self.lanes_of(name)
         for lane in lanes:
             lane.hand_over()
@@ -219,7 +224,7 @@ class ServedLanes:
             self._forget(name)
 
     def _forget(self, name: str) -> None:
-        self._leases.giving_up.discard(name)
+        self._leases.releasing.discard(name)
         self._opened.pop(name, None)
         if self._leases.held is not None:
             self._leases.held.pop(name, None)
@@ -241,14 +246,14 @@ class ServedLanes:
             each.grant: self._states_of(each, self.lanes_of(name), is_final=are_final)
             for name, each in held.items()
             # Until its lanes are opened, what the last holder has published must not be replaced.
-            if name not in self._leases.giving_up and self._opened.get(name) == each.grant.fence
+            if name not in self._leases.releasing and self._opened.get(name) == each.grant.fence
         }
 
     def _states_of(self, held: Held, lanes: Iterable[Lane], *, is_final: bool) -> dict[str, str]:
         now, elapsed = self._clock.now(), self._clock.elapsed()
         limiter = self._table.limiter(section_of(held.name))
-        given_up = held.grant.fence if is_final else 0
-        states = {held.name: str(SharedMemory.of(limiter.remember(elapsed), given_up, now))}
+        released_by = held.grant.fence if is_final else 0
+        states = {held.name: str(SharedMemory.of(limiter.remember(elapsed), released_by, now))}
         for lane in lanes:
             if lane.destination.key in self._leases.wanted:
                 states[lane.destination.key] = str(report_of(lane, self._self_alerts))

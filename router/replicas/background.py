@@ -33,12 +33,12 @@ class BackgroundWork:
         """Load what another replica has stored, each time before the work begins here."""
         self._loads.append(load)
 
-    def first(self, call: Callable[[], object]) -> None:
+    def call_first(self, call: Callable[[], object]) -> None:
         """Call a function each time before the work begins here."""
         self._calls.append(call)
 
     def add(self, name: str, work: Work) -> None:
-        """:param name: of the task"""
+        """Add work. :param name: of its task"""
         self._works.append((name, work))
 
     @property
@@ -83,21 +83,29 @@ class BackgroundWork:
     # Leases.
 
     def wants(self) -> Iterable[str]:
+        """See :class:`router.replicas.membership.LeaseUser`."""
         return (BACKGROUND,)
 
     async def gained(self, held: Held) -> None:
+        """See :class:`router.replicas.membership.LeaseUser`."""
         if held.name == BACKGROUND and not self._tasks:
             await self.begin(held.grant)
 
-    async def give_up(self, name: str) -> None:
+    async def release(self, name: str) -> None:
+        """See :class:`router.replicas.membership.LeaseUser`."""
         if name == BACKGROUND:
             await self.end()
 
     def lost(self, name: str) -> None:
+        """See :class:`router.replicas.membership.LeaseUser`."""
         if name == BACKGROUND:
             self._cancel()
 
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("work in the background has ended unexpectedly", task=task.get_name(), exc_info=error)
+        log.error(
+            "work in the background has ended unexpectedly; it does not run until the router is restarted",
+            task=task.get_name(),
+            exc_info=error,
+        )

@@ -1,4 +1,4 @@
-"""The session of this process among the replicas. It is renewed at an interval; leases are taken, given up and lost.
+"""The session of this process among the replicas. It is renewed at an interval; leases are taken, released and lost.
 
 A lease is trusted until the session could expire, counted from *before* the last renewal was sent, less a margin. Then it is
 lost: what is under way by it is cut off, and the session ends. So two replicas never work by the same lease, whatever
@@ -17,7 +17,7 @@ import structlog
 
 from router.clock import Clock, wait_elapsed
 from router.core.head import Grant
-from router.core.leases import Beat, Renewal
+from router.core.leases import Renewal, RenewalRequest
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.package import package_version
@@ -61,7 +61,7 @@ class LeaseUser(Protocol):
         """Begin to work by a lease. It is called again if it raises StoreUnavailable."""
         ...
 
-    async def give_up(self, name: str) -> None:
+    async def release(self, name: str) -> None:
         """Begin nothing more by a lease, and return when nothing is under way by it."""
         ...
 
@@ -101,11 +101,12 @@ class Membership:
         self._users: list[LeaseUser] = []
         self._after_renewals: list[Callable[[], None]] = []
         self._held: dict[str, Held] = {}
-        self._giving_up: dict[str, asyncio.Task[None]] = {}
+        self._releasing: dict[str, asyncio.Task[None]] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._trusted_until: Millis = 0
-        """By the monotonic clock."""
+        """Until when the leases may be used, by the monotonic clock (ms)."""
         self._renew_at: Millis = 0
+        """When to renew the session, by the monotonic clock (ms)."""
         self._soon = asyncio.Event()
         self._renewed = asyncio.Event()
         self._former = ""
@@ -148,7 +149,7 @@ class Membership:
         return self._rules()
 
     def renew_soon(self) -> None:
-        """Renew the session now: the rules or the wanted leases have changed, or another replica has given up a lease."""
+        """Renew the session now: the rules or the wanted leases have changed, or another replica has released a lease."""
         self._soon.set()
 
     # The session.
@@ -167,7 +168,7 @@ class Membership:
             await self._store.replicas.leave(self._former)
         session, began = secrets.token_hex(8), self._clock.elapsed()
         self._former = session  # if no answer comes, it may have begun all the same
-        renewal = await self._store.replicas.join(replace(self._beat(), session=session))
+        renewal = await self._store.replicas.join(replace(self._request(), session=session))
         self.session, self._former = session, ""
         self._apply(renewal, began)
 
@@ -190,7 +191,7 @@ class Membership:
 
     async def leave(self) -> None:
         """End the session, so that others take over at once. What is still under way is due again."""
-        for task in (*self._giving_up.values(), *self._beginning.values()):
+        for task in (*self._releasing.values(), *self._beginning.values()):
             task.cancel()
         for session in filter(None, (self._former, self.session)):
             with suppress(StoreUnavailable):  # then it expires
@@ -201,10 +202,10 @@ class Membership:
         """The names of the leases that the rules of this process need."""
         return frozenset(name for user in self._users for name in user.wants())
 
-    def _beat(self) -> Beat:
+    def _request(self) -> RenewalRequest:
         rules = self._rules()
         wanted = self.wanted & self.held if self._is_stopping else self.wanted
-        return Beat(
+        return RenewalRequest(
             self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term,
             wanted, self._ended,
         )  # fmt: skip
@@ -220,11 +221,13 @@ class Membership:
             self._ended = frozenset(
                 each.id for each in seen if each.id != session and has_ended(each.process)
             )
-            renewal = await self._store.replicas.renew(self._beat())
+            renewal = await self._store.replicas.renew(self._request())
             if session != self.session:  # it was lost meanwhile
                 return
             if renewal is None:
-                self._lose("this replica was taken for dead, and others have taken over")
+                self._lose(
+                    "the session had expired, and another replica has expelled it; check the network and the database"
+                )
                 self._renew_at = 0
             else:
                 self._apply(renewal, began)
@@ -243,7 +246,9 @@ class Membership:
             return
         for each in renewal.expelled:
             log.warning(
-                "a replica has ended without a word; others take over", replica=each.name, session=each.id
+                "the session of a replica has ended without a stop; its leases are free",
+                replica=each.name,
+                session=each.id,
             )
         mine = {each.name: each for each in renewal.leases if each.replica == self.session}
         for name in self._held.keys() - mine.keys():
@@ -251,9 +256,9 @@ class Membership:
         self._take(
             Held(name, Grant(name, each.fence), each.passed_on) for name, each in mine.items() if name not in self._held
         )  # fmt: skip
-        for name in renewal.surplus - self._giving_up.keys():
-            self._giving_up[name] = task = asyncio.create_task(self._give_up(name), name=f"give up {name}")
-            task.add_done_callback(partial(_remove, self._giving_up, name))
+        for name in renewal.surplus - self._releasing.keys():
+            self._releasing[name] = task = asyncio.create_task(self._release(name), name=f"release {name}")
+            task.add_done_callback(partial(_remove, self._releasing, name))
         self._metrics.replicas(len(renewal.replicas))
         self._metrics.leases(self.wanted, self._held)
         for call in self._after_renewals:
@@ -287,16 +292,17 @@ class Membership:
                 return
             await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
 
-    async def _give_up(self, name: str) -> None:
+    async def _release(self, name: str) -> None:
         """Finish what is under way by a lease, and release it."""
         held = self._held.get(name)
         await self._stop_beginning(name)
         for user in self._users_of(name):
-            await user.give_up(name)
+            await user.release(name)
         if held is None or self._held.get(name) is not held:
             return
-        with suppress(StoreUnavailable):  # then the next renewal gives it up again
+        with suppress(StoreUnavailable):  # then the next renewal releases it again
             await self._store.replicas.release(self.session, (name,))
+            log.info("lease released", lease=name)
         self._forget(name)
 
     def _users_of(self, name: str) -> list[LeaseUser]:
@@ -312,11 +318,11 @@ class Membership:
             beginning.cancel()
         for user in self._users:
             user.lost(name)
+        log.info("lease lost", lease=name)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
         if self._held.pop(name, None) is not None:
-            log.info("lease given up", lease=name)
             self._metrics.lease_held(name, is_held=False)
 
     def _lose(self, reason: str) -> None:
@@ -325,7 +331,7 @@ class Membership:
         self._former, self.session = self.session, ""
         names = sorted(self._held)
         log.error("the leases are lost; what is under way is cut off", reason=reason, leases=names)
-        for task in self._giving_up.values():
+        for task in self._releasing.values():
             task.cancel()
         for name in names:
             self._drop(name)

@@ -1,6 +1,6 @@
 """Marks of processes: whether a process of this machine has certainly ended, also if its number is used again.
 
-Only Linux has what a mark needs. Elsewhere a mark is empty, and says nothing.
+Only Linux has what a mark needs. On other systems the mark is empty, and a process with an empty mark never counts as ended.
 """
 
 import os

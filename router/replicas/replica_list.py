@@ -9,7 +9,7 @@ from router.store import ReplicasView
 
 _MAX_NAMES = 3
 _TERMS_WITHOUT_HOLDER = 2
-"""A takeover takes a little more than one term. A lease that nobody holds for longer is a fault."""
+"""A takeover takes a little more than one term. A lease that no replica holds for longer is a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class ListedLease:
 
     name: str
     replica: str | None
-    """The session of its holder; None: nobody holds it."""
+    """The session of its holder; None: no replica holds it."""
     holder: str | None
     """The name of its holder."""
     since: Millis
-    """When it was granted, or given up last."""
+    """When it was granted last, or became free."""
     fence: int
     """Grows with each grant."""
 

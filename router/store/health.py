@@ -14,6 +14,7 @@ CountError = Callable[[Literal["read", "write"]], None]
 """Called once for each read, and each batch of writes, that fails because of the database."""
 
 RESUMES = "then the router resumes by itself"
+OTHER_TABLES = "{error}: the database has no tables of this version; `alert-router serve` makes them, or updates older ones"
 RETRY_AFTER_FAILED_WRITE: Millis = 2 * SECOND
 """How long callers wait before the next attempt when the store can't be written (ms)."""
 

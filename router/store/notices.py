@@ -23,7 +23,7 @@ class ReplicaTopic(StrEnum):
     RULES = "rules"
     """Rules were put in force."""
     LEASES = "leases"
-    """A lease was given up, or a replica has ended."""
+    """A lease was released, or a replica has ended."""
     LANES = "lanes"
     """The state of a lane has changed."""
     TESTS = "tests"

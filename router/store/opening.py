@@ -150,7 +150,7 @@ def migrate(engine: sa.Engine, revision: str = "head", name: str = "the database
     import alembic.command  # noqa: PLC0415  (as above)
     from alembic.migration import MigrationContext  # noqa: PLC0415
 
-    with engine.execution_options(writes=True, untimed=True).begin() as connection:
+    with engine.execution_options(writes=True, unlimited=True).begin() as connection:
         context = MigrationContext.configure(connection)
         if revision == "head":
             tables = sa.inspect(connection).get_table_names()

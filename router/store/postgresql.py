@@ -21,7 +21,7 @@ from router.core.head import LAST_TIME, NEXT_ID, Head
 from router.core.undecided_count import UNDECIDED, UndecidedCount
 from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
-from router.store.health import RESUMES, StoreUnavailable
+from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
 from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
@@ -35,16 +35,19 @@ _MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
 _STALLED = (
     "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
 )
-_HANGS = "{error}: the server, or the network or a proxy before it, hangs; the router tries again"
+_HANGS = "{error}: check the server, and the network or a proxy before it; the router tries again"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
     errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {RESUMES}",
     errors.ReadOnlySqlTransaction: (
-        f"{{error}}: it is a standby, or read-only; give the primary, or make it writable, {RESUMES}"
+        f"{{error}}: this server is a standby or read-only; name the primary in --database, or make this one writable, {RESUMES}"
     ),
     errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
-    errors.LockNotAvailable: f"{{error}}: another session has locked it; end that session, {RESUMES}",
+    errors.LockNotAvailable: (
+        "{error}: another session (a replica, a migration or a person) has held a lock for too long; the router tries "
+        "again; if it lasts, look for that session in pg_locks and pg_stat_activity"
+    ),
     errors.QueryCanceled: "{error}: the server is too slow, or overloaded; the router tries again",
     errors.IdleInTransactionSessionTimeout: _STALLED,
     errors.TransactionTimeout: _STALLED,
@@ -53,8 +56,8 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
     ),
     NoAnswer: _HANGS,
     errors.ConnectionTimeout: _HANGS,
-    errors.UndefinedTable: "{error}: it is of another version; `alert-router serve` brings it up to date",
-    errors.UndefinedColumn: "{error}: it is of another version; `alert-router serve` brings it up to date",
+    errors.UndefinedTable: OTHER_TABLES,
+    errors.UndefinedColumn: OTHER_TABLES,
 }
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _META_OF_HEAD = [NEXT_ID, LAST_TIME, POLICY, CURSOR, UNDECIDED]
@@ -69,12 +72,13 @@ SELECT {_NOW},
 _ROWS_PER_COPY = 100_000
 _TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
 # For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
-_WITHOUT_HASTE = (
+_FOR_WHOLE_TABLES = (
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_sort = off",
 )
 _LOCK = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
+_UNKNOWN = "{error}; see the log of the PostgreSQL server, and report this if it lasts"
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
 )
@@ -95,7 +99,9 @@ class Postgresql(PostgresqlRows):
         hosts = (given,) if isinstance(given, str) else given
         host = url.host or ",".join(hosts) or "localhost"
         if "@" in host:
-            raise StoreUnavailable("--database: write an @ in the user or the password as %40")
+            raise StoreUnavailable(
+                "--database has more than one @; write an @ in the user or the password as %40"
+            )
         port = f":{url.port}" if url.port else ""
         self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
         self._url = url.set(drivername="postgresql+psycopg")
@@ -201,13 +207,13 @@ class Postgresql(PostgresqlRows):
 
     @contextmanager
     def fill(self, check: Callable[[sa.Connection], None]) -> Iterator[sa.Connection]:
-        """Fill the database in one transaction. Nobody shares the lock of those that serve meanwhile."""
+        """Fill the database in one transaction. Until it ends, no router can serve from the database."""
         connection = None
         try:
-            connection = self.open_writer().execution_options(untimed=True)
+            connection = self.open_writer().execution_options(unlimited=True)
             with connection.begin():
                 self._exclude_routers(connection)
-                for setting in _WITHOUT_HASTE:
+                for setting in _FOR_WHOLE_TABLES:
                     connection.exec_driver_sql(setting)
                 check(connection)
                 yield connection
@@ -233,7 +239,7 @@ class Postgresql(PostgresqlRows):
 
     @staticmethod
     def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
-        for setting in _WITHOUT_HASTE:
+        for setting in _FOR_WHOLE_TABLES:
             connection.exec_driver_sql(setting)
         table, names = _quoted(connection, columns)
         _, keys = _quoted(connection, list(columns[0].table.primary_key))
@@ -288,7 +294,7 @@ class Postgresql(PostgresqlRows):
         return bool(driver.unreplicated)
 
     def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
-        """Return whether a transaction was committed. It has ended: this one has the lock that it had.
+        """Return whether a transaction was committed. It has certainly ended, because this session now has its lock.
 
         A server that was restored, or that was promoted without having it, does not know the transaction.
         https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
@@ -310,12 +316,12 @@ class Postgresql(PostgresqlRows):
     def explain_error(self, error: BaseException) -> StoreUnavailable:
         error = getattr(error, "orig", None) or error
         # The lines after the first one contain values of rows.
-        said = (
-            str(error).strip().split("\n")[0].removeprefix("connection failed: ").removeprefix("connection ")
-        )
+        said = str(error).strip().split("\n")[0]
+        for prefix in ("connection failed: ", "connection is bad: "):
+            said = said.removeprefix(prefix)
         words = next((text for kind, text in _MESSAGES_BY_ERROR.items() if isinstance(error, kind)), None)
         if words is None:
-            words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else "{error}"
+            words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else _UNKNOWN
         return StoreUnavailable(f"{self.name}: {words.format(error=said)}")
 
     @staticmethod
@@ -327,7 +333,7 @@ class Postgresql(PostgresqlRows):
 
     @staticmethod
     def is_wrong_server(error: BaseException) -> bool:
-        """After a failover the URL may lead to another server; and a session keeps the settings that it began with."""
+        """Return whether the server can't write. After a failover the URL may lead to another server, so connect again."""
         return isinstance(getattr(error, "orig", None) or error, errors.ReadOnlySqlTransaction)
 
     def close(self) -> None:
@@ -342,13 +348,13 @@ def _system_identifier(driver: Any) -> str:
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
     driver: Any = connection.connection.driver_connection
-    driver.is_patient = options.get("untimed", False)
+    driver.is_unlimited = options.get("unlimited", False)
     if not options.get("writes", False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if settings := driver.settings_of_transaction():
             connection.exec_driver_sql(settings)
         return
-    connection.info[_TRANSACTION] = _begin_long(driver) if driver.is_patient else _begin_batch(driver)
+    connection.info[_TRANSACTION] = _begin_unlimited(driver) if driver.is_unlimited else _begin_batch(driver)
 
 
 def _begin_batch(driver: Any) -> str:
@@ -360,7 +366,7 @@ def _begin_batch(driver: Any) -> str:
     return str(cursor.fetchone()[1])
 
 
-def _begin_long(driver: Any) -> str:
+def _begin_unlimited(driver: Any) -> str:
     """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
     if driver.autocommit:
         driver.execute("BEGIN")

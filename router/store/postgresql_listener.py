@@ -1,4 +1,4 @@
-"""Hears what replicas tell each other through PostgreSQL. It only wakes: whoever misses a notice finds the work by polling.
+"""Receives notices of other replicas through PostgreSQL. A lost notice only delays the work, which is also polled for.
 
 https://www.postgresql.org/docs/current/sql-notify.html
 """
@@ -56,7 +56,8 @@ class Listener:
                 if not is_logged:
                     reason = str(error).strip().partition("\n")[0]
                     log.warning(
-                        "other replicas are not heard now; the database is asked more often", reason=reason
+                        "notices of other replicas do not arrive; their changes are read from the database every few seconds",
+                        reason=reason,
                     )
                     is_logged = True
             finally:

@@ -91,8 +91,8 @@ class Session(psycopg.Connection[Any]):
     server connection, so settings and prepared statements must not outlast a transaction."""
     chosen = ""
     """The ``options`` of the URL. What they set is left as it is."""
-    is_patient = False
-    """In its present transaction it waits as long as a statement takes, as a migration does."""
+    is_unlimited = False
+    """Whether its present transaction has no time limit, as for a migration, an export or an import."""
     hears_notices = False
     """It waits for notices of other sessions, however long none come."""
     unreplicated = False
@@ -118,7 +118,7 @@ class Session(psycopg.Connection[Any]):
         https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-TRANSACTION-TIMEOUT
         """
         can = self.info.server_version >= _HAS_TRANSACTION_TIMEOUT
-        if self.is_patient or not can or "transaction_timeout" in self.chosen:
+        if self.is_unlimited or not can or "transaction_timeout" in self.chosen:
             return "''"
         return f"set_config('transaction_timeout', '{MAX_BATCH}', true)"
 
@@ -137,7 +137,7 @@ class Session(psycopg.Connection[Any]):
         is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
         limit = self.purpose.idle_seconds if is_idle else self.purpose.seconds
         own = None
-        if timeout is None and not self.hears_notices and (is_idle or not self.is_patient):
+        if timeout is None and not self.hears_notices and (is_idle or not self.is_unlimited):
             timeout = own = limit
         try:
             return super().wait(gen, interval, timeout)

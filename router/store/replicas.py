@@ -10,7 +10,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from router.core.adopt import POLICY
-from router.core.leases import RELEASED, Beat, LeaseRow, Renewal, ReplicaRow, renew
+from router.core.leases import RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
 from router.model import Millis
 from router.store import starts
 from router.store.notices import ReplicaTopic, notify, topic_notice
@@ -44,16 +44,16 @@ class Replicas:
         """Whether other processes may serve from the same database. If not, this process holds everything."""
         return self._database.is_shared
 
-    async def join(self, beat: Beat) -> Renewal:
+    async def join(self, request: RenewalRequest) -> Renewal:
         """Begin a session. What replicas have under way whose sessions have ended is due again."""
-        self._database.session = beat.session
-        joined = await self._database.write(partial(_join, beat=beat))
+        self._database.session = request.session
+        joined = await self._database.write(partial(_join, request=request))
         assert joined is not None  # noqa: S101  (only a session that had begun can be expelled)
         return joined
 
-    async def renew(self, beat: Beat) -> Renewal | None:
+    async def renew(self, request: RenewalRequest) -> Renewal | None:
         """Renew the session. Return None if it was expelled: then a new session has to begin."""
-        return await self._database.write(partial(_renew, beat=beat))
+        return await self._database.write(partial(_renew, request=request))
 
     async def release(self, session: str, names: Collection[str]) -> None:
         """Give up leases for which nothing is under way, so that others can take them."""
@@ -68,18 +68,18 @@ class Replicas:
         return await self._database.read(_view)
 
 
-def _join(connection: sa.Connection, *, beat: Beat) -> Renewal | None:
+def _join(connection: sa.Connection, *, request: RenewalRequest) -> Renewal | None:
     starts.note_start(connection)
     starts.interrupt(connection, [""], _now(connection))  # by a version without replicas
-    return _renew(connection, beat=beat, is_new=True)
+    return _renew(connection, request=request, is_new=True)
 
 
-def _renew(connection: sa.Connection, *, beat: Beat, is_new: bool = False) -> Renewal | None:
+def _renew(connection: sa.Connection, *, request: RenewalRequest, is_new: bool = False) -> Renewal | None:
     now, members = _now(connection), _replicas(connection)
-    if not is_new and all(each.id != beat.session for each in members):
+    if not is_new and all(each.id != request.session for each in members):
         return None
     before = _leases(connection)
-    renewal = renew(members, before, beat, _rules(connection), now)
+    renewal = renew(members, before, request, _rules(connection), now)
     gone = [each.id for each in renewal.expelled]
     if gone:
         starts.interrupt(connection, gone, now)

@@ -21,7 +21,7 @@ from router.store.file_modes import (
     owned_by_service,
     restrict_files,
 )
-from router.store.health import RESUMES, StoreUnavailable
+from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable
 from router.store.new_files import put_in_place, unfinished_file
 from router.store.sets import DatabaseCursor
 from router.store.sqlite_rows import SqliteRows
@@ -260,9 +260,7 @@ class Sqlite(SqliteRows):
         if code in _DAMAGED_BY_CODE:
             return self._damaged(_DAMAGED_BY_CODE[code].format(error=error))
         if str(error).startswith("no such table"):
-            return StoreUnavailable(
-                f"{self.name}: {error}: it is of another version; `alert-router serve` brings it up to date"
-            )
+            return StoreUnavailable(f"{self.name}: {OTHER_TABLES.format(error=error)}")
         return StoreUnavailable(f"{self.name}: {_MESSAGES_BY_CODE.get(code, '{error}').format(error=error)}")
 
     @staticmethod

@@ -112,7 +112,7 @@ def _opened(url: str) -> Iterator[Backend]:
 
 def _export(backend: Backend, stream: IO[bytes], now: Millis, tick: Tick) -> ExportedState:
     with backend.open_read_only() as connection:
-        connection.execution_options(untimed=True)
+        connection.execution_options(unlimited=True)
         backend.check_usable(connection)
         revision = revision_of(connection, sa.inspect(connection).get_table_names(), backend.name)
         if revision is None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -103,7 +104,7 @@ async def test_a_read_only_database_is_reported_and_then_written(
     with pytest.raises(StoreUnavailable):
         await store.ready()
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="it is a standby, or read-only; give the primary"):
+        with pytest.raises(StoreUnavailable, match="this server is a standby or read-only; name the primary"):
             await store.ready()
     postgresql.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
     await store.ready()
@@ -130,7 +131,7 @@ async def test_a_lock_of_another_session_is_an_error_after_a_wait(
     hasty = await Store.open(f"{url}%20-c%20lock_timeout%3D50ms")
     with (
         postgresql.locking(hasty.location.rpartition("/")[2], "meta"),
-        pytest.raises(StoreUnavailable, match="another session has locked it"),
+        pytest.raises(StoreUnavailable, match="has held a lock for too long"),
     ):
         await hasty.ready()
     await hasty.ready()
@@ -146,8 +147,13 @@ def closed_port() -> int:
 async def test_the_error_of_a_missing_server_has_its_address() -> None:
     port = closed_port()
     said = await refusal(f"postgresql://router:{PASSWORD}@127.0.0.1:{port}/alerts")
-    assert said.startswith(f"postgresql://127.0.0.1:{port}/alerts: ")
+    assert said.startswith(f"postgresql://127.0.0.1:{port}/alerts: connection to server at ")
     assert "Connection refused; start the server, or check the address" in said
+
+
+async def test_the_error_of_a_missing_socket_has_its_path(tmp_path: Path) -> None:
+    said = await refusal(f"postgresql://router@/alerts?host={tmp_path}")
+    assert said.startswith(f'postgresql://{tmp_path}/alerts: connection to server on socket "{tmp_path}/')
 
 
 async def test_a_wrong_password_is_reported_and_not_shown(postgresql: Server) -> None:
@@ -196,7 +202,7 @@ async def test_a_database_of_a_newer_router_is_refused(store: Store, url: str, p
 
 
 def test_reading_a_database_without_tables_fails_with_words(url: str) -> None:
-    with pytest.raises(StoreUnavailable, match="`alert-router serve` brings it up to date"):
+    with pytest.raises(StoreUnavailable, match="`alert-router serve` makes them, or updates older ones"):
         read_ledger(url, None, None)
 
 
@@ -204,7 +210,10 @@ def test_reading_a_database_without_tables_fails_with_words(url: str) -> None:
     ("url", "says"),
     [
         (f"postgresql://router:{PASSWORD}@host:{PASSWORD}/alerts", "--database is no URL"),
-        (f"postgresql://router:p@{PASSWORD}@host/alerts", "write an @ in the user or the password as %40"),
+        (
+            f"postgresql://router:p@{PASSWORD}@host/alerts",
+            "more than one @; write an @ in the user or the password as %40",
+        ),
         (f"mysql://router:{PASSWORD}@host/alerts", "mysql: this kind of database is not supported"),
     ],
 )

@@ -102,4 +102,4 @@ def test_wrong_options_are_refused_with_words(
 
 def test_a_database_of_another_version_is_refused_with_words(tmp_path: Path) -> None:
     change(tmp_path / "router.db", "PRAGMA user_version")
-    assert "`alert-router serve` brings it up to date" in ledger(tmp_path).output
+    assert "`alert-router serve` makes them, or updates older ones" in ledger(tmp_path).output

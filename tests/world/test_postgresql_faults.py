@@ -170,12 +170,12 @@ def _failing(there: There, statement: str) -> Iterator[None]:
 Outage = Callable[[There], AbstractContextManager[None]]
 _SAYS: dict[Outage, str] = {
     refused: "start the server, or check the address",
-    hanging: "hangs; the router tries again",
+    hanging: "check the server, and the network or a proxy before it",
     full: "the server's disk is full; make room",
-    read_only: "it is a standby, or read-only; give the primary",
+    read_only: "this server is a standby or read-only; name the primary",
     without_connections: "too many connections",
     other_password: "password authentication failed",
-    locked: "another session has locked it",
+    locked: "has held a lock for too long",
     slow: "the server is too slow, or overloaded",
 }
 

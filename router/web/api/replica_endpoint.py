@@ -32,9 +32,9 @@ class LeaseAnswer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     name: str
-    replica: str | None = Field(description="The id of its holder; null: nobody holds it.")
+    replica: str | None = Field(description="The id of its holder; null: no replica holds it.")
     holder: str | None = Field(description="The name of its holder.")
-    since: int = Field(description="When it was granted, or given up last.")
+    since: int = Field(description="When it was granted last, or became free.")
     fence: int = Field(description="Grows with each grant.")
 
 

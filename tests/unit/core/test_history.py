@@ -45,7 +45,7 @@ def test_a_critical_and_its_end_are_sent(world: World) -> None:
 
 
 def test_every_attempt_at_the_same_state_has_the_same_version(world: World) -> None:
-    """Channels recognise by it what they have sent before."""
+    """Channels recognize by it what they have sent before."""
     world.post(alert("Down", "critical"), alert("Slow", "critical"))
     versions = []
     for _ in range(3):

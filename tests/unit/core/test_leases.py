@@ -9,9 +9,9 @@ from router.core.leases import (
     BACKGROUND,
     EXPIRED,
     RELEASED,
-    Beat,
     LeaseRow,
     Renewal,
+    RenewalRequest,
     ReplicaRow,
     lanes_lease,
     renew,
@@ -61,7 +61,7 @@ class Cluster:
         self.database += by
         self.steps = True
 
-    def beat(self, name: str, rules: str | None = None) -> Renewal | None:
+    def renew(self, name: str, rules: str | None = None) -> Renewal | None:
         """Renew the session of a replica, or begin one, as the store and the membership do."""
         known = self.running.get(name)
         if known is None or all(each.id != known.session for each in self.replicas):
@@ -70,9 +70,9 @@ class Cluster:
                 f"{name}{self.starts}", "new" if known is None else known.rules
             )
         known.rules = rules or known.rules
-        beat = Beat(known.session, name, "1", "", known.rules, "", TERM, WANTED)
+        request = RenewalRequest(known.session, name, "1", "", known.rules, "", TERM, WANTED)
         before = {each.name: each for each in self.leases}
-        result = renew(self.replicas, self.leases, beat, "new", self.database)
+        result = renew(self.replicas, self.leases, request, "new", self.database)
         self.replicas, self.leases = result.replicas, result.leases
         for each in self.leases:
             self.check_grant(before.get(each.name), each)
@@ -120,7 +120,7 @@ class Cluster:
         for _ in range(60):
             for name in list(self.running):
                 self.passes(TERM // 4 // len(self.running))
-                renewal = self.beat(name)
+                renewal = self.renew(name)
                 if renewal is not None:
                     self.release(name, renewal.surplus)
 
@@ -130,8 +130,8 @@ class Cluster:
 
 
 OPERATIONS = st.one_of(
-    st.tuples(st.just("beat"), st.sampled_from(NAMES), st.sampled_from(["new", "old", None])),
-    st.tuples(st.just("beat and release"), st.sampled_from(NAMES), st.none()),
+    st.tuples(st.just("renew"), st.sampled_from(NAMES), st.sampled_from(["new", "old", None])),
+    st.tuples(st.just("renew and release"), st.sampled_from(NAMES), st.none()),
     st.tuples(st.just("end"), st.sampled_from(NAMES), st.booleans()),
     st.tuples(st.just("time passes"), STEPS, st.none()),
     st.tuples(st.just("clock steps"), st.integers(-HOUR, HOUR), st.none()),
@@ -142,10 +142,10 @@ def play(operations: list[tuple[str, object, object]], *, with_steps: bool) -> C
     cluster = Cluster()
     for operation, subject, more in operations:
         match operation, subject:
-            case "beat", str(name):
-                cluster.beat(name, None if more is None else str(more))
-            case "beat and release", str(name):
-                renewal = cluster.beat(name)
+            case "renew", str(name):
+                cluster.renew(name, None if more is None else str(more))
+            case "renew and release", str(name):
+                renewal = cluster.renew(name)
                 assert renewal is not None
                 cluster.release(name, renewal.surplus)
             case "end", str(name) if more:
@@ -183,14 +183,14 @@ def test_in_the_end_everything_wanted_is_held_in_equal_shares(
 
 def test_an_expired_lease_says_so_and_a_released_one_too() -> None:
     cluster = Cluster()
-    cluster.beat("a")
+    cluster.renew("a")
     cluster.passes(TERM // 2)
-    cluster.beat("b")
+    cluster.renew("b")
     cluster.release("a", frozenset({BACKGROUND}))
-    cluster.beat("b")
+    cluster.renew("b")
     assert [each.passed_on for each in cluster.leases if each.name == BACKGROUND] == [RELEASED]
     cluster.passes(TERM // 2)
-    renewal = cluster.beat("b")
+    renewal = cluster.renew("b")
     assert renewal is not None
     assert [each.name for each in renewal.expelled] == ["a"]
     assert {each.passed_on for each in renewal.leases if each.name != BACKGROUND} == {EXPIRED}
@@ -199,10 +199,10 @@ def test_an_expired_lease_says_so_and_a_released_one_too() -> None:
 
 def test_a_replica_that_was_cut_off_itself_expels_nobody_at_once() -> None:
     cluster = Cluster()
-    cluster.beat("a")
-    cluster.beat("b")
+    cluster.renew("a")
+    cluster.renew("b")
     cluster.passes(3 * TERM)
-    first, second = cluster.beat("a"), cluster.beat("a")
+    first, second = cluster.renew("a"), cluster.renew("a")
     assert first is not None
     assert not first.expelled
     assert second is not None
@@ -211,32 +211,32 @@ def test_a_replica_that_was_cut_off_itself_expels_nobody_at_once() -> None:
 
 def test_a_new_replica_waits_half_a_term_longer() -> None:
     cluster = Cluster()
-    cluster.beat("a")
+    cluster.renew("a")
     cluster.running.pop("a")
     cluster.passes(TERM + TERM // 4)
-    first = cluster.beat("b")
+    first = cluster.renew("b")
     assert first is not None
     assert not first.expelled
     cluster.passes(TERM // 4)
-    second = cluster.beat("b")
+    second = cluster.renew("b")
     assert second is not None
     assert [each.name for each in second.expelled] == ["a"]
 
 
 def test_a_process_that_has_certainly_ended_is_expelled_at_once() -> None:
     cluster = Cluster()
-    cluster.beat("a")
-    dead = cluster.running.pop("a").session
-    beat = Beat("b9", "b", "1", "", "new", "", TERM, WANTED, frozenset({dead}))
-    result = renew(cluster.replicas, cluster.leases, beat, "new", cluster.database)
+    cluster.renew("a")
+    ended = cluster.running.pop("a").session
+    request = RenewalRequest("b9", "b", "1", "", "new", "", TERM, WANTED, frozenset({ended}))
+    result = renew(cluster.replicas, cluster.leases, request, "new", cluster.database)
     assert [each.name for each in result.expelled] == ["a"]
     assert result.taken == WANTED
 
 
 def test_after_the_clock_went_back_a_dead_replica_still_expires() -> None:
     cluster = Cluster()
-    cluster.beat("a")
-    cluster.beat("b")
+    cluster.renew("a")
+    cluster.renew("b")
     cluster.running.pop("a")
     cluster.step(-HOUR)
     cluster.settle()
@@ -245,7 +245,9 @@ def test_after_the_clock_went_back_a_dead_replica_still_expires() -> None:
 
 def test_a_lease_that_nobody_needs_any_more_is_given_up() -> None:
     cluster = Cluster()
-    cluster.beat("a")
-    beat = Beat(cluster.running["a"].session, "a", "1", "", "new", "", TERM, frozenset({BACKGROUND}))
-    result = renew(cluster.replicas, cluster.leases, beat, "new", cluster.database)
+    cluster.renew("a")
+    request = RenewalRequest(
+        cluster.running["a"].session, "a", "1", "", "new", "", TERM, frozenset({BACKGROUND})
+    )
+    result = renew(cluster.replicas, cluster.leases, request, "new", cluster.database)
     assert result.surplus == WANTED - {BACKGROUND}

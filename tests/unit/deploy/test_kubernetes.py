@@ -114,6 +114,34 @@ def test_the_pod_that_restores_is_like_the_one_of_the_router() -> None:
     assert pod["restartPolicy"] == "Never"
 
 
+def test_the_pod_that_moves_to_postgresql_is_like_those_of_the_router() -> None:
+    pod = YAML(typ="safe").load(FOLDER / "move-to-postgresql.yaml")["spec"]
+    (exports,), (imports,) = pod["initContainers"], pod["containers"]
+    restore = YAML(typ="safe").load(FOLDER / "restore.yaml")["spec"]
+    own = {"name", "args", "env", "volumeMounts"}
+    for each in (exports, imports):
+        assert {key: value for key, value in each.items() if key not in own} == {
+            key: value for key, value in restore["containers"][0].items() if key not in own
+        }
+    for key in ("securityContext", "restartPolicy", "automountServiceAccountToken", "enableServiceLinks"):
+        assert pod[key] == restore[key]
+    assert exports["env"] == restore["containers"][0]["env"]
+    assert {each["name"]: each["value"] for each in imports["env"]} == {
+        name: SETTINGS[name] for name in ("ALERT_ROUTER_DATABASE", "PGSERVICEFILE")
+    }
+    mounts = {each["name"]: each["mountPath"] for each in CONTAINER["volumeMounts"]}
+    mounted = [
+        {each["name"]: each["mountPath"] for each in some["volumeMounts"]} for some in (exports, imports)
+    ]
+    assert mounted == [
+        {name: mounts[name] for name in some} for some in (("data", "backups"), ("backups", "secrets"))
+    ]
+    secrets = next(each for each in REPLICA["volumes"] if each["name"] == "secrets")
+    assert pod["volumes"] == [*restore["volumes"], secrets]
+    file = f"{mounts['backups']}/router.jsonl.gz"
+    assert (exports["args"], imports["args"]) == (["export", "--force", file], ["import-state", file])
+
+
 def test_probes_ports_and_variables_are_those_of_the_router() -> None:
     assert set(ENVIRON) <= set(known_variables(main, "ALERT_ROUTER"))
     port = CONTAINER["ports"][0]["containerPort"]

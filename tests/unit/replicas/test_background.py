@@ -61,7 +61,7 @@ async def test_it_runs_while_the_lease_is_held_and_begins_again(noting: NotingWo
         await noting.work.gained(HELD)
         await rest()
         assert noting.work.is_running
-        await noting.work.give_up(BACKGROUND)
+        await noting.work.release(BACKGROUND)
     assert noting.told == ["loaded", "began", "ended"] * 2
 
 
@@ -69,7 +69,7 @@ async def test_other_leases_do_not_matter(noting: NotingWork) -> None:
     await noting.work.gained(Held("lanes slack", Grant("lanes slack", 1)))
     assert not noting.work.is_running
     await noting.work.gained(HELD)
-    await noting.work.give_up("lanes slack")
+    await noting.work.release("lanes slack")
     noting.work.lost("lanes slack")
     await rest()
     assert noting.told == ["loaded", "began"]
@@ -120,5 +120,8 @@ async def test_work_that_ends_by_an_error_is_logged(noting: NotingWork) -> None:
         await noting.work.begin()
         await rest()
     assert [(line["event"], line["task"]) for line in lines] == [
-        ("work in the background has ended unexpectedly", "broken")
+        (
+            "work in the background has ended unexpectedly; it does not run until the router is restarted",
+            "broken",
+        )
     ]

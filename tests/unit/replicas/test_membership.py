@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from router.core.leases import EXPIRED, RELEASED, Beat, LeaseRow, Renewal, ReplicaRow, renew
+from router.core.leases import EXPIRED, RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.replicas import Held, JudgedBy, Membership
@@ -68,24 +68,24 @@ class FakeReplicas:
         await self._call()
         return ReplicasView(self._database.clock.now(), "new", self._database.replicas, self._database.leases)
 
-    async def join(self, beat: Beat) -> Renewal:
-        result = await self._renew(beat)
+    async def join(self, request: RenewalRequest) -> Renewal:
+        result = await self._renew(request)
         if self.lost_joins:
             self.lost_joins -= 1
             raise StoreUnavailable("the connection broke before the answer came")
         return result
 
-    async def renew(self, beat: Beat) -> Renewal | None:
+    async def renew(self, request: RenewalRequest) -> Renewal | None:
         await self._call()
         self.renewals += 1
-        if all(each.id != beat.session for each in self._database.replicas):
+        if all(each.id != request.session for each in self._database.replicas):
             return None
-        return await self._renew(beat)
+        return await self._renew(request)
 
-    async def _renew(self, beat: Beat) -> Renewal:
+    async def _renew(self, request: RenewalRequest) -> Renewal:
         await self._call()
         database = self._database
-        result = renew(database.replicas, database.leases, beat, "new", database.clock.now())
+        result = renew(database.replicas, database.leases, request, "new", database.clock.now())
         database.replicas, database.leases = result.replicas, result.leases
         await self._answered()
         return result
@@ -128,9 +128,9 @@ class NotingUser:
         await self.may_begin.wait()
         self.told.append(f"gained {held.name} {held.grant.fence} {held.passed_on}".strip())
 
-    async def give_up(self, name: str) -> None:
+    async def release(self, name: str) -> None:
         await self.may_end.wait()
-        self.told.append(f"gave up {name}")
+        self.told.append(f"released {name}")
 
     def lost(self, name: str) -> None:
         self.told.append(f"lost {name}")
@@ -275,7 +275,7 @@ async def test_a_lease_is_given_up_for_a_new_replica_once_nothing_is_under_way(a
     assert alone.database.holder("two") == "a"
     alone.user.may_end.set()
     await passes(alone.database, TERM)
-    assert alone.user.told[2:] == ["gave up two"]
+    assert alone.user.told[2:] == ["released two"]
     assert (alone.database.holder("one"), alone.database.holder("two")) == ("a", "b")
     assert other.user.told == ["gained two 2 released"]
     await other.end()
@@ -285,7 +285,7 @@ async def test_a_replica_with_other_rules_gives_everything_up(alone: OneReplica)
     alone.rules = "old"
     alone.membership.renew_soon()
     await rest()
-    assert sorted(alone.user.told[2:]) == ["gave up one", "gave up two"]
+    assert sorted(alone.user.told[2:]) == ["released one", "released two"]
     assert not alone.membership.held
     alone.rules = "new"
     await passes(alone.database, TERM // 4)
