@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq import PipelineStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from router.decide import Policy
 from router.model import Millis, Webhook
@@ -30,8 +30,9 @@ class LastTransaction:
         self.round_trips = 0
         """How often it waited for the server, also for its BEGIN and its COMMIT; on SQLite 0."""
 
-    def note(self, sql: str) -> None:
+    def note(self, query: str | bytes) -> None:
         """Note a statement. Runs of one statement for more rows count as one."""
+        sql = query.decode() if isinstance(query, bytes) else query
         if sql.startswith("BEGIN"):
             self.statements.clear()
             self.round_trips = 0
@@ -43,11 +44,11 @@ class LastTransaction:
         ):
             self.statements.append(start)
 
-    def trip(self, method: Callable[[], T]) -> Callable[[], T]:
-        """Return the method of a driver, which takes a round trip."""
+    def trip(self, method: Callable[[], T], takes_one: Callable[[], bool] = lambda: True) -> Callable[[], T]:
+        """Return the method of a driver, which takes a round trip. :param takes_one: whether it does so now"""
 
         def counted() -> T:
-            self.round_trips += 1
+            self.round_trips += takes_one()
             return method()
 
         return counted
@@ -80,7 +81,10 @@ async def watch_writer(store: Store) -> LastTransaction:
             driver.set_trace_callback(found.note)
             return
         driver.cursor_factory = _cursor(found)
-        driver.pipeline, driver.commit = found.trip(driver.pipeline), found.trip(driver.commit)
+        driver.pipeline = found.trip(driver.pipeline)
+        driver.commit = found.trip(
+            driver.commit, lambda: driver.info.transaction_status != TransactionStatus.IDLE
+        )
 
     await store.database.write(watch)
     return found
@@ -96,7 +100,7 @@ def _cursor(found: LastTransaction) -> type[psycopg.Cursor[Any]]:
             self._note(query)
             super().executemany(query, *arguments, **named)
 
-        def _note(self, query: str) -> None:
+        def _note(self, query: str | bytes) -> None:
             found.note(query)
             found.round_trips += self.connection.pgconn.pipeline_status == PipelineStatus.OFF
 

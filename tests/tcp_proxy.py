@@ -15,7 +15,8 @@ from pathlib import Path
 _LENGTH = struct.Struct("!I")
 _ASKS_FOR_ENCRYPTION = (80877103, 80877104)
 """The codes of SSLRequest and GSSENCRequest. The proxy itself answers them with a no."""
-_COMMIT = b"Q" + _LENGTH.pack(4 + len(b"COMMIT\0")) + b"COMMIT\0"
+_COMMIT = b"COMMIT\0"
+"""The text of a Query message, and in a Parse message, which begins with the name of a prepared statement."""
 _COMMITTED = b"C" + _LENGTH.pack(4 + len(b"COMMIT\0")) + b"COMMIT\0"
 _CHUNK = 65_536
 
@@ -112,15 +113,14 @@ class TcpProxy:
 
     def _forward_requests(self, pair: "_Pair") -> None:
         for frame in _frames(pair.client, answers_startup=True):
-            order = None
-            if frame == _COMMIT:
+            if _is_commit(frame):
                 with self._lock:
                     self.commits += 1
                     number = self.commits
                 order = self.on_commit(number)
-            if order == "before":
-                return
-            pair.loses_answer = order
+                if order == "before":
+                    return
+                pair.loses_answer = order
             self._send(pair, pair.server, frame)
 
     def _forward_answers(self, pair: "_Pair") -> None:
@@ -200,6 +200,12 @@ def _connected(target: Path | tuple[str, int]) -> socket.socket:
         found.close()
         raise
     return found
+
+
+def _is_commit(frame: bytes) -> bool:
+    """Return whether a frame of the client asks for a COMMIT."""
+    text = frame[1 + _LENGTH.size :]
+    return (frame[:1] == b"Q" and text == _COMMIT) or (frame[:1] == b"P" and text.startswith(b"\0" + _COMMIT))
 
 
 def _thread(work: Callable[..., None], *given: object) -> threading.Thread:

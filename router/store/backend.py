@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from router.core.head import Head
 from router.store.disk_usage import DiskUsage
 from router.store.health import StoreUnavailable
+from router.store.row_writes import BatchId
 from router.store.sets import DatabaseCursor, Dialect
 from router.store.sqlite import Sqlite
 
@@ -42,11 +43,13 @@ class Backend(Dialect, Protocol):
     is_shared: bool
     """Whether several processes may serve from it at the same time."""
 
-    def read_head(self, cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
+    session: str
+    """Of this process among the replicas; empty: it has none."""
+
+    def read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
         """Return the head of a batch, and the stored high-water mark of ids (None: there is none).
 
         :param cursor: in the transaction of the batch, after its lock
-        :param session: of this process among the replicas; empty: it has none
         """
 
     def listen(self, hear: Callable[[str], None]) -> Hearing | None:
@@ -126,21 +129,16 @@ class Backend(Dialect, Protocol):
         :param driver: the writer's connection, as the driver's own object
         """
 
-    def transaction_id(self, connection: sa.Connection) -> object:
-        """Return what :meth:`has_committed` needs to know about the present transaction of the writer."""
-
     def is_commit_unknown(self, driver: Any) -> bool:
         """Return whether a commit that raised an error may have succeeded, because the server's answer was lost."""
 
     def is_unreplicated(self, driver: Any) -> bool:
         """Return whether a commit has succeeded that is not on all disks that it has to be on."""
 
-    def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
-        """Return whether an earlier transaction was committed.
+    def has_committed(self, connection: sa.Connection, batch: BatchId) -> bool:
+        """Return whether the last batch of a writer was committed, if it changed anything.
 
-        :param connection: of the writer, in a transaction
-        :param transaction: its :meth:`transaction_id`
-        :raises StoreUnavailable: it is not known yet
+        :param connection: of the writer, in a transaction, which waits until the lost one has ended
         """
 
     def in_transaction(self, driver: Any) -> bool:

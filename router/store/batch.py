@@ -13,8 +13,9 @@ from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
 from router.store.jobs import Job
-from router.store.notices import ReplicaNotice, lanes_to_wake, notify, topics_of
+from router.store.notices import ReplicaNotice, lanes_to_wake, topics_of
 from router.store.queries import run_queries
+from router.store.row_writes import BatchEnd, BatchId, RowWrites
 from router.store.sets import DatabaseCursor, Sets
 
 T = TypeVar("T")
@@ -74,6 +75,9 @@ class Batch:
         self._sets_time = sets_time
         self._woken: set[str] = set()
         self._topics: set[str] = set()
+        self._left: RowWrites = ()
+        """What the last transitions have changed, and is not written yet."""
+        self._changes = False
         self._connection = connection
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  (narrows the type)
@@ -96,7 +100,8 @@ class Batch:
         return cast("T", result.value)
 
     def run(self, results: Sequence[JobResult]) -> None:
-        """Run the jobs in order: first transitions, then jobs with their own statements, then the jobs that are ``last``.
+        """Run the jobs in order: first transitions, then jobs with their own statements, then the jobs that are ``last``. What
+        the last ones change is written by :meth:`finish`.
 
         :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be saved; it may be an error of the driver itself
         """
@@ -106,14 +111,27 @@ class Batch:
         last = [each for each in results if not isinstance(each.job, Direct) and each.job.last]
         self._run_transitions(first)
         if own:
+            self.flush()
             for each in own:
                 self._run_statements(each)
+            self._changes = True
             self._state = self._new_state()
         self._run_transitions(last)
-        notify(
-            self._connection,
-            ReplicaNotice(self._state.head.session, frozenset(self._woken), frozenset(self._topics)),
-        )
+
+    def flush(self) -> None:
+        """Write now what :meth:`finish` would write."""
+        left, self._left = self._left, ()
+        self._sets.save(self._cursor, left)
+
+    def finish(self, batch: BatchId) -> None:
+        """Write what is left. The transaction may be committed afterwards already, see :meth:`router.store.sets.Dialect.finish`.
+
+        :param batch: noted with what is written
+        """
+        head = self._state.head
+        notice = ReplicaNotice(head.session, frozenset(self._woken), frozenset(self._topics))
+        end = BatchEnd(self._left, self._changes, batch, head.now, str(notice) if notice else "")
+        self._sets.finish(self._cursor, end)
 
     def _without_lost(self, results: Sequence[JobResult]) -> list[JobResult]:
         """Refuse the jobs of work that another replica does by now. Return the others."""
@@ -147,9 +165,11 @@ class Batch:
         self._topics.update(topics_of(state))
         if state.next_id != state.first_new_id:
             state.meta.put(MetaRow(NEXT_ID, str(state.next_id)))
-            if self._sets_time:
-                state.meta.put(MetaRow(LAST_TIME, str(state.head.now)))
-        events = self._sets.save(self._cursor, state)
+        if self._sets_time and any(found.before for found in state.tables):
+            state.meta.put(MetaRow(LAST_TIME, str(state.head.now)))
+        self.flush()
+        self._left, events = self._sets.changes(state)
+        self._changes = self._changes or bool(self._left)
         if events.any:
             self.events.append(events)
         state.journal.clear()
@@ -223,6 +243,7 @@ class Batch:
 
     def _load(self) -> None:
         state = self._state
+        self.flush()
         self._sets.load(self._cursor, state)
         if state.asked:
             run_queries(self._connection, state)

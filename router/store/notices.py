@@ -49,6 +49,10 @@ class ReplicaNotice:
             text = json.dumps([self.sender, None, sorted(self.topics)])
         return text
 
+    def __bool__(self) -> bool:
+        """Whether it tells anything."""
+        return bool(self.topics or self.lanes is None or self.lanes)
+
     @classmethod
     def read(cls, text: str) -> "ReplicaNotice":
         """Return what :meth:`__str__` wrote; of an empty text, a notice about everything: some may have been missed."""
@@ -60,7 +64,7 @@ class ReplicaNotice:
 
 def notify(connection: sa.Connection, notice: ReplicaNotice) -> None:
     """Tell the other replicas when the transaction commits. On a database that no other process can share, do nothing."""
-    if connection.dialect.name == "postgresql" and (notice.topics or notice.lanes is None or notice.lanes):
+    if connection.dialect.name == "postgresql" and notice:
         connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, str(notice)))
 
 

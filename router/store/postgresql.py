@@ -23,15 +23,16 @@ from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable
 from router.store.postgresql_listener import Listener
-from router.store.postgresql_rows import PLANS, PostgresqlRows
+from router.store.postgresql_rows import PLANS, PostgresqlRows, pipeline
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
+from router.store.row_writes import BatchId
+from router.store.schema import writers
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
-_TRANSACTION = "transaction"
 _MIGRATION_LOCKS = "60s"
 """How long a migration waits for a table that others read. They read for 30 s at most."""
-_MIN_SERVER_VERSION = 13  # the first one with pg_current_xact_id_if_assigned
+_MIN_SERVER_VERSION = 13  # older ones get no corrections any more
 _STALLED = (
     "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
 )
@@ -77,7 +78,7 @@ _FOR_WHOLE_TABLES = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_sort = off",
 )
-_LOCK = f"SELECT pg_advisory_xact_lock({_WRITES}), pg_current_xact_id()::text"
+_LOCK = f"SELECT pg_advisory_xact_lock({_WRITES})"
 _UNKNOWN = "{error}; see the log of the PostgreSQL server, and report this if it lasts"
 _SERVER_AWAY = (
     f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
@@ -110,8 +111,7 @@ class Postgresql(PostgresqlRows):
         # A ping, so that a restart of the server causes no error for the next reader.
         self.engine = self._engine(READS, pool_size=readers, pool_pre_ping=True)
         self._writer = self._engine(WRITES, poolclass=sa.NullPool)
-        self._system: str | None = None
-        """The identifier of the server's data, which a standby shares with its primary."""
+        self.session = ""
 
     def _engine(self, purpose: Purpose, **options: Any) -> sa.Engine:
         timeouts = {name: value for name, value in CONNECT_TIMEOUTS.items() if name not in self._url.query}
@@ -131,19 +131,45 @@ class Postgresql(PostgresqlRows):
             connect_args=timeouts | {"application_name": "alert-router"}, **options,
         )  # fmt: skip
         sa.event.listen(engine, "do_connect", connect)
-        sa.event.listen(engine, "begin", _begin)
+        sa.event.listen(engine, "begin", self._begin)
         return engine
 
-    @staticmethod
-    def read_head(cursor: Any, session: str) -> tuple[Head, str | None]:
-        cursor.execute(_HEAD, (_META_OF_HEAD, session), prepare=True)
-        now, meta, leases = cursor.fetchall()[0]
+    def _begin(self, connection: sa.Connection) -> None:
+        options = connection.get_execution_options()
+        driver: Any = connection.connection.driver_connection
+        driver.is_unlimited = options.get("unlimited", False)
+        if not options.get("writes", False):
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if settings := driver.settings_of_transaction():
+                connection.exec_driver_sql(settings)
+        elif driver.is_unlimited:
+            _begin_unlimited(driver)
+        else:
+            self._begin_batch(driver)
+
+    def _begin_batch(self, driver: Session) -> None:
+        """Begin a transaction that writes, and read its head, in one round trip. The head sees what was committed before the
+        lock was there, because each statement has its own snapshot.
+        """
+        with pipeline(driver):
+            driver.execute("BEGIN")
+            if settings := driver.settings_of_transaction():
+                driver.execute(settings.encode())
+            driver.execute(f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}".encode(), prepare=True)
+            head = driver.execute(_HEAD.encode(), (_META_OF_HEAD, self.session), prepare=True)
+        driver.head = head.fetchone()
+
+    def read_head(self, cursor: Any) -> tuple[Head, str | None]:
+        head, cursor.connection.head = cursor.connection.head, None
+        if head is None:
+            head = cursor.execute(_HEAD, (_META_OF_HEAD, self.session), prepare=True).fetchone()
+        now, meta, leases = head
         found = (meta or {}).get
         last, at = int(found(LAST_TIME, 0)), found(CURSOR)
         # A difference of less than a step comes from another server's clock, after a failover.
         moment = last if 0 < last - now <= STEP else now
         head = Head(
-            moment, session, found(POLICY, ""), leases or {},
+            moment, self.session, found(POLICY, ""), leases or {},
             is_indexing=at is not None and AdoptionCursor.read(at).phase is Phase.INDEX,
             has_undecided=UndecidedCount.read(found(UNDECIDED)).small > 0,
         )  # fmt: skip
@@ -193,7 +219,6 @@ class Postgresql(PostgresqlRows):
             is_shared = _share_lock(driver)
             # From now on, the driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK.
             driver.autocommit = True
-            self._system = _system_identifier(driver)
         except psycopg.Error:
             connection.invalidate()  # a plain close would roll back, and log that it can't
             connection.close()
@@ -281,9 +306,6 @@ class Postgresql(PostgresqlRows):
         (number,) = driver.execute(written).fetchone()
         return int(number or 0)
 
-    def transaction_id(self, connection: sa.Connection) -> object:
-        return self._system, connection.info[_TRANSACTION]
-
     @staticmethod
     def is_commit_unknown(driver: Any) -> bool:
         """Return whether the session has ended. Otherwise the server has answered, and undone the transaction."""
@@ -293,21 +315,10 @@ class Postgresql(PostgresqlRows):
     def is_unreplicated(driver: Any) -> bool:
         return bool(driver.unreplicated)
 
-    def has_committed(self, connection: sa.Connection, transaction: Any) -> bool:
-        """Return whether a transaction was committed. It has certainly ended, because this session now has its lock.
-
-        A server that was restored, or that was promoted without having it, does not know the transaction.
-        https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
-        """
-        system, number = transaction
-        driver: Any = connection.connection.driver_connection
-        (status,) = driver.execute(
-            "SELECT CASE WHEN %(id)s::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN pg_xact_status(%(id)s::xid8) END",
-            {"id": number},
-        ).fetchone()
-        if status == "in progress":
-            raise StoreUnavailable(f"{self.name}: the last commit is still under way; the router tries again")
-        return bool(system == _system_identifier(driver) and status == "committed")
+    @staticmethod
+    def has_committed(connection: sa.Connection, batch: BatchId) -> bool:
+        found = sa.select(writers.c.batch).where(writers.c.id == batch.writer)
+        return bool(connection.execute(found).scalar() == batch.number)
 
     @staticmethod
     def in_transaction(driver: Any) -> bool:
@@ -340,42 +351,15 @@ class Postgresql(PostgresqlRows):
         self.engine.pool.dispose()
 
 
-def _system_identifier(driver: Any) -> str:
-    (identifier,) = driver.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
-    return str(identifier)
-
-
-def _begin(connection: sa.Connection) -> None:
-    options = connection.get_execution_options()
-    driver: Any = connection.connection.driver_connection
-    driver.is_unlimited = options.get("unlimited", False)
-    if not options.get("writes", False):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if settings := driver.settings_of_transaction():
-            connection.exec_driver_sql(settings)
-        return
-    connection.info[_TRANSACTION] = _begin_unlimited(driver) if driver.is_unlimited else _begin_batch(driver)
-
-
-def _begin_batch(driver: Any) -> str:
-    """Begin a transaction that writes, in one round trip. Return its number, see :meth:`Postgresql.has_committed`."""
-    lock = f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}"
-    cursor = driver.execute("; ".join(filter(None, ["BEGIN", driver.settings_of_transaction(), lock])))
-    while cursor.nextset():
-        pass
-    return str(cursor.fetchone()[1])
-
-
-def _begin_unlimited(driver: Any) -> str:
+def _begin_unlimited(driver: Any) -> None:
     """Begin a transaction that may take long, as a migration does, and wait as long as another router migrates."""
     if driver.autocommit:
         driver.execute("BEGIN")
     if settings := driver.settings_of_transaction():
         driver.execute(settings)
     driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
-    number = str(driver.execute(_LOCK).fetchone()[1])
+    driver.execute(_LOCK)
     driver.execute("SELECT set_config('lock_timeout', %s, true)", (_MIGRATION_LOCKS,))
-    return number
 
 
 def _share_lock(driver: Any) -> bool:

@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from router.lenient_json import replace_unfit
-from router.store.row_writes import RowInsert, RowWrites
+from router.store.notices import CHANNEL
+from router.store.row_writes import BatchEnd, RowInsert, RowWrites
 from router.store.sets import RowLookup
 
 PLANS = "set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'off', true)"
@@ -43,7 +44,7 @@ class PostgresqlRows:
     def load(cursor: Any, lookups: Sequence[RowLookup]) -> Iterator[Sequence[Any]]:
         driver = cursor.connection
         # A pipeline sends more messages than one statement needs.
-        with _pipeline(driver) if len(lookups) > 1 else nullcontext():
+        with pipeline(driver) if len(lookups) > 1 else nullcontext():
             running = [
                 driver.cursor().execute(sql, None if keys is None else (keys,), prepare=True)
                 for sql, keys in lookups
@@ -52,39 +53,64 @@ class PostgresqlRows:
 
     @staticmethod
     def save(cursor: Any, writes: RowWrites) -> None:
-        inserts = [(write, rows) for write, rows in writes if isinstance(write, RowInsert)]
-        if inserts:
-            sql = _insert_sql(tuple(write for write, _ in inserts))
-            cursor.execute(sql, [_as_json(rows) for _, rows in inserts], prepare=True)
-        for write, rows in writes:
-            if not isinstance(write, RowInsert):
-                cursor.executemany(write.sql("%s"), rows)
+        _save(cursor, writes)
+
+    @staticmethod
+    def finish(cursor: Any, end: BatchEnd) -> None:
+        """Write what is left and commit, in one round trip."""
+        with pipeline(cursor.connection):
+            if end.changes:
+                batch = (end.id.writer, end.id.number, end.now)
+                _save(cursor, [*end.writes, (_LAST_BATCH, [batch])], end.notice)
+            cursor.execute("COMMIT")
+
+
+_LAST_BATCH = RowInsert(
+    "writers", ("id", "batch", "at"), ("text", "bigint", "bigint"),
+    "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at",
+)  # fmt: skip
+"""Notes the last batch of a writer, see :meth:`router.store.backend.Backend.has_committed`."""
+
+
+def _save(cursor: Any, writes: RowWrites, notice: str = "") -> None:
+    """:param notice: sent at the commit; empty: none"""
+    inserts = [(write, rows) for write, rows in writes if isinstance(write, RowInsert)]
+    if inserts:
+        sql = _insert_sql(tuple(write for write, _ in inserts), notifies=bool(notice))
+        parameters = [_as_json(rows) for _, rows in inserts] + ([CHANNEL, notice] if notice else [])
+        cursor.execute(sql, parameters, prepare=True)
+    for write, rows in writes:
+        if not isinstance(write, RowInsert):
+            cursor.executemany(write.sql("%s"), rows)
 
 
 @contextmanager
-def _pipeline(driver: Any) -> Iterator[None]:
+def pipeline(driver: Any) -> Iterator[None]:
     """Send the statements that are executed meanwhile together; this takes one round trip.
 
     :raises psycopg.Error: of the first statement that failed; those after it were not run
     """
-    with driver.pipeline() as pipeline:
+    with driver.pipeline() as sent:
         try:
             yield
         except BaseException:
             # The statements after the first error fail, too. That is neither raised nor logged.
             with suppress(Exception):
-                pipeline.sync()
+                sent.sync()
             raise
 
 
 @lru_cache(PREPARED_STATEMENTS)
-def _insert_sql(inserts: tuple[RowInsert, ...]) -> str:
-    """Return the statement that inserts the rows of several tables. Foreign keys are checked at its end."""
+def _insert_sql(inserts: tuple[RowInsert, ...], *, notifies: bool) -> str:
+    """Return the statement that inserts the rows of several tables. Foreign keys are checked at its end.
+
+    :param notifies: it also sends a notice; its last parameters are the channel and the text
+    """
     parts = [
         f"w{number} AS ({each.head} SELECT {_values(each.kinds)} FROM jsonb_array_elements(%s::jsonb) {each.conflict})"
         for number, each in enumerate(inserts)
     ]
-    return f"WITH {', '.join(parts)} SELECT 1"
+    return f"WITH {', '.join(parts)} SELECT {'pg_notify(%s, %s)' if notifies else '1'}"
 
 
 def _values(kinds: Sequence[str]) -> str:

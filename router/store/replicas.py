@@ -11,12 +11,15 @@ import sqlalchemy as sa
 
 from router.core.adopt import POLICY
 from router.core.leases import RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
-from router.model import Millis
+from router.model import DAY, Millis
 from router.store import starts
 from router.store.notices import ReplicaTopic, notify, topic_notice
-from router.store.schema import conversations, leases, meta, replicas
+from router.store.schema import conversations, leases, meta, replicas, writers
 from router.store.writer import Database
 
+_WRITERS_KEPT: Millis = 7 * DAY
+"""How long the last batch of a process is kept. A process that is cut off for longer than that takes a commit without an
+answer for one that failed."""
 
 @dataclass(frozen=True, slots=True)
 class ReplicasView:
@@ -70,7 +73,9 @@ class Replicas:
 
 def _join(connection: sa.Connection, *, request: RenewalRequest) -> Renewal | None:
     starts.note_start(connection)
-    starts.interrupt(connection, [""], _now(connection))  # by a version without replicas
+    now = _now(connection)
+    starts.interrupt(connection, [""], now)  # by a version without replicas
+    connection.execute(sa.delete(writers).where(writers.c.at < now - _WRITERS_KEPT))
     return _renew(connection, request=request, is_new=True)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.model import Millis
+
 
 @dataclass(frozen=True, slots=True)
 class RowInsert:
@@ -45,6 +47,30 @@ class RowDelete:
 
 RowWrites = Sequence[tuple[RowInsert | RowDelete, Sequence[tuple[Any, ...]]]]
 """What is written, in this order, with its rows or primary keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchId:
+    """Identifies a batch, so that it can be found out whether it was committed."""
+
+    writer: str
+    """Random, of one process."""
+    number: int
+    """Grows with each batch of that writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnd:
+    """What a batch has left to write when its jobs are done."""
+
+    writes: RowWrites
+    changes: bool
+    """Whether the batch writes anything, or has written something already."""
+    id: BatchId
+    now: Millis
+    """The time of the batch (epoch ms)."""
+    notice: str
+    """What other processes are told when it is committed; empty: nothing."""
 
 
 def quoted(name: str) -> str:

@@ -553,6 +553,15 @@ replicas = sa.Table(
     text("rules", ""),  # the fingerprint of the rules that it judges by; empty: it has not loaded any yet
     text("sha256", ""),  # of the files of these rules
 )
+# The last batch of each process that writes to a database that others share, so that it can be found out whether a commit
+# without an answer succeeded.
+writers = sa.Table(
+    "writers",
+    metadata,
+    text_key("id"),  # random, new at each start
+    number("batch"),  # grows with each batch
+    time("at"),
+)
 leases = sa.Table(
     "leases",
     metadata,

@@ -12,7 +12,7 @@ from router.core.settled import BatchEvents, batch_events
 from router.core.state import ID, Rows, State
 from router.store import counters, delivery_hours, objective_hours
 from router.store.labels import entries
-from router.store.row_writes import RowDelete, RowInsert, RowWrites, quoted
+from router.store.row_writes import BatchEnd, RowDelete, RowInsert, RowWrites, quoted
 
 # Columns that never change. They are not updated, so that their indexes are not written either.
 _UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
@@ -60,6 +60,12 @@ class Dialect(Protocol):
         :raises Exception: of the driver; the transaction can't go on
         """
 
+    def finish(self, cursor: Any, end: BatchEnd) -> None:
+        """Write what a batch has left to write. Its transaction may be committed afterwards already.
+
+        :raises Exception: of the driver; if the connection is lost, nobody knows whether the transaction is committed
+        """
+
 
 class Sets:
     """Loads and saves the rows of all tables, with statements that are built once."""
@@ -92,8 +98,10 @@ class Sets:
         for (found, index, keys), rows in zip(wanted, loaded, strict=True):
             found.load(index, keys, map(found.table.row._make, rows))
 
-    def save(self, cursor: DatabaseCursor, state: State) -> BatchEvents:
-        """Save all changed rows, and update the counters with them. Return what else is counted."""
+    def changes(self, state: State) -> tuple[RowWrites, BatchEvents]:
+        """Return how all changed rows are written, and the counters with them; and what else is counted. The rows count as
+        saved from now on.
+        """
         moves, hours, events = (
             counters.counter_changes(state),
             delivery_hours.hour_changes(state),
@@ -117,10 +125,18 @@ class Sets:
             (delivery_hours.UPSERT, [(*key, number) for key, number in hours.items()]),
             (objective_hours.UPSERT, [(*key, *each) for key, each in counts.items()]),
         ]
-        self._dialect.save(cursor, [each for each in writes if each[1]])
         for found, _, _ in changed:
             found.saved()
-        return events
+        return [each for each in writes if each[1]], events
+
+    def save(self, cursor: DatabaseCursor, writes: RowWrites) -> None:
+        """See :meth:`Dialect.save`."""
+        if writes:
+            self._dialect.save(cursor, writes)
+
+    def finish(self, cursor: DatabaseCursor, end: BatchEnd) -> None:
+        """See :meth:`Dialect.finish`."""
+        self._dialect.finish(cursor, end)
 
 
 _LABELS = RowInsert("alert_labels", ("label", "alert_id"), ("bigint", "bigint"), "ON CONFLICT DO NOTHING")

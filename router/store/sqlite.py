@@ -23,6 +23,7 @@ from router.store.file_modes import (
 )
 from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable
 from router.store.new_files import put_in_place, unfinished_file
+from router.store.row_writes import BatchId
 from router.store.sets import DatabaseCursor
 from router.store.sqlite_rows import SqliteRows
 
@@ -67,6 +68,7 @@ class Sqlite(SqliteRows):
     example = "sqlite:///state/router.db"
     is_shared = False
     keeps_nul = True
+    session = ""
 
     def __init__(self, url: sa.URL, readers: int) -> None:
         if not url.database or url.database == ":memory:":
@@ -83,10 +85,10 @@ class Sqlite(SqliteRows):
         sa.event.listen(self.engine, "begin", _begin)
 
     @staticmethod
-    def read_head(cursor: DatabaseCursor, session: str) -> tuple[Head, str | None]:
+    def read_head(cursor: DatabaseCursor) -> tuple[Head, str | None]:
         cursor.execute("SELECT value FROM meta WHERE key = ?", (NEXT_ID,))
         found = cursor.fetchall()
-        return Head(session=session), found[0][0] if found else None
+        return Head(), found[0][0] if found else None
 
     @staticmethod
     def listen(_hear: Callable[[str], None]) -> None:
@@ -232,11 +234,7 @@ class Sqlite(SqliteRows):
         return int(driver.total_changes)
 
     @staticmethod
-    def transaction_id(connection: sa.Connection) -> object:  # noqa: ARG004  (PostgreSQL needs it)
-        return None
-
-    @staticmethod
-    def is_commit_unknown(driver: Any) -> bool:  # noqa: ARG004  (as above)
+    def is_commit_unknown(driver: Any) -> bool:  # noqa: ARG004  (PostgreSQL needs it)
         return False
 
     @staticmethod
@@ -244,7 +242,7 @@ class Sqlite(SqliteRows):
         return False
 
     @staticmethod
-    def has_committed(connection: sa.Connection, transaction: Any) -> bool:
+    def has_committed(connection: sa.Connection, batch: BatchId) -> bool:
         raise NotImplementedError("an error of a commit is never unknown here")
 
     @staticmethod

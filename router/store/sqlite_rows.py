@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from router.lenient_json import replace_unfit
-from router.store.row_writes import RowInsert, RowWrites
+from router.store.row_writes import BatchEnd, RowInsert, RowWrites
 from router.store.sets import DatabaseCursor, RowLookup
 
 # How many rows an INSERT has. There are few sizes, so that SQLite keeps all of these statements prepared.
@@ -39,6 +39,10 @@ class SqliteRows:
                 _insert_fitting(cursor, write, rows)
             else:
                 cursor.executemany(write.sql("?"), rows)
+
+    @classmethod
+    def finish(cls, cursor: DatabaseCursor, end: BatchEnd) -> None:
+        cls.save(cursor, end.writes)
 
 
 def _insert_fitting(cursor: DatabaseCursor, write: RowInsert, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -23,7 +23,7 @@ from router.store.schema import metadata
 from router.store.sqlite import Sqlite
 from router.store.state_file import FileHeader, StateWriter, Tick
 
-NOT_EXPORTED = frozenset({"replicas", "leases", "lanes", "lane_requests"})
+NOT_EXPORTED = frozenset({"replicas", "writers", "leases", "lanes", "lane_requests"})
 """Tables about the processes that run now. They mean nothing in another database."""
 # 1: twice as fast as the default 6, and the file is a tenth larger. Most of the data is compressed already.
 _GZIP_LEVEL = 1

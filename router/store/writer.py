@@ -70,8 +70,6 @@ class Database:
         self.name = self._backend.name
         self.is_shared = self._backend.is_shared
         """Whether several processes may serve from the database at the same time."""
-        self.session = ""
-        """The session of this process among the replicas; empty: it has none."""
         self.rules: str | None = None
         """The fingerprint of the rules by which this process judges: those that it last put in force or joined. While others
         are in force, its jobs judge nothing. None: it has no rules yet, and nothing is checked."""
@@ -115,6 +113,15 @@ class Database:
             self.is_new = migrate(self._backend.engine, name=self.name)
         except sa.exc.DBAPIError as error:
             raise self._backend.explain_error(error) from error
+
+    @property
+    def session(self) -> str:
+        """The session of this process among the replicas; empty: it has none."""
+        return self._backend.session
+
+    @session.setter
+    def session(self, session: str) -> None:
+        self._backend.session = session
 
     @property
     def queued_jobs(self) -> int:
@@ -219,7 +226,7 @@ class Database:
 
     def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
         began = time.monotonic()
-        head, next_id = self._backend.read_head(cursor, self.session)
+        head, next_id = self._backend.read_head(cursor)
         if self.clock is not None:
             self.clock.observe(head.now, began, time.monotonic())
         if head.is_alone:

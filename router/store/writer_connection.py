@@ -1,5 +1,6 @@
 """The writer's connection: it runs transactions, and finds out whether a commit succeeded whose answer was lost."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from router.core.settled import BatchEvents
 from router.store.backend import Backend
 from router.store.batch import Batch, JobResult
 from router.store.health import StoreUnavailable
+from router.store.row_writes import BatchId
 from router.store.starts import probe
 
 log = structlog.get_logger(__name__)
@@ -43,8 +45,10 @@ class WriterConnection:
         self._make_batch = make_batch
         self._connection: sa.Connection | None = None
         """None: the next transaction opens a new one."""
-        self._unknown: object = None
-        """The number of the transaction of which it is not known whether it was committed."""
+        self._writer = secrets.token_hex(8)
+        self._batches = 0
+        self._unknown: BatchId | None = None
+        """The batch of which it is not known whether it was committed."""
 
     def open(self) -> sa.Connection:
         """Return the open connection. :raises StoreUnavailable: another router writes"""
@@ -62,16 +66,19 @@ class WriterConnection:
         self._backend.check_not_moved()
         connection, committed = self.open(), Committed()
         driver = connection.connection.driver_connection
-        is_committing, number = False, None
+        self._batches += 1
+        id_, is_committing = BatchId(self._writer, self._batches), False
         try:
             with connection.begin():
-                number = self._backend.transaction_id(connection)
                 before = self._backend.write_count(driver) if notes_writes else 0
                 batch = self._make_batch(connection)
                 batch.run(results)
                 committed.events = batch.events
-                committed.wrote = notes_writes and self._backend.write_count(driver) > before
+                if notes_writes:
+                    batch.flush()
+                    committed.wrote = self._backend.write_count(driver) > before
                 is_committing = True
+                batch.finish(id_)
         except Exception as error:
             if not is_committing or not self._backend.is_commit_unknown(driver):
                 raise
@@ -81,18 +88,19 @@ class WriterConnection:
                 return committed
             reason = "the wait for the standby was cancelled"
         log.warning("a commit had no answer", database=self._backend.name, reason=reason)
-        self._unknown = number
+        self._unknown = id_
         self.close()
         raise CommitWithoutAnswer(committed)
 
     def find_out(self) -> bool:
-        """Return whether the transaction without an answer was committed.
+        """Return whether the batch without an answer was committed.
 
         Its session may live on in the server, so this waits for the lock that it holds. The write makes the server wait for
         its standbys, if it has synchronous ones: what was committed before is there, too, when that has an answer.
 
         :raises StoreUnavailable: that is not known yet
         """
+        assert self._unknown is not None  # noqa: S101  (narrows the type)
         try:
             connection = self.open()
             with connection.begin():

@@ -84,7 +84,8 @@ class Points:
 
         @sa.event.listens_for(sa.Engine, "commit")
         def _commits(connection: sa.Connection) -> None:
-            if connection.dialect.name == "postgresql":
+            # The COMMIT of a batch was a statement before.
+            if connection.dialect.name == "postgresql" and self._last != "COMMIT":
                 self._statement("COMMIT")
 
     def watch_functions(self) -> None:
@@ -95,10 +96,9 @@ class Points:
         if threading.current_thread().name.startswith("store-read"):
             return
         what = _COLUMNS.sub(lambda match: match[1] or "…", " ".join(_VALUES.sub("?", sql).split()))
-        if what in {"RELEASE job", "COMMIT"}:
-            what = f"{what} after {self._last}"
-        elif what != "SAVEPOINT job":
-            self._last = what
+        before, self._last = self._last, what
+        if what == "COMMIT":
+            what = f"COMMIT after {before}"
         self._pass(what, once=not what.startswith(_WRITES))
 
     def _called(self, frame: FrameType, _event: str, _argument: object) -> None:

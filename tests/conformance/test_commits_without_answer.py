@@ -1,7 +1,9 @@
 """The connection to PostgreSQL is lost at a commit: each caller gets what became of it, once, as soon as that is known."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -121,3 +123,40 @@ async def test_a_job_that_runs_again_alone_may_lose_its_commit(lossy: Lossy, pos
     kept = [body for body, answer in zip(bodies, answers, strict=True) if not isinstance(answer, Exception)]
     assert set(await quarantined_bytes(lossy.store)) == set(kept)
     assert b"x" * 1_000 not in kept
+
+
+async def test_what_a_crash_undid_is_not_taken_for_what_came_after_it(
+    own_postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash, the server gives the numbers of lost transactions to others."""
+    monkeypatch.setattr("router.store.writer._FIND_OUT_SECONDS", 0.05)
+    name, stopped = own_postgresql.create(), threading.Event()
+
+    def crash(_number: int) -> str:
+        own_postgresql.stop("immediate")
+        proxy.refuse_new()
+        stopped.set()
+        return "before"
+
+    async def is_kept() -> bool:
+        with suppress(StoreUnavailable):
+            await other.quarantine(b"kept", "default", "r", 1)
+            return True
+        return False
+
+    with proxied(own_postgresql.socket) as proxy:
+        store = await Store.open(own_postgresql.through(proxy, name))
+        other = await Store.open(own_postgresql.url(name))
+        proxy.on_commit = crash
+        waiting = asyncio.create_task(store.quarantine(b"lost", "default", "r", 1))
+        await asyncio.to_thread(stopped.wait)
+        await asyncio.to_thread(own_postgresql.start)
+        for _ in range(3):
+            await until(is_kept, "another process writes")
+        proxy.on_commit = lambda _number: None
+        proxy.accept_again()
+        with pytest.raises(StoreUnavailable, match="nothing was saved"):
+            await waiting
+        assert await quarantined_bytes(other) == [b"kept"] * 3
+        await store.close()
+        await other.close()

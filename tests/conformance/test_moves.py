@@ -65,7 +65,7 @@ async def test_a_history_reads_the_same_after_a_move(history: Recorded, mover: M
 
 def test_all_tables_but_those_about_processes_are_exported() -> None:
     assert {*metadata.tables} - {each.name for each in exported_tables()} <= NOT_EXPORTED
-    assert {"replicas", "leases", "lanes", "lane_requests"} == NOT_EXPORTED
+    assert {"replicas", "writers", "leases", "lanes", "lane_requests"} == NOT_EXPORTED
 
 
 async def history_of(url: str) -> Recorded:

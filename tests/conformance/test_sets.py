@@ -38,6 +38,11 @@ class Filled(NamedTuple):
     state: State
 
 
+def save(database: Backend, connection: sa.Connection, state: State) -> None:
+    sets = Sets(database)
+    sets.save(cursor(connection), sets.changes(state)[0])
+
+
 @contextmanager
 def filled(url: str) -> Iterator[Filled]:
     database = made(url)
@@ -45,7 +50,7 @@ def filled(url: str) -> Iterator[Filled]:
     state = State(complete=True)
     fill(state)
     with connection.begin():
-        Sets(database).save(cursor(connection), state)
+        save(database, connection, state)
         yield Filled(database, connection, state)
     connection.close()
     database.close()
@@ -113,7 +118,7 @@ def test_saved_rows_are_replaced_and_removed_rows_deleted(url: str) -> None:
         inhibitor, *_ = saved.inhibitors
         saved.alerts.put(alert._replace(annotations=b"new", ends_at=None, level=""))
         saved.inhibitors.remove(inhibitor)
-        Sets(database).save(cursor(connection), saved)
+        save(database, connection, saved)
         loaded = State(AFTER_ALL)
         loaded.alerts.want(ID, [alert.id])
         loaded.inhibitors.want(ID, [(inhibitor.key, inhibitor.alert_id)])

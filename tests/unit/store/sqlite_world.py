@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from router.core.indexes import TABLES
 from router.core.state import State
 from router.store.batch import Batch, Direct, JobResult
 from router.store.jobs import Job
+from router.store.row_writes import BatchId
 from router.store.schema import metadata
 from router.store.sets import Sets
 from router.store.sqlite import Sqlite
@@ -62,7 +62,7 @@ class InSqlite:
         metadata.create_all(engine)
         self.connection = engine.connect()
         self._sets = Sets(Sqlite)
-        self._read_head = partial(Sqlite.read_head, session="")
+        self._batches = 0
         self.rows_of_batches: list[int] = []
         """How many rows each batch had, since this list was cleared."""
 
@@ -74,8 +74,10 @@ class InSqlite:
         """Run jobs in one transaction, and return their results."""
         results = [JobResult(job) for job in jobs]
         with self.connection.begin():
-            batch = Batch(self.connection, self._sets, self._read_head)
+            batch = Batch(self.connection, self._sets, Sqlite.read_head)
             batch.run(results)
+            self._batches += 1
+            batch.finish(BatchId("tests", self._batches))
         self.rows_of_batches.append(sum(1 for table in batch._state.tables for _ in table))
         return results
 
@@ -91,7 +93,7 @@ class InSqlite:
 
     async def look(self, job: Job[T]) -> T:
         with self.connection.begin():
-            return Batch(self.connection, self._sets, self._read_head).look(job)
+            return Batch(self.connection, self._sets, Sqlite.read_head).look(job)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         result: T = self.one(Direct(work))

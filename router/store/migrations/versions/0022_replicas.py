@@ -33,6 +33,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_replicas")),
     )
     op.create_table(
+        "writers",
+        sa.Column("id", _text(), nullable=False),
+        sa.Column("batch", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_writers")),
+    )
+    op.create_table(
         "leases",
         sa.Column("name", _text(), nullable=False),
         sa.Column("replica", _text(), nullable=True),
@@ -70,7 +77,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("lane_requests", "lanes", "leases", "replicas"):
+    for table in ("lane_requests", "lanes", "leases", "writers", "replicas"):
         op.drop_table(table)
     op.drop_index("ix_conversations_under_way", table_name="conversations")
     op.drop_column("deliveries", "replica")
