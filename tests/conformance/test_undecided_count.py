@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -64,7 +65,7 @@ async def test_only_an_index_is_read_to_count(store: Store) -> None:
     def plan(connection: sa.Connection) -> str:
         seen: list[str] = []
 
-        def explain(own: sa.Connection, _cursor: object, sql: str, values: object, *_: object) -> None:
+        def explain(own: sa.Connection, _cursor: object, sql: str, values: Any, *_: object) -> None:
             if sql.startswith("SELECT"):
                 how = "EXPLAIN " if own.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
                 cursor = own.connection.cursor()
