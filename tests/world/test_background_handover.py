@@ -248,8 +248,9 @@ async def test_pruning_goes_on(world: World, postgresql: Server, handover: Hando
 
         assert await rows("webhooks WHERE body != ''") == 2
         await pair.passes(2 * DAY)
-        await pair.passes(HOUR)
-        assert (await rows("webhooks WHERE body != ''"), await rows("changes")) == (0, 2)
+        while await rows("webhooks WHERE body != ''"):
+            await pair.passes(HOUR)
+        assert await rows("changes") == 2
         await pair.passes(9 * DAY)
-        await pair.passes(HOUR)
-        assert (await rows("webhooks"), await rows("changes")) == (0, 0)
+        while await rows("webhooks") or await rows("changes"):
+            await pair.passes(HOUR)
