@@ -5,21 +5,20 @@ not agree with the rules in force, or came behind such a webhook. They are decid
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import structlog
 
 from router.clock import Clock
 from router.core.accept import Receipt
-from router.core.large_webhooks import in_order
+from router.core.large_webhooks import NotItsTurn, in_order
 from router.core.undecided_count import MAX_UNDECIDED_ALERTS, SMALL_WEBHOOK
 from router.decide import Policy
 from router.metrics import Metrics
-from router.model import SECOND, Alert, Millis, Webhook
+from router.model import SECOND, Millis, Webhook
 from router.parse import parse_webhook
-from router.store import RETRY_AFTER_FAILED_WRITE, KeptWebhook, Store, StoreUnavailable
+from router.store import MAX_BATCH_WEIGHT, RETRY_AFTER_FAILED_WRITE, KeptWebhook, Store, StoreUnavailable
 from router.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -34,16 +33,8 @@ _PAGE = 256
 _MAX_PARSED_ALERTS = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A webhook that is kept and not decided yet."""
-
-    number: int
-    """Webhooks are numbered in the order of their arrival."""
-    alerts: int
-    webhook: Webhook | None
-    """None: it is read from the store when its turn comes, because an earlier process kept it, or too many alerts wait."""
-    source: str = ""
+_Parsed = tuple[KeptWebhook, Webhook | Exception]
+"""A kept webhook; an exception in place of its contents says why its body can't be parsed."""
 
 
 class Undecided:
@@ -73,22 +64,19 @@ class Undecided:
         self._policy = policy
         self._wake = wake
         self._heard = heard
-        self._waiting: deque[_Arrival] = deque()
+        self._is_serving = False
+        self._parsed: dict[int, tuple[Webhook, str]] = {}
+        """Large webhooks that were kept here and wait, with their sources, by number. Only while they are decided here."""
         self._is_shared = store.undecided.are_shared
         self._small_kept = asyncio.Event()
         self._threads = Threads("undecided", 2)  # one for large webhooks, and one for small ones
 
     async def load(self) -> None:
-        """Continue with the webhooks that an earlier process or another replica kept and did not decide.
+        """Count what an earlier process or other replicas kept and did not decide. :meth:`serve` continues with it.
 
         :raises StoreUnavailable:
         """
-        count = await self._store.undecided.recount()
-        self._waiting.clear()
-        await self._find_large()
-        self._set_count(count.alerts)
-        if count.small:
-            self._small_kept.set()
+        self._set_count((await self._store.undecided.recount()).alerts)
 
     def look(self) -> None:
         """Look for webhooks that other replicas have kept."""
@@ -99,14 +87,6 @@ class Undecided:
         """Ask the database how many alerts wait, of all replicas. :raises StoreUnavailable:"""
         self._set_count((await self._store.undecided.count()).alerts)
 
-    async def _find_large(self) -> None:
-        """Add the large webhooks that other replicas have kept."""
-        known = {each.number for each in self._waiting}
-        found = [_Arrival(*each, None) for each in await self._store.undecided.numbers()]
-        new = [each for each in found if each.number not in known]
-        if new:
-            self._waiting = deque(sorted({*self._waiting, *new}, key=lambda each: each.number))
-
     async def keep(self, webhook: Webhook, source: str, body: bytes) -> int:
         """Keep a webhook. Return its id when it is durable.
 
@@ -115,8 +95,9 @@ class Undecided:
         number = await self._store.undecided.keep(webhook, source, body, self._clock.now(), self.max_alerts)
         self._add_count(len(webhook.alerts))
         # If only this one waits, its turn is now.
-        is_kept_parsed = self.alerts <= max(_MAX_PARSED_ALERTS, len(webhook.alerts))
-        self._enqueue(_Arrival(number, len(webhook.alerts), webhook if is_kept_parsed else None, source))
+        if self._is_serving and self.alerts <= max(_MAX_PARSED_ALERTS, len(webhook.alerts)):
+            self._parsed[number] = webhook, source
+        self._store.presence.unreleased.set()
         return number
 
     def kept(self, webhook: Webhook) -> None:
@@ -132,9 +113,12 @@ class Undecided:
             asyncio.create_task(self._serve(self._decide_large, self._store.presence.unreleased), name="undecided large"),
             asyncio.create_task(self._serve(self._decide_small, self._small_kept), name="undecided small"),
         ]  # fmt: skip
+        self._is_serving = True
         try:
             await asyncio.gather(*loops)
         finally:
+            self._is_serving = False
+            self._parsed.clear()
             for each in loops:
                 each.cancel()
 
@@ -163,33 +147,61 @@ class Undecided:
         self._wake(await self._store.presence.release(policy, now))
         if self._is_shared:
             await self._store.close_large(policy, now)  # what replicas left that no longer agreed
-            await self._find_large()
-        while self._waiting:
-            await self._decide_next()
+        for number, alerts in await self._store.undecided.numbers():
+            await self._decide_large_one(number, alerts)
 
     async def _decide_small(self) -> None:
-        """Decide all small webhooks, in the order of their arrival. :raises StoreUnavailable:"""
+        """Decide all small webhooks, in the order of their arrival. If one of them can't be decided now, begin again with it.
+
+        :raises StoreUnavailable:
+        """
         while page := await self._store.undecided.small(_PAGE):
-            parsed = await self._threads.run(_parsed, page)
-            policy, now = self._policy(), self._clock.now()
-            decided = await asyncio.gather(
-                *(self._decide_whole(kept, webhook, policy, now) for kept, webhook in parsed), return_exceptions=True
-            )  # fmt: skip
-            for error in decided:
-                if isinstance(error, BaseException):
-                    raise error
+            for group in _batches(await self._threads.run(_parsed, page)):
+                if not await self._decide_group(group):
+                    break
+
+    async def _decide_group(self, group: Sequence[_Parsed]) -> bool:
+        """Decide small webhooks that have room in one batch. Return False if some are left, because of one before them.
+
+        :raises StoreUnavailable:
+        """
+        policy, now = self._policy(), self._clock.now()
+        before = [None, *(kept.number for kept, _ in group)]
+        decided = await asyncio.gather(
+            *(
+                self._decide_whole(*each, policy, now, after)
+                for each, after in zip(group, before, strict=False)
+            ),
+            return_exceptions=True,
+        )
+        errors = [each for each in decided if isinstance(each, BaseException)]
+        for error in errors:
+            if not isinstance(error, NotItsTurn):
+                raise error
+        return not errors
 
     async def _decide_whole(
-        self, kept: KeptWebhook, webhook: Webhook | Exception, policy: Policy, now: Millis
+        self,
+        kept: KeptWebhook,
+        webhook: Webhook | Exception,
+        policy: Policy,
+        now: Millis,
+        after: int | None,
     ) -> None:
+        """Decide a small webhook, or quarantine it.
+
+        :param after: the number of the one before it; None: it is the oldest
+        :raises NotItsTurn: the one before it is not decided yet
+        :raises StoreUnavailable:
+        """
         number, source = kept.number, kept.source
         if isinstance(webhook, Exception):
             log.error("a kept webhook can't be parsed", webhook=number, exc_info=webhook)
             await self._quarantine(number, webhook, kept.body)
             return
         try:
-            receipt = await self._store.undecided.decide(number, webhook, source, policy, now)
-        except StoreUnavailable:
+            receipt = await self._store.undecided.decide(number, webhook, source, policy, now, after)
+        except (StoreUnavailable, NotItsTurn):
             raise
         except Exception as error:
             log.exception("a webhook can't be decided", webhook=number)
@@ -200,27 +212,20 @@ class Undecided:
                 self._decided(source, receipt)
                 self._add_count(-len(webhook.alerts))
 
-    async def _decide_next(self) -> None:
-        """Decide the first waiting webhook. :raises StoreUnavailable:"""
-        arrival = self._waiting[0]
+    async def _decide_large_one(self, number: int, alerts: int) -> None:
+        """Decide a large webhook in pieces, or quarantine it. :raises StoreUnavailable:"""
         try:
-            await self._decide(arrival)
+            await self._decide_in_pieces(number)
         except StoreUnavailable:
             raise
         except Exception as error:
-            log.exception("a webhook can't be decided", webhook=arrival.number)
-            await self._quarantine(arrival.number, error)
-        if self._waiting and self._waiting[0].number == arrival.number:
-            self._waiting.popleft()
-        self._add_count(-arrival.alerts)
+            log.exception("a webhook can't be decided", webhook=number)
+            await self._quarantine(number, error)
+        self._parsed.pop(number, None)
+        self._add_count(-alerts)
 
     def close(self) -> None:
         self._threads.shutdown()
-
-    def _enqueue(self, arrival: _Arrival) -> None:
-        # Webhooks that are kept in one batch are answered in the order of their numbers.
-        self._waiting.append(arrival)
-        self._store.presence.unreleased.set()
 
     def _add_count(self, alerts: int) -> None:
         self._set_count(max(0, self.alerts + alerts))
@@ -229,26 +234,22 @@ class Undecided:
         self.alerts = alerts
         self._metrics.undecided(alerts)
 
-    async def _decide(self, arrival: _Arrival) -> None:
-        webhook, source = arrival.webhook, arrival.source
-        if webhook is None:
-            kept = await self._store.undecided.load(arrival.number)
-            source = kept.source
-            webhook = await self._threads.run(parse_webhook, kept.body, kept.received_at, kept.sender)
+    async def _decide_in_pieces(self, number: int) -> None:
+        webhook, source = self._parsed.get(number) or await self._read(number)
         alerts = await self._threads.run(in_order, webhook, self._policy())
         for first in range(0, len(alerts), MAX_PIECE_ALERTS):
-            await self._decide_piece(arrival, webhook, source, alerts[first : first + MAX_PIECE_ALERTS])
+            piece = replace(webhook, alerts=tuple(alerts[first : first + MAX_PIECE_ALERTS]))
+            receipt = await self._store.undecided.accept_some(
+                number, piece, source, self._policy(), self._clock.now()
+            )
+            self._decided(source, receipt)
         policy, now = self._policy(), self._clock.now()
-        self._wake(await self._store.undecided.finish(arrival.number, webhook, source, policy, now))
+        self._wake(await self._store.undecided.finish(number, webhook, source, policy, now))
 
-    async def _decide_piece(
-        self, arrival: _Arrival, webhook: Webhook, source: str, alerts: list[Alert]
-    ) -> None:
-        piece = replace(webhook, alerts=tuple(alerts))
-        receipt = await self._store.undecided.accept_some(
-            arrival.number, piece, source, self._policy(), self._clock.now()
-        )
-        self._decided(source, receipt)
+    async def _read(self, number: int) -> tuple[Webhook, str]:
+        """Return a webhook and its source from the store."""
+        kept = await self._store.undecided.load(number)
+        return await self._threads.run(parse_webhook, kept.body, kept.received_at, kept.sender), kept.source
 
     def _decided(self, source: str, receipt: Receipt) -> None:
         self._metrics.decided(source, receipt.changes, receipt.decisions)
@@ -260,15 +261,29 @@ class Undecided:
         self._metrics.quarantined()
 
 
-def _parsed(page: Iterable[KeptWebhook]) -> list[tuple[KeptWebhook, Webhook | Exception]]:
-    """Parse the bodies of webhooks; an exception in place of a webhook says why its body can't be parsed."""
-    found: list[tuple[KeptWebhook, Webhook | Exception]] = []
+def _parsed(page: Iterable[KeptWebhook]) -> list[_Parsed]:
+    """Parse the bodies of webhooks."""
+    found: list[_Parsed] = []
     for kept in page:
         try:
             found.append((kept, parse_webhook(kept.body, kept.received_at, kept.sender)))
         except Exception as error:  # noqa: BLE001  (its caller logs it)
             found.append((kept, error))
     return found
+
+
+def _batches(page: Iterable[_Parsed]) -> Iterator[list[_Parsed]]:
+    """Split webhooks into groups that have room in one batch each, so that other jobs come in between."""
+    group: list[_Parsed] = []
+    weight = 0
+    for each in page:
+        alerts = 0 if isinstance(each[1], Exception) else len(each[1].alerts)
+        if group and weight + alerts > MAX_BATCH_WEIGHT:
+            yield group
+            group, weight = [], 0
+        group.append(each)
+        weight += alerts
+    yield group
 
 
 def undecidable_reason(error: Exception) -> str:

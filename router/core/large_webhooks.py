@@ -7,6 +7,7 @@ from dataclasses import replace
 from router.core.accept import Receipt, decide_all, decide_whole
 from router.core.conversations import change, close_empty
 from router.core.groups import complete_group, put_group
+from router.core.head import RefusedJob
 from router.core.reported_alerts import Accepting
 from router.core.rows import WebhookRow
 from router.core.state import State
@@ -20,6 +21,10 @@ from router.core.undecided_count import (
 from router.decide import Policy
 from router.model import Alert, Millis, Status, Webhook
 from router.packed import unpack
+
+
+class NotItsTurn(RefusedJob):
+    """A webhook that came before is not decided yet."""
 
 
 def want_kept(state: State, webhook: Webhook, source: str) -> None:
@@ -52,12 +57,23 @@ def keep_webhook(
 
 
 def decide_kept(
-    state: State, arrival: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+    state: State,
+    arrival: int,
+    webhook: Webhook,
+    source: str,
+    policy: Policy,
+    now: Millis,
+    after: int | None = None,
 ) -> Receipt | None:
     """Decide a whole kept webhook, as if it arrived now. Return None if it is decided already.
 
     :param arrival: its number
+    :param after: the number of the webhook that has to be decided before; None: this one is the oldest
+    :raises NotItsTurn: that one is not decided yet, for example because its batch has failed
     """
+    before = None if after is None else state.webhooks.get(after)
+    if before is not None and before.undecided is not None:
+        raise NotItsTurn
     row = state.webhooks.get(arrival)
     if row is None or row.undecided is None:
         return None

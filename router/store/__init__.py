@@ -73,7 +73,7 @@ from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
 from router.store.undecided_webhooks import KeptWebhook, UndecidedWebhooks
-from router.store.writer import WORKS_BY, BatchObserver, Database, EventObserver
+from router.store.writer import MAX_BATCH_WEIGHT, WORKS_BY, BatchObserver, Database, EventObserver
 from router.threads import Threads
 
 
@@ -412,6 +412,7 @@ class Store:
 
 __all__ = [
     "BEAT",
+    "MAX_BATCH_WEIGHT",
     "RETRY_AFTER_FAILED_WRITE",
     "ROWS_OF_LISTS",
     "WORKS_BY",

@@ -72,7 +72,7 @@ partial_index("ix_webhooks_quarantined", webhooks, "id", where=IS_QUARANTINED)
 WAITS_IN_QUARANTINE = sa.and_(IS_QUARANTINED, webhooks.c.settled_at.is_(None))
 partial_index("ix_webhooks_unsettled", webhooks, "id", where=WAITS_IN_QUARANTINE)
 partial_index("ix_webhooks_unsettled_source", webhooks, "source", "id", where=WAITS_IN_QUARANTINE)
-partial_index("ix_webhooks_undecided", webhooks, "id", where=webhooks.c.undecided.is_not(None))
+partial_index("ix_webhooks_undecided", webhooks, "id", "undecided", where=webhooks.c.undecided.is_not(None))
 
 groups = sa.Table(
     "groups",

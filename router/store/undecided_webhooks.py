@@ -26,6 +26,8 @@ from router.store.schema import dictionaries, meta, webhooks
 from router.store.starts import set_meta
 from router.store.writer import Database
 
+# How often the webhooks that wait are counted again at most.
+_COUNTS = 3
 _IS_SMALL = webhooks.c.undecided <= SMALL_WEBHOOK
 
 
@@ -70,8 +72,18 @@ class UndecidedWebhooks:
         return await self._database.read(_stored_count)
 
     async def recount(self) -> UndecidedCount:
-        """Count again how much waits: a version that did not count may have kept webhooks."""
-        return await self._database.write(_count_again)
+        """Count again how much waits: a version that did not count may have kept webhooks.
+
+        Readers count, because that takes long if very many wait. What they found is stored unless something has changed
+        meanwhile: then they count again, a few times.
+        """
+        for _ in range(_COUNTS):
+            stored, found = await self._database.read(_count_again)
+            if UndecidedCount.read(stored) == found:
+                break
+            if await self._database.write(partial(_correct, stored=stored, found=found)):
+                break
+        return found
 
     async def numbers(self) -> list[tuple[int, int]]:
         """Return ``(number, count of alerts)`` of each undecided webhook that is decided in pieces, in the order of arrival."""
@@ -86,10 +98,20 @@ class UndecidedWebhooks:
         return await self._database.read(partial(_kept_webhook, number=number))
 
     async def decide(
-        self, number: int, webhook: Webhook, source: str, policy: Policy, now: Millis
+        self,
+        number: int,
+        webhook: Webhook,
+        source: str,
+        policy: Policy,
+        now: Millis,
+        after: int | None = None,
     ) -> Receipt | None:
-        """Decide a small kept webhook. Return None if another replica has done so."""
-        receipt = await self._database.do(jobs.DecideKept(number, webhook, source, policy, now))
+        """Decide a small kept webhook. Return None if another replica has done so.
+
+        :param after: the number of the one that has to be decided before; None: this one is the oldest
+        :raises NotItsTurn: that one is not decided yet
+        """
+        receipt = await self._database.do(jobs.DecideKept(number, webhook, source, policy, now, after))
         return None if receipt is None else self._presence.note(receipt)
 
     async def accept_some(
@@ -161,16 +183,26 @@ def _dictionaries(connection: sa.Connection, numbers: Iterable[int | None]) -> d
     return {number: LearnedDictionary(number, words) for number, words in connection.execute(found)}
 
 
+def _stored_text(connection: sa.Connection) -> str | None:
+    return connection.execute(sa.select(meta.c.value).where(meta.c.key == UNDECIDED)).scalar()
+
+
 def _stored_count(connection: sa.Connection) -> UndecidedCount:
-    return UndecidedCount.read(
-        connection.execute(sa.select(meta.c.value).where(meta.c.key == UNDECIDED)).scalar()
-    )
+    return UndecidedCount.read(_stored_text(connection))
 
 
-def _count_again(connection: sa.Connection) -> UndecidedCount:
-    total = sa.select(sa.func.sum(webhooks.c.undecided), sa.func.sum(sa.case((_IS_SMALL, 1), else_=0)))
-    alerts, small = connection.execute(total.where(webhooks.c.undecided.is_not(None))).one()
-    found = UndecidedCount(int(alerts or 0), int(small or 0))
-    if found != _stored_count(connection):
-        set_meta(connection, UNDECIDED, str(found))
-    return found
+def _count_again(connection: sa.Connection) -> tuple[str | None, UndecidedCount]:
+    """Return the stored count and the true one, both of the same moment."""
+    stored = sa.select(meta.c.value).where(meta.c.key == UNDECIDED).scalar_subquery()
+    small = sa.func.sum(sa.case((_IS_SMALL, 1), else_=0))
+    total = sa.select(stored, sa.func.sum(webhooks.c.undecided), small)
+    text, alerts, count = connection.execute(total.where(webhooks.c.undecided.is_not(None))).one()
+    return text, UndecidedCount(int(alerts or 0), int(count or 0))
+
+
+def _correct(connection: sa.Connection, *, stored: str | None, found: UndecidedCount) -> bool:
+    """Store the true count. Return False if the stored one has changed since it was read."""
+    if _stored_text(connection) != stored:
+        return False
+    set_meta(connection, UNDECIDED, str(found))
+    return True

@@ -44,7 +44,7 @@ WORKS_BY: ContextVar[Grant | None] = ContextVar("works_by", default=None)
 """The lease of the work that a task does. All that the task writes is refused if another replica does that work by now, for
 example because this process was stopped for a while. None: the task works by no lease."""
 
-_MAX_BATCH_WEIGHT = 256
+MAX_BATCH_WEIGHT = 256
 """The largest weight of a batch, in alerts, see :attr:`router.store.jobs.Job.weight`. Such a batch takes some tens of milliseconds."""
 _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
@@ -289,7 +289,7 @@ class Database:
             while job is not None:
                 batch.append(job)
                 weight += job.result.job.weight
-                if weight >= _MAX_BATCH_WEIGHT:
+                if weight >= MAX_BATCH_WEIGHT:
                     break
                 try:
                     job = self._queue.get_nowait()

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
+import sqlalchemy as sa
 
 from router.app import ServeOptions, Service
 from router.core.leases import BACKGROUND
-from router.model import SECOND, Millis
+from router.model import HOUR, SECOND, Millis
+from router.store.schema import replicas
 from tests.postgresql import Server
 from tests.waiting import until
 from tests.world.conftest import World
@@ -51,16 +54,39 @@ class Pair:
     async def _works(self) -> bool:
         return any(each.background.is_running for each in self.both)
 
-    async def hand_over(self) -> None:
-        """Stop the one that does the work in the background, and wait until the other one does it."""
+    async def hand_over(self, during: Millis = 0) -> None:
+        """Stop the one that does the work in the background, and wait until the other one does it.
+
+        :param during: how much time passes meanwhile (ms)
+        """
         stopping, going_on = self.holder, self.other
         await stopping.lanes.stop(0)
         await stopping.stop()
+        self.world.clock.advance(during)
 
         async def took_over() -> bool:
             return going_on.membership.holds(BACKGROUND) and going_on.background.is_running
 
         await until(took_over, "the other replica works in the background", pause=0.05)
+
+    async def lose_holder(self, during: Millis = 0) -> None:
+        """Let the other one take the holder of the background for dead. It still runs, and finds out only later.
+
+        :param during: how much time passes meanwhile (ms)
+        """
+        lost, going_on = self.holder, self.other
+        session = lost.membership.session
+        self.world.clock.advance(during)
+
+        async def took_over() -> bool:
+            me = going_on.membership.session
+            await going_on.store.database.write(partial(_expire, session=session, other=me))
+            going_on.membership.renew_soon()
+            return going_on.membership.holds(BACKGROUND) and going_on.background.is_running
+
+        await until(took_over, "the other replica works in the background", pause=0.05)
+        lost.membership.renew_soon()
+        await self.until_shared()
 
     async def passes(self, by: Millis) -> None:
         """Let time pass, and both do all that is to be done then."""
@@ -82,6 +108,13 @@ class Pair:
         ):
             await answer.read()
             return answer.status
+
+
+def _expire(connection: sa.Connection, *, session: str, other: str) -> None:
+    """Let a session expire. The other one has lived for long enough to know that."""
+    of_session, of_other = replicas.c.id == session, replicas.c.id == other
+    connection.execute(sa.update(replicas).where(of_session).values(expires_at=0))
+    connection.execute(sa.update(replicas).where(of_other).values(started_at=replicas.c.started_at - HOUR))
 
 
 @asynccontextmanager

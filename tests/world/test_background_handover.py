@@ -1,21 +1,28 @@
 """The work in the background with two replicas: what the other one hears, and what passes on when the holder ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
 
 from router.app import Service
 from router.core.head import Grant
 from router.core.leases import BACKGROUND
-from router.model import MINUTE, SECOND
+from router.model import DAY, HOUR, MINUTE, SECOND
 from router.silence_watch import TELL_EVERY
 from router.store import WORKS_BY, StoreUnavailable, WorkLost
 from tests.postgresql import Server
 from tests.world.conftest import World
+from tests.world.fake_alertmanager import FakeAlertmanager
+from tests.world.fake_monitor import FakeMonitor
+from tests.world.fake_pagerduty import Page
 from tests.world.heartbeats import WATCHERS, post, said, with_heartbeat
 from tests.world.pairs import Pair, pair_of
+from tests.world.reconciling import asking
+from tests.world.test_deadman import pinging
+from tests.world.test_drills import with_drill
 
 
 @pytest.fixture
@@ -150,3 +157,100 @@ async def test_each_replica_shows_what_the_background_work_found(pair: Pair) -> 
         found = (await pair.get(service, "/status"))["integrity"]
         assert found is not None
         assert service.maintenance.integrity == pair.holder.maintenance.integrity
+
+
+# Work that goes on at the next holder, and is done by one of them at a time.
+
+Handover = Callable[..., Awaitable[None]]
+both_ways = pytest.mark.parametrize("handover", [Pair.hand_over, Pair.lose_holder])
+"""The holder stops properly; or it is taken for dead while it still runs."""
+
+
+@both_ways
+async def test_a_slot_during_a_handover_is_one_drill(
+    world: World, postgresql: Server, handover: Handover
+) -> None:
+    async with pair_of(world, postgresql, with_drill) as pair:
+        while await pair.a.store.tests.last_slot() is None:
+            await pair.passes(0)
+        going_on = pair.other
+        await handover(pair, during=30 * MINUTE)
+
+        async def drills() -> list[dict[str, Any]]:
+            return list((await pair.get(going_on, "/api/v1/drills"))["items"])
+
+        while not (found := await drills()) or found[0]["outcome"] == "under way":
+            await pair.passes(5 * SECOND)
+        for by in (MINUTE, 2 * HOUR):
+            await pair.passes(by)
+        assert [each["outcome"] for each in await drills()] == ["delivered"]
+        world.pagerduty.expect(Page("TEST", open=False))
+
+
+@both_ways
+async def test_one_replica_asks_alertmanager_before_and_after(
+    world: World, postgresql: Server, handover: Handover
+) -> None:
+    async with FakeAlertmanager() as alertmanager, pair_of(world, postgresql, asking(alertmanager)) as pair:
+        alertmanager.has("Down", "critical")
+        world.service = going_on = pair.other
+        await world.post("Down", "critical")
+        await pair.passes(MINUTE)
+        await asked_each_minute(pair, alertmanager)
+        await handover(pair)
+        await pair.passes(MINUTE)
+        await asked_each_minute(pair, alertmanager)
+        alertmanager.forget()
+        for _ in range(4):
+            await pair.passes(MINUTE)
+        await world.pagerduty.until(lambda: not world.pagerduty.only.open)
+        assert (await going_on.store.pages.status())["changes"]["resolved"] == 1
+
+
+async def asked_each_minute(pair: Pair, alertmanager: FakeAlertmanager) -> None:
+    before = alertmanager.asked
+    for minutes in (1, 2, 3):
+        await pair.passes(MINUTE)
+        assert alertmanager.asked == before + minutes
+
+
+@both_ways
+async def test_one_replica_pings_the_monitor_before_and_after(
+    world: World, postgresql: Server, handover: Handover
+) -> None:
+    async with FakeMonitor() as monitor, pair_of(world, postgresql, pinging(monitor)) as pair:
+        for is_after in (False, True):
+            await pair.passes(MINUTE)
+            before = len(monitor.pings)
+            for minutes in (1, 2, 3):
+                await pair.passes(MINUTE)
+                assert len(monitor.pings) == before + minutes
+            if not is_after:
+                await handover(pair)
+        assert {each.status for each in monitor.pings} == {200}
+
+
+@both_ways
+async def test_pruning_goes_on(world: World, postgresql: Server, handover: Handover) -> None:
+    def short(rules: str) -> str:
+        return rules + "retention: {history: 10d, webhooks: 1d}\n"
+
+    async with pair_of(world, postgresql, short) as pair:
+        world.service = going_on = pair.other
+        for status in ("firing", "resolved"):
+            await world.post("Down", "critical", status)
+            await pair.passes(SECOND)
+        await handover(pair)
+
+        async def rows(table: str) -> int:
+            counted = sa.text(f"SELECT count(*) FROM {table}")
+            return await going_on.store.database.read(lambda c: c.execute(counted).scalar_one())
+
+        assert await rows("webhooks WHERE body != ''") == 2
+        await pair.passes(2 * DAY)
+        while await rows("webhooks WHERE body != ''"):
+            await pair.passes(HOUR)
+        assert await rows("changes") == 2
+        await pair.passes(9 * DAY)
+        while await rows("webhooks") or await rows("changes"):
+            await pair.passes(HOUR)

@@ -93,13 +93,17 @@ class KeepWebhook(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class DecideKept(BaseJob):
-    """Decides about all alerts of a small kept webhook. Returns None if that is done already."""
+    """Decides about all alerts of a small kept webhook. Returns None if that is done already.
+
+    :param after: the number of the kept webhook that has to be decided before; None: this one is the oldest
+    """
 
     arrival: int
     webhook: Webhook
     source: str
     policy: Policy
     now: Millis
+    after: int | None = None
     judges: ClassVar[bool] = True
 
     @property
@@ -107,12 +111,13 @@ class DecideKept(BaseJob):
         return len(self.webhook.alerts)
 
     def want(self, state: State) -> None:
-        state.webhooks.want("id", (self.arrival,))
+        state.webhooks.want("id", filter(None, (self.arrival, self.after)))
         want_undecided_count(state)
         want_accepted(state, self.webhook, self.source, self.policy, self.now)
 
     def run(self, state: State) -> Receipt | None:
-        return decide_kept(state, self.arrival, self.webhook, self.source, self.policy, self.now)
+        """:raises NotItsTurn:"""
+        return decide_kept(state, self.arrival, self.webhook, self.source, self.policy, self.now, self.after)
 
 
 @dataclass(frozen=True, slots=True)

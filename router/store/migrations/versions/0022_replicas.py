@@ -10,6 +10,7 @@ depends_on = None
 
 _UNDER_WAY = sa.text("delivery_id IS NOT NULL")
 _UNANSWERED = sa.text("answer IS NULL")
+_UNDECIDED = sa.text("undecided IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -19,6 +20,7 @@ def upgrade() -> None:
         "ix_conversations_under_way", "conversations", ["delivery_id"], sqlite_where=_UNDER_WAY,
         postgresql_where=_UNDER_WAY,
     )  # fmt: skip
+    _index_undecided("id", "undecided")
     op.create_table(
         "replicas",
         sa.Column("id", _text(), nullable=False),
@@ -79,8 +81,17 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("lane_requests", "lanes", "leases", "writers", "replicas"):
         op.drop_table(table)
+    _index_undecided("id")
     op.drop_index("ix_conversations_under_way", table_name="conversations")
     op.drop_column("deliveries", "replica")
+
+
+def _index_undecided(*columns: str) -> None:
+    """Index the few webhooks that wait to be decided by these columns."""
+    op.drop_index("ix_webhooks_undecided", table_name="webhooks")
+    op.create_index(
+        "ix_webhooks_undecided", "webhooks", columns, sqlite_where=_UNDECIDED, postgresql_where=_UNDECIDED
+    )
 
 
 def _id() -> sa.types.TypeEngine[int]:

@@ -1,0 +1,278 @@
+"""The tables of replicas: sessions and leases where several processes share a database, states of lanes and requests on both."""
+
+from collections.abc import AsyncIterator, Collection
+
+import pytest
+import sqlalchemy as sa
+
+from router.clock import SystemClock
+from router.core.head import Grant, LeaseLost
+from router.core.leases import BACKGROUND, EXPIRED, RELEASED, Beat, LeaseRow, Renewal, lanes_lease
+from router.metrics import Metrics
+from router.model import HOUR, MINUTE, SECOND
+from router.replicas import JudgedBy, Membership
+from router.store import Permit, Store, StoredLane, Trouble
+from router.store.schema import lane_requests, leases, replicas
+from tests.postgresql import Server
+from tests.unit.core.world import NOON, POLICY, SLACK, alert, webhook
+
+LANES = lanes_lease("slack")
+BOTH = frozenset({BACKGROUND, LANES})
+
+
+def beat(session: str, wanted: Collection[str] = BOTH) -> Beat:
+    """Sessions last for an hour of real time, so none expires by itself."""
+    return Beat(session, f"router-{session}", "1.0", "", "", "", HOUR, frozenset(wanted))
+
+
+def held(renewal: Renewal, session: str) -> set[str]:
+    return {each.name for each in renewal.leases if each.replica == session}
+
+
+# Sessions and leases.
+
+
+@pytest.fixture
+async def two(postgresql: Server) -> AsyncIterator[tuple[Store, Store]]:
+    with postgresql.with_tables() as url:
+        stores = await Store.open(url), await Store.open(url)
+        yield stores
+        for each in stores:
+            await each.close()
+
+
+async def lease(store: Store, name: str) -> LeaseRow:
+    return next(each for each in (await store.replicas.view()).leases if each.name == name)
+
+
+async def renewed(store: Store, session: str) -> Renewal:
+    renewal = await store.replicas.renew(beat(session))
+    assert renewal is not None
+    return renewal
+
+
+async def begin_delivery(store: Store) -> None:
+    """Have a delivery under way."""
+    await store.accept(webhook(alert("Down", "critical")), "default", b"{}", POLICY, NOON)
+    assert (await store.claim_several(Permit(SLACK), POLICY, NOON)).works
+
+
+async def test_the_first_replica_takes_all_leases(two: tuple[Store, Store]) -> None:
+    a, b = two
+    joined = await a.replicas.join(beat("a"))
+    assert joined.taken == held(joined, "a") == BOTH
+    assert [each.id for each in joined.replicas] == ["a"]
+    view = await b.replicas.view()
+    assert (view.replicas, view.leases, view.rules) == (joined.replicas, joined.leases, "")
+    (row,) = view.replicas
+    assert (row.name, row.version, row.expires_at - row.renewed_at) == ("router-a", "1.0", HOUR)
+    assert {each.fence for each in view.leases} == {1}
+
+
+async def test_a_lease_passes_on_when_it_is_released(two: tuple[Store, Store]) -> None:
+    a, b = two
+    await a.replicas.join(beat("a"))
+    assert not held(await b.replicas.join(beat("b")), "b")
+    (surplus,) = (await renewed(a, "a")).surplus
+    await a.replicas.release("b", BOTH)  # nobody releases what another one holds
+    assert (await lease(b, surplus)).replica == "a"
+    await a.replicas.release("a", (surplus,))
+    free = await lease(b, surplus)
+    assert (free.replica, free.fence, free.passed_on) == (None, 1, RELEASED)
+    assert (await renewed(b, "b")).taken == {surplus}
+    taken = await lease(b, surplus)
+    assert (taken.replica, taken.fence) == ("b", 2)
+    assert held(await renewed(a, "a"), "a") == BOTH - {surplus}
+    assert not (await renewed(a, "a")).surplus
+
+
+async def test_a_replica_that_leaves_frees_all_that_it_had(two: tuple[Store, Store]) -> None:
+    a, b = two
+    await a.replicas.join(beat("a"))
+    await b.replicas.join(beat("b"))
+    await begin_delivery(a)
+    await a.replicas.leave("a")
+    view = await b.replicas.view()
+    assert [each.id for each in view.replicas] == ["b"]
+    assert {(each.replica, each.passed_on) for each in view.leases} == {(None, RELEASED)}
+    assert (await renewed(b, "b")).taken == BOTH
+    assert (await b.claim_several(Permit(SLACK), POLICY, NOON + MINUTE)).works
+    await a.replicas.leave("a")
+    assert (await renewed(b, "b")).leases == (await b.replicas.view()).leases
+
+
+async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Store]) -> None:
+    a, b = two
+    await a.replicas.join(beat("a"))
+    await b.replicas.join(beat("b"))
+    await begin_delivery(a)
+
+    def expire(connection: sa.Connection) -> None:
+        """The session of A has expired, and B has lived for long enough to know that."""
+        connection.execute(sa.update(replicas).where(replicas.c.id == "a").values(expires_at=0))
+        earlier = replicas.c.started_at - HOUR
+        connection.execute(sa.update(replicas).where(replicas.c.id == "b").values(started_at=earlier))
+
+    assert not (await renewed(b, "b")).expelled
+    await b.database.write(expire)
+    renewal = await renewed(b, "b")
+    assert [each.id for each in renewal.expelled] == ["a"]
+    assert renewal.taken == held(renewal, "b") == BOTH
+    assert {(each.fence, each.passed_on) for each in renewal.leases} == {(2, EXPIRED)}
+    assert (await b.claim_several(Permit(SLACK), POLICY, NOON + MINUTE)).works
+    assert await a.replicas.renew(beat("a")) is None
+    again = await a.replicas.join(beat("c"))
+    assert [each.id for each in again.replicas] == ["b", "c"]
+    assert not held(again, "c")
+
+
+async def test_a_lease_that_no_rules_need_any_more_is_given_up(two: tuple[Store, Store]) -> None:
+    a, _ = two
+    await a.replicas.join(beat("a"))
+    renewal = await a.replicas.renew(beat("a", (BACKGROUND,)))
+    assert renewal is not None
+    assert renewal.surplus == {LANES}
+
+
+async def test_a_process_that_is_alone_has_no_session_and_no_lease(store: Store, kind: str) -> None:
+    membership = Membership(
+        store=store, clock=SystemClock(), metrics=Metrics(), name="a", term=10 * SECOND, rules=JudgedBy
+    )
+    assert store.replicas.are_possible is (kind == "postgresql")
+    assert membership.is_alone is (kind == "sqlite")
+    if not membership.is_alone:
+        return
+    await membership.join()
+    await membership.serve()  # there is nothing to keep
+    assert membership.is_trusted
+    assert (membership.session, membership.renewal, membership.held) == ("", None, frozenset())
+    await membership.leave()
+    for table in (replicas, leases):
+        assert not await store.database.read(
+            lambda connection, table=table: connection.execute(sa.select(table)).all()  # type: ignore[misc]
+        )
+
+
+# The states of lanes.
+
+
+async def grant(store: Store, replica: str | None, fence: int) -> Grant:
+    """Let a session hold the lease of the lanes; None: nobody."""
+
+    def put(connection: sa.Connection) -> None:
+        connection.execute(sa.delete(leases))
+        row = LeaseRow(LANES, replica, fence, NOON, "")
+        connection.execute(sa.insert(leases).values(**row._asdict()))
+
+    store.database.session = "me"
+    await store.database.write(put)
+    return Grant(LANES, fence)
+
+
+async def test_only_the_holder_of_a_lease_publishes(store: Store) -> None:
+    mine = await grant(store, "me", 3)
+    assert await store.lanes.read() == {}
+    one, two = StoredLane("slack:C1", '{"a": 1}'), StoredLane("slack:C2 %_", "{}")
+    assert await store.lanes.publish({mine: [one, two]}, (), NOON) == {mine}
+    assert await store.lanes.read() == {one.name: one.state, two.name: two.state}
+    changed = one._replace(state='{"a": 2}')
+    late, other = Grant(LANES, 2), Grant(BACKGROUND, 3)
+    for stale in (late, other):
+        assert stale not in await store.lanes.publish({stale: [changed]}, (), NOON)
+    assert (await store.lanes.read())[one.name] == one.state
+    assert await store.lanes.publish({mine: [changed], late: [two]}, (two.name,), NOON) == {mine}
+    assert await store.lanes.read() == {one.name: changed.state}
+    for replica in ("another", None):
+        await grant(store, replica, 3)
+        assert not await store.lanes.publish({mine: [one]}, (), NOON)
+    assert await store.lanes.read() == {one.name: changed.state}
+
+
+async def test_very_many_states_are_published_at_once(store: Store) -> None:
+    mine = await grant(store, "me", 1)
+    many = [StoredLane(f"slack:{number}", "{}") for number in range(1_200)]
+    for _ in range(2):
+        await store.lanes.publish({mine: many}, (), NOON)
+        assert len(await store.lanes.read()) == len(many)
+    await store.lanes.publish({mine: []}, [each.name for each in many], NOON)
+    assert await store.lanes.read() == {}
+
+
+@pytest.mark.parametrize(("holder", "is_kept"), [("me", True), ("another", True), (None, False)])
+async def test_a_state_is_not_forgotten_while_its_lease_is_held(
+    store: Store, holder: str | None, *, is_kept: bool
+) -> None:
+    mine = await grant(store, "me", 1)
+    await store.lanes.publish({mine: [StoredLane("slack:C1", "{}"), StoredLane("slack:C2", "{}")]}, (), NOON)
+    await grant(store, holder, 1)
+    await store.lanes.forget("slack:C1", LANES)
+    assert ("slack:C1" in await store.lanes.read()) is is_kept
+    assert "slack:C2" in await store.lanes.read()
+
+
+async def test_a_state_without_any_lease_is_forgotten(store: Store) -> None:
+    mine = await grant(store, "me", 1)
+    await store.lanes.publish({mine: [StoredLane("slack:C1", "{}")]}, (), NOON)
+    await store.lanes.forget("slack:C1", lanes_lease("email"))
+    assert await store.lanes.read() == {}
+
+
+async def test_trouble_is_stored_only_by_the_holder(store: Store) -> None:
+    mine = await grant(store, "me", 2)
+    trouble = Trouble("slack:C1", NOON, "slack:C1", "no")
+    await store.save_trouble(trouble, mine)
+    with pytest.raises(LeaseLost):
+        await store.save_trouble(Trouble("slack:C1", NOON + 1, "slack:C1", "no"), Grant(LANES, 1))
+    with pytest.raises(LeaseLost):
+        await store.delete_trouble("slack:C1", Grant(LANES, 1))
+    assert (await store.troubles())[0] == [trouble]
+    await store.delete_trouble("slack:C1", mine)
+    assert (await store.troubles())[0] == []
+
+
+# Requests to lanes.
+
+
+async def test_requests_are_answered_in_their_order(store: Store) -> None:
+    asked = [
+        await store.lane_requests.ask(f"slack:{name}", action, "ada", NOON)
+        for name, action in (("C2", "pause"), ("C1", "resume"), ("C2", "resume"))
+    ]
+    assert asked == sorted(set(asked))
+    found = await store.lane_requests.unanswered(NOON)
+    assert [(each.id, each.destination, each.action, each.actor) for each in found] == [
+        (asked[0], "slack:C2", "pause", "ada"),
+        (asked[1], "slack:C1", "resume", "ada"),
+        (asked[2], "slack:C2", "resume", "ada"),
+    ]
+    await store.lane_requests.answer(asked[1], '"done"', NOON)
+    assert [each.id for each in await store.lane_requests.unanswered(NOON)] == [asked[0], asked[2]]
+    assert await store.lane_requests.answer_to(asked[1]) == '"done"'
+    assert await store.lane_requests.answer_to(asked[0]) is None
+    assert await store.lane_requests.answer_to(asked[2] + 1) is None
+
+
+async def test_a_second_answer_changes_nothing(store: Store) -> None:
+    asked = await store.lane_requests.ask("slack:C1", "resume", "ada", NOON)
+    for answer in ('"first"', '"second"'):
+        await store.lane_requests.answer(asked, answer, NOON)
+    assert await store.lane_requests.answer_to(asked) == '"first"'
+
+
+async def test_a_request_waits_for_an_answer_for_a_minute(store: Store) -> None:
+    asked = await store.lane_requests.ask("slack:C1", "resume", "ada", NOON)
+    for after, is_open in ((0, True), (MINUTE - 1, True), (MINUTE, False), (HOUR, False)):
+        found = await store.lane_requests.unanswered(NOON + after)
+        assert [each.id for each in found] == ([asked] if is_open else []), after
+
+
+async def test_old_requests_are_deleted_when_others_come(store: Store) -> None:
+    asked = [
+        await store.lane_requests.ask("slack:C1", "resume", "ada", NOON + after)
+        for after in (0, MINUTE, HOUR, HOUR + 1)
+    ]
+    left = await store.database.read(
+        lambda connection: connection.execute(sa.select(lane_requests.c.id)).scalars().all()
+    )
+    assert sorted(left) == asked[1:]
+    assert len(set(asked)) == len(asked)
