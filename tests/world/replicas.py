@@ -68,8 +68,15 @@ class Pair:
         """Let the other replica take one for dead that still runs, and serve all lanes."""
         session, left = _service(world).membership.session, _service(self.other(world))
         other = left.membership.session
-        self.server.execute(f"UPDATE replicas SET expires_at = 0 WHERE id = '{session}'", self.database)
-        left.membership.renew_soon()
+
+        async def is_expelled() -> bool:
+            # Again and again: the other one expels nobody before it has served for half a term, and this one renews its session.
+            known = self.server.execute(
+                f"UPDATE replicas SET expires_at = 0 WHERE id = '{session}' RETURNING id", self.database
+            )
+            if known:
+                left.membership.renew_soon()
+            return not known
 
         async def has_all() -> bool:
             found = self.server.execute(
@@ -77,6 +84,7 @@ class Pair:
             )
             return bool(found[0][0] == len(LEASES)) and all(each["is_here"] for each in left.lanes.describe())
 
+        await until(is_expelled, "the replica is expelled")
         await until(has_all, "the other replica serves all lanes")
 
 

@@ -36,7 +36,9 @@ class SharedDatabase:
     def leave(self, session: str) -> None:
         self.replicas = tuple(each for each in self.replicas if each.id != session)
         self.leases = tuple(
-            each._replace(replica=None, passed_on=RELEASED) if each.replica == session else each
+            each._replace(replica=None, since=self.clock.now(), passed_on=RELEASED)
+            if each.replica == session
+            else each
             for each in self.leases
         )
 
@@ -92,8 +94,10 @@ class FakeReplicas:
 
     async def release(self, session: str, names: Collection[str]) -> None:
         await self._call()
+        now = self._database.clock.now()
         self._database.leases = tuple(
-            each._replace(replica=None, passed_on=RELEASED) if each.replica == session and each.name in names else each
+            each._replace(replica=None, since=now, passed_on=RELEASED)
+            if each.replica == session and each.name in names else each
             for each in self._database.leases
         )  # fmt: skip
         await self._answered()
@@ -290,6 +294,36 @@ async def test_a_replica_with_other_rules_gives_everything_up(alone: OneReplica)
     alone.rules = "new"
     await passes(alone.database, TERM // 4)
     assert alone.membership.held == {"one", "two"}
+
+
+async def test_a_renewal_by_rules_that_were_replaced_meanwhile_costs_no_lease(alone: OneReplica) -> None:
+    alone.rules = "old"
+    alone.store.answers.clear()
+    alone.membership.renew_soon()
+    await rest()  # the database has done it, by the rules that another job of the batch put in force
+    alone.rules = "new"
+    alone.store.answers.set()
+    await rest()
+    assert alone.user.told[2:] == []
+    assert [each.rules for each in alone.database.replicas] == ["new"]
+
+
+async def test_a_replica_that_starts_or_stops_says_that_it_takes_no_leases(alone: OneReplica) -> None:
+    starting = OneReplica(alone.database, "b", names=())
+    await starting.begin()
+    await passes(alone.database, TERM)
+    assert alone.membership.held == {"one", "two"}
+    starting.user.names = alone.user.names
+    starting.membership.renew_soon()
+    await passes(alone.database, TERM)
+    assert starting.membership.held == {"two"}
+    starting.membership.stop_taking()
+    await rest()
+    await alone.membership.leave()
+    await passes(alone.database, TERM)
+    assert starting.membership.held == {"two"}
+    assert [each.takes_leases for each in alone.database.replicas if each.name == "b"] == [0]
+    await starting.end()
 
 
 async def test_work_that_could_not_begin_is_begun_again(database: SharedDatabase) -> None:
