@@ -22,7 +22,7 @@ from router.model import SECOND, Millis
 from router.package import package_version
 from router.replicas.lease_user import Held, JudgedBy, LeaseUser
 from router.replicas.process_mark import has_ended, own_mark
-from router.store import Store, StoreUnavailable
+from router.store import LONGEST_BATCH, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +30,18 @@ log = structlog.get_logger(__name__)
 # database's, and for the moment between a check of the lease and the call that it allows.
 _RENEWALS_PER_TERM, _MARGINS_PER_TERM = 4, 5
 _RETRY_AFTER: Millis = SECOND // 2
+_OTHER_BATCHES: Millis = SECOND
+"""The batches that run before a renewal, once the lock is free."""
+
+
+def shortest_trust(term: Millis) -> Millis:
+    """Return how long leases are trusted at least after no renewal succeeds any more (ms). The next one is just due then."""
+    return term - term // _MARGINS_PER_TERM - term // _RENEWALS_PER_TERM
+
+
+def bears_stall(term: Millis) -> bool:
+    """Return whether a replica keeps its leases while another one stands still in a batch, until the server ends that batch."""
+    return shortest_trust(term) >= LONGEST_BATCH + _OTHER_BATCHES
 
 
 class Membership:
@@ -119,6 +131,11 @@ class Membership:
         """Begin the session. :raises StoreUnavailable: it could not begin"""
         if self.is_alone:
             return
+        if not bears_stall(self.term):
+            log.warning(
+                "the leases are short; if one replica stands still, the others may lose theirs",
+                seconds=self.term / SECOND,
+            )
         seen = (await self._store.replicas.view()).replicas
         self._ended = frozenset(each.id for each in seen if has_ended(each.process))
         await self._begin_session()
