@@ -37,7 +37,8 @@ class Sink:
         self._complete.clear()
         self._look()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._complete.wait(), limit)
+            async with asyncio.timeout(limit):
+                await self._complete.wait()
         return self._complete.is_set()
 
     def _look(self) -> None:

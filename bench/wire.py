@@ -157,7 +157,8 @@ class Load:
 
     async def _end(self, limit: float) -> None:
         try:
-            await asyncio.wait_for(self._finished.wait(), limit)
+            async with asyncio.timeout(limit):
+                await self._finished.wait()
         except TimeoutError:
             self._requests = iter(())
             self._finished.set()

@@ -304,7 +304,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         agreement=agreement, replica=membership.name,
     )  # fmt: skip
     closing.push_async_callback(reloader.close)
-    rules_watch = RulesWatch(store, clock, reloader, agreement, options.lease_term, undecided.refresh)
+    rules_watch = RulesWatch(store, clock, reloader, agreement, undecided.refresh)
     agreement.after_changes(membership.renew_soon)
     reloader.after_loads(silence_watch.look_soon)
     reloader.after_loads(deadman.look_soon)

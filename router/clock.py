@@ -117,4 +117,5 @@ async def wait_by(clock: Clock, event: asyncio.Event, until: Millis | None) -> N
         if seconds <= 0:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await event.wait()

@@ -16,6 +16,11 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY: Millis = 3 * SECOND
 """How often the rules in force are read, in case that a notice is lost."""
+UNSERVED_WAIT: Millis = 90 * SECOND
+"""How long a replica waits until it puts its own rules in force, if no replica serves those in force. A replica with the rules in
+force that starts again, perhaps on another machine, is back by then: otherwise its absence would take a rolling update back.
+It is shorter than the time after which AlertRouterLeaseNotHeld fires, because nothing is sent meanwhile.
+"""
 
 
 class RulesWatch:
@@ -29,17 +34,13 @@ class RulesWatch:
         clock: Clock,
         reloader: Reloader,
         agreement: RulesAgreement,
-        term: Millis,
         refresh: Callable[[], Awaitable[object]],
     ) -> None:
-        """:param term: how long a session of a replica lasts without a renewal (ms)
-        :param refresh: reads what other replicas have changed, each time
-        """
+        """:param refresh: reads what other replicas have changed, each time"""
         self._store = store
         self._clock = clock
         self._reloader = reloader
         self._agreement = agreement
-        self._term = term
         self._refresh = refresh
         self._soon = asyncio.Event()
         self._unserved: tuple[str, Millis] | None = None
@@ -78,5 +79,5 @@ class RulesWatch:
         now = self._clock.elapsed()
         if self._unserved is None or self._unserved[0] != rules.fingerprint:
             self._unserved = rules.fingerprint, now
-        if now - self._unserved[1] >= self._term:
+        if now - self._unserved[1] >= UNSERVED_WAIT:
             await self._reloader.take_over(rules)

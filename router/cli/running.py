@@ -86,7 +86,7 @@ class BackupInterval(click.ParamType[int]):
 )
 @click.option(
     "--lease-seconds",
-    type=click.IntRange(3, 300),
+    type=click.IntRange(3, 60),  # AlertRouterLeaseNotHeld counts on it
     default=10,
     show_default=True,
     envvar="ALERT_ROUTER_LEASE_SECONDS",

@@ -63,7 +63,7 @@ class Asking(StrEnum):
     JOINING = "joining"
     """Its files have become those in force."""
     UNSERVED = "unserved"
-    """For longer than the term of a session, no replica has agreed with the rules in force."""
+    """For some time, no replica has agreed with the rules in force. How long, is decided in :mod:`router.rules_watch`."""
 
 
 class Choice(StrEnum):

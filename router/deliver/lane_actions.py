@@ -122,7 +122,8 @@ class LaneActions:
         try:
             trial = asyncio.ensure_future(lane.try_now())
             self._changed()
-            outcome = await asyncio.wait_for(trial, _TRIAL_SECONDS)
+            async with asyncio.timeout(_TRIAL_SECONDS):
+                outcome = await trial
         except TimeoutError:
             return {"status": "is being tried", "reason": _NO_RESULT}
         match outcome:

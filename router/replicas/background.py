@@ -9,7 +9,7 @@ import structlog
 
 from router.core.head import Grant
 from router.core.leases import BACKGROUND
-from router.replicas.membership import Held
+from router.replicas.lease_user import Held
 from router.store import WORKS_BY
 
 log = structlog.get_logger(__name__)

@@ -9,9 +9,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import structlog
 
@@ -21,8 +20,9 @@ from router.core.leases import Renewal, RenewalRequest
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.package import package_version
+from router.replicas.lease_user import Held, JudgedBy, LeaseUser
 from router.replicas.process_mark import has_ended, own_mark
-from router.store import Store, StoreUnavailable
+from router.store import LONGEST_BATCH, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -30,44 +30,18 @@ log = structlog.get_logger(__name__)
 # database's, and for the moment between a check of the lease and the call that it allows.
 _RENEWALS_PER_TERM, _MARGINS_PER_TERM = 4, 5
 _RETRY_AFTER: Millis = SECOND // 2
+_OTHER_BATCHES: Millis = SECOND
+"""The batches that run before a renewal, once the lock is free."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A lease that this process may use."""
-
-    name: str
-    grant: Grant
-    passed_on: str = ""
-    """How its last holder lost it: ``released`` or ``expired``; empty: it had none."""
+def shortest_trust(term: Millis) -> Millis:
+    """Return how long leases are trusted at least after no renewal succeeds any more (ms). The next one is just due then."""
+    return term - term // _MARGINS_PER_TERM - term // _RENEWALS_PER_TERM
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedBy:
-    """The rules by which this process judges."""
-
-    fingerprint: str = ""
-    sha256: str = ""
-
-
-class LeaseUser(Protocol):
-    """What is done by leases. The names that it gets are those that it :meth:`wants`."""
-
-    def wants(self) -> Iterable[str]:
-        """Return the names of the leases that are needed."""
-        ...
-
-    async def gained(self, held: Held) -> None:
-        """Begin to work by a lease. It is called again if it raises StoreUnavailable."""
-        ...
-
-    async def release(self, name: str) -> None:
-        """Begin nothing more by a lease, and return when nothing is under way by it."""
-        ...
-
-    def lost(self, name: str) -> None:
-        """Cut off at once what is under way by a lease."""
-        ...
+def bears_stall(term: Millis) -> bool:
+    """Return whether a replica keeps its leases while another one stands still in a batch, until the server ends that batch."""
+    return shortest_trust(term) >= LONGEST_BATCH + _OTHER_BATCHES
 
 
 class Membership:
@@ -158,6 +132,11 @@ class Membership:
         """Begin the session. :raises StoreUnavailable: it could not begin"""
         if self.is_alone:
             return
+        if not bears_stall(self.term):
+            log.warning(
+                "the leases are short; if one replica stands still, the others may lose theirs",
+                seconds=self.term / SECOND,
+            )
         seen = (await self._store.replicas.view()).replicas
         self._ended = frozenset(each.id for each in seen if has_ended(each.process))
         await self._begin_session()
@@ -168,9 +147,10 @@ class Membership:
             await self._store.replicas.leave(self._former)
         session, began = secrets.token_hex(8), self._clock.elapsed()
         self._former = session  # if no answer comes, it may have begun all the same
-        renewal = await self._store.replicas.join(replace(self._request(), session=session))
+        request = replace(self._request(), session=session)
+        renewal = await self._store.replicas.join(request)
         self.session, self._former = session, ""
-        self._apply(renewal, began)
+        self._apply(renewal, request, began)
 
     async def serve(self) -> None:
         """Keep the session, without end."""
@@ -188,6 +168,7 @@ class Membership:
     def stop_taking(self) -> None:
         """Keep the leases that are held, and take no others: the service stops."""
         self._is_stopping = True
+        self.renew_soon()  # so that others give up no lease for this replica
 
     async def leave(self) -> None:
         """End the session, so that others take over at once. What is still under way is due again."""
@@ -207,7 +188,7 @@ class Membership:
         wanted = self.wanted & self.held if self._is_stopping else self.wanted
         return RenewalRequest(
             self.session, self.name, package_version(), self._mark, rules.fingerprint, rules.sha256, self.term,
-            wanted, self._ended,
+            wanted, takes_leases=bool(wanted) and not self._is_stopping, ended=self._ended,
         )  # fmt: skip
 
     async def _renew(self) -> None:
@@ -221,7 +202,8 @@ class Membership:
             self._ended = frozenset(
                 each.id for each in seen if each.id != session and has_ended(each.process)
             )
-            renewal = await self._store.replicas.renew(self._request())
+            request = self._request()
+            renewal = await self._store.replicas.renew(request)
             if session != self.session:  # it was lost meanwhile
                 return
             if renewal is None:
@@ -230,14 +212,14 @@ class Membership:
                 )
                 self._renew_at = 0
             else:
-                self._apply(renewal, began)
+                self._apply(renewal, request, began)
         except StoreUnavailable:  # the store logs it
             self._renew_at = self._clock.elapsed() + _RETRY_AFTER
         except Exception:  # the session has to go on
             log.exception("the session could not be renewed")
             self._renew_at = self._clock.elapsed() + _RETRY_AFTER
 
-    def _apply(self, renewal: Renewal, began: Millis) -> None:
+    def _apply(self, renewal: Renewal, request: RenewalRequest, began: Millis) -> None:
         """:param began: the time of the monotonic clock before the renewal was sent"""
         self._trusted_until = began + self.term - self.term // _MARGINS_PER_TERM
         self._renewed.set()
@@ -256,7 +238,13 @@ class Membership:
         self._take(
             Held(name, Grant(name, each.fence), each.passed_on) for name, each in mine.items() if name not in self._held
         )  # fmt: skip
-        for name in renewal.surplus - self._releasing.keys():
+        surplus = renewal.surplus
+        if (
+            request.rules != self._rules().fingerprint
+        ):  # they changed meanwhile, so others may be in force in the same batch
+            surplus = frozenset()
+            self.renew_soon()
+        for name in surplus - self._releasing.keys():
             self._releasing[name] = task = asyncio.create_task(self._release(name), name=f"release {name}")
             task.add_done_callback(partial(_remove, self._releasing, name))
         self._metrics.replicas(len(renewal.replicas))

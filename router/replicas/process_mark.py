@@ -28,8 +28,17 @@ def has_ended(mark: str) -> bool:
         try:
             return _started(int(pid)) != started
         except (FileNotFoundError, ProcessLookupError):
-            return True
+            return not _exists(int(pid))
     return False
+
+
+def _exists(pid: int) -> bool:
+    """Return whether a process exists. ``/proc`` can hide those of other users (hidepid, systemd's ProtectProc)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _machine() -> str:
@@ -38,9 +47,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started. A zombie has ended."""
+    """Return when a process started; empty: it has ended, and is a zombie now."""
     # The name of the program, in parentheses, may contain spaces and parentheses.
     state, *fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    if state == "Z":
-        raise FileNotFoundError(pid)
-    return fields[_START_FIELD - 4]
+    return "" if state == "Z" else fields[_START_FIELD - 4]

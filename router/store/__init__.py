@@ -37,6 +37,7 @@ from router.store import (
     troubles,
 )
 from router.store.audit import Audit, AuditLine
+from router.store.backend import LONGEST_BATCH
 from router.store.background_findings import BackgroundFindings, StoredFindings
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
@@ -412,6 +413,7 @@ class Store:
 
 __all__ = [
     "BEAT",
+    "LONGEST_BATCH",
     "MAX_BATCH_WEIGHT",
     "RETRY_AFTER_FAILED_WRITE",
     "ROWS_OF_LISTS",

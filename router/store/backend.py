@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from router.core.head import Head
+from router.model import SECOND, Millis
 from router.store.disk_usage import DiskUsage
 from router.store.health import StoreUnavailable
 from router.store.row_writes import BatchId
@@ -16,6 +17,9 @@ from router.store.sqlite import Sqlite
 
 _EXAMPLES = f"{Sqlite.example}, or postgresql://user:password@host/database"
 
+LONGEST_BATCH: Millis = 4 * SECOND
+"""How long a process may hold the lock of all writers by one batch, on a database that processes share. Then the server ends the
+transaction."""
 _SEVERAL_HOSTS = re.compile(
     r"(?P<scheme>postgres(?:ql)?://)(?P<user>(?:[^@/?]*@)?)(?P<hosts>[^@/?]+,[^@/?]+)(?P<path>/[^?]*)?(?P<query>\?.*)?"
 )

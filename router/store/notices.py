@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,11 +56,14 @@ class ReplicaNotice:
 
     @classmethod
     def read(cls, text: str) -> "ReplicaNotice":
-        """Return what :meth:`__str__` wrote; of an empty text, a notice about everything: some may have been missed."""
-        if not text:
-            return cls("", None, frozenset(ReplicaTopic))
-        sender, lanes, topics = json.loads(text)
-        return cls(sender, None if lanes is None else frozenset(lanes), frozenset(topics))
+        """Return what :meth:`__str__` wrote. Of any other text, return a notice about everything: an empty one says that some
+        may have been missed, and others come from a newer version, or from a person.
+        """
+        with suppress(ValueError, TypeError, RecursionError):
+            match json.loads(text):
+                case [str(sender), None | [*_] as lanes, [*topics]]:
+                    return cls(sender, None if lanes is None else frozenset(lanes), frozenset(topics))
+        return cls("", None, frozenset(ReplicaTopic))
 
 
 def notify(connection: sa.Connection, notice: ReplicaNotice) -> None:

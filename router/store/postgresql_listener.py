@@ -60,6 +60,8 @@ class Listener:
                         reason=reason,
                     )
                     is_logged = True
+            except Exception:  # the thread has to go on
+                log.exception("what other replicas tell could not be heard; the connection is made again")
             finally:
                 self.is_connected = False
             self._end.wait(_AGAIN_SECONDS)

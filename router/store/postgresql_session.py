@@ -9,6 +9,7 @@ from psycopg import errors
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
+from router.store.backend import LONGEST_BATCH
 from router.store.postgresql_rows import NEVER, PREPARED_STATEMENTS
 
 ANSWER_SECONDS = 5.0
@@ -53,14 +54,13 @@ _SETTINGS = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# A router that stands still in a batch holds the lock for 5 s if the server waits for its next statement, and for 8 s if it
-# stands still while it sends one (MAX_BATCH, PostgreSQL 17 and newer). A router that waits for the lock waits longer than
-# that, and for the statement that waits longest. Its own limit is the last one, so that it gets the server's error.
-MAX_BATCH = "8s"
-"""transaction_timeout, from the moment that a batch has the lock."""
+# A router that stands still in a batch holds the lock for 3 s if the server waits for its next statement, and for LONGEST_BATCH
+# if it stands still while it sends one (transaction_timeout, from the moment that a batch has the lock; PostgreSQL 17 and newer).
+# A router that waits for the lock waits longer than that, and for the statement that waits longest. Its own limit is the last
+# one, so that it gets the server's error.
 WRITES = Purpose(
     _SETTINGS
-    | {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s", "statement_timeout": "12s"},
+    | {"idle_in_transaction_session_timeout": "3s", "lock_timeout": "10s", "statement_timeout": "12s"},
     idle_seconds=15,
     seconds=15,
 )
@@ -122,7 +122,7 @@ class Session(psycopg.Connection[Any]):
         can = self.info.server_version >= _HAS_TRANSACTION_TIMEOUT
         if self.is_unlimited or not can or "transaction_timeout" in self.chosen:
             return "''"
-        return f"set_config('transaction_timeout', '{MAX_BATCH}', true)"
+        return f"set_config('transaction_timeout', '{LONGEST_BATCH}ms', true)"
 
     def settings_of_transaction(self) -> str:
         """Return SQL for the beginning of a transaction; empty: the session has its settings already."""

@@ -21,6 +21,7 @@ _WRITERS_KEPT: Millis = 7 * DAY
 """How long the last batch of a process is kept. A process that is cut off for longer than that takes a commit without an
 answer for one that failed."""
 
+
 @dataclass(frozen=True, slots=True)
 class ReplicasView:
     """The replicas and leases at one moment."""

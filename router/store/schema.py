@@ -552,6 +552,7 @@ replicas = sa.Table(
     time("expires_at"),
     text("rules", ""),  # the fingerprint of the rules that it judges by; empty: it has not loaded any yet
     text("sha256", ""),  # of the files of these rules
+    number("takes_leases", "0"),  # 1: it takes leases; 0: it starts or stops
 )
 # The last batch of each process that writes to a database that others share, so that it can be found out whether a commit
 # without an answer succeeded.

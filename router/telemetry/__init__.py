@@ -82,7 +82,8 @@ class Telemetry:
         if isinstance(before, LiveRecorder):
             within = min(within, _CHANGE_SECONDS)
             with suppress(TimeoutError):  # a section that changed just before is still being sent
-                await asyncio.wait_for(self._threads.run(before.close, within), within + _EXTRA_SECONDS)
+                async with asyncio.timeout(within + _EXTRA_SECONDS):
+                    await self._threads.run(before.close, within)
         self._threads.shutdown()
 
     def _made(self, settings: TelemetrySettings, network: Network) -> Recorder:

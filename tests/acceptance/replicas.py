@@ -26,7 +26,7 @@ from tests.tcp_proxy import TcpProxy
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 3
 """The shortest lease, so that takeovers do not take long."""
-LONG_LEASE_SECONDS = 120
+LONG_LEASE_SECONDS = 60
 """No lease expires because the machine is busy. A replica that stops releases its leases, and the end of a process is seen."""
 _MESSAGES = 15
 """How many messages are sent between two steps."""

@@ -9,7 +9,9 @@ import aiohttp
 import psycopg
 import pytest
 
-from router.store.postgresql_session import MAX_BATCH, READS, WRITES
+from router.model import SECOND
+from router.store.backend import LONGEST_BATCH
+from router.store.postgresql_session import READS, WRITES
 from tests.acceptance.lives import Router, stable
 from tests.acceptance.processes import until
 from tests.acceptance.test_kill import _body
@@ -31,7 +33,9 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.parametrize("point", ["WITH w0 AS (INSERT INTO meta", "COMMIT after WITH w0 AS (INSERT INTO meta"])
+@pytest.mark.parametrize(
+    "point", ["WITH w0 AS (INSERT INTO meta", "COMMIT after WITH w0 AS (INSERT INTO meta"]
+)
 async def test_a_stopped_router_frees_the_lock_and_goes_on_later(
     tmp_path: Path, postgresql: Server, point: str
 ) -> None:
@@ -67,6 +71,8 @@ def test_a_router_waits_for_the_lock_longer_than_a_stalled_one_holds_it() -> Non
 
     held = seconds(WRITES.settings["idle_in_transaction_session_timeout"])
     waits = seconds(WRITES.settings["lock_timeout"])
-    assert held < seconds(MAX_BATCH) < waits < seconds(WRITES.settings["statement_timeout"]) < WRITES.seconds
+    assert (
+        held < LONGEST_BATCH / SECOND < waits < seconds(WRITES.settings["statement_timeout"]) < WRITES.seconds
+    )
     assert seconds(READS.settings["statement_timeout"]) < READS.seconds
     assert int(WRITES.settings["tcp_user_timeout"]) / 1000 < WRITES.seconds

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from router.clock import SystemClock
 from router.core.head import Grant, LeaseLost
-from router.core.leases import BACKGROUND, EXPIRED, RELEASED, Beat, LeaseRow, Renewal, lanes_lease
+from router.core.leases import BACKGROUND, EXPIRED, RELEASED, LeaseRow, Renewal, RenewalRequest, lanes_lease
 from router.metrics import Metrics
 from router.model import HOUR, MINUTE, SECOND
 from router.replicas import JudgedBy, Membership
@@ -20,9 +20,9 @@ LANES = lanes_lease("slack")
 BOTH = frozenset({BACKGROUND, LANES})
 
 
-def beat(session: str, wanted: Collection[str] = BOTH) -> Beat:
+def beat(session: str, wanted: Collection[str] = BOTH) -> RenewalRequest:
     """Sessions last for an hour of real time, so none expires by itself."""
-    return Beat(session, f"router-{session}", "1.0", "", "", "", HOUR, frozenset(wanted))
+    return RenewalRequest(session, f"router-{session}", "1.0", "", "", "", HOUR, frozenset(wanted))
 
 
 def held(renewal: Renewal, session: str) -> set[str]:

@@ -69,6 +69,8 @@ class Pair:
         session, left = _service(world).membership.session, _service(self.other(world))
         other = left.membership.session
         self.server.execute(f"UPDATE replicas SET expires_at = 0 WHERE id = '{session}'", self.database)
+        # Before it has served for half a term, it would expel nobody.
+        self.server.execute(f"UPDATE replicas SET started_at = 0 WHERE id = '{other}'", self.database)
         left.membership.renew_soon()
 
         async def has_all() -> bool:

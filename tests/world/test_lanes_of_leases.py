@@ -11,7 +11,7 @@ from router.clock import SystemClock
 from router.core.head import Grant
 from router.core.leases import Renewal, lanes_lease
 from router.deliver import Lanes
-from router.replicas.membership import Held
+from router.replicas import Held
 from router.store.operator_pauses import OperatorPauses
 from tests.world.made_up_channels import Fake, open_lanes
 

@@ -117,7 +117,7 @@ async def test_the_routers_settings_hold_behind_pgbouncer(
         shown.extend(connection.exec_driver_sql(f"SHOW {each}").scalar_one() for each in names)
 
     await world.service.store.database.write(show)
-    assert shown == ["5s", "10s", "on"]
+    assert shown == ["3s", "10s", "on"]
     port = str(world.database).partition("127.0.0.1:")[2].partition("/")[0]
     with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/{name}") as other:
         assert other.execute("SHOW lock_timeout").fetchone() == ("0",)

@@ -1,11 +1,17 @@
 """Two replicas with different files on one PostgreSQL: which rules are in force, and what a replica does that does not agree."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from ruamel.yaml import YAML
 
-from router.model import SECOND
+from router.cli.running import serve
+from router.model import MINUTE, SECOND
+from router.rules_watch import UNSERVED_WAIT
+from router.store import LONGEST_BATCH
 from tests.postgresql import Server
 from tests.waiting import until
 from tests.world.asking import metric_value
@@ -118,17 +124,37 @@ async def test_an_explicit_load_puts_old_rules_in_force_again(pair: tuple[World,
     assert channels(a) == ["C0CRITICAL"]
 
 
-async def test_rules_that_no_replica_serves_are_replaced_after_a_term(pair: tuple[World, World]) -> None:
+async def test_rules_that_no_replica_serves_are_replaced_after_a_while(pair: tuple[World, World]) -> None:
     a, b = pair
     await a.start(old)
     await b.start(new)
     await agreement(a, agrees=False)
+    await b.end()
+    for _ in range(UNSERVED_WAIT // SECOND - 2):  # a restart of b takes no longer
+        a.clock.advance(SECOND)
+        await a.at_rest()
+    assert not (await in_force(a))["agrees"]
+    await b.start(new)
+    await agreement(b, agrees=True)
     await b.end()
     assert await a.post("Down", "critical") == 200
     await agreement(a, agrees=True)
     await all_decided(a, 3)
     assert channels(a) == ["C0CRITICAL"]
     assert await loads(a) == ["start", "start", "no replica agreed"]
+
+
+def test_old_rules_come_back_before_the_alert_about_leases_fires() -> None:
+    file = Path(__file__).parents[2] / "deploy/prometheus/rules/replicas.rules.yml"
+    rules = YAML(typ="safe").load(file)["groups"][0]["rules"]
+    (fires_after,) = [each["for"] for each in rules if each.get("alert") == "AlertRouterLeaseNotHeld"]
+    fires = int(fires_after.removesuffix("m")) * MINUTE
+    (option,) = [each for each in serve.params if each.name == "lease_seconds"]
+    assert isinstance(option.type, click.IntRange)
+    longest_term = (option.type.max or 0) * SECOND
+    scrapes = 2 * 15 * SECOND
+    assert longest_term <= UNSERVED_WAIT < fires - scrapes // 2
+    assert longest_term + longest_term // 4 + LONGEST_BATCH + scrapes < fires  # a takeover
 
 
 async def test_a_replica_joins_when_its_files_are_those_in_force(pair: tuple[World, World]) -> None:

@@ -31,6 +31,7 @@ class Believed:
 
     session: str
     rules: str = "new"
+    takes_leases: bool = True
     leases: dict[str, int] = field(default_factory=dict)
     """The fences of the leases that it has learned of, by name."""
     trusted_until: Millis = 0
@@ -61,16 +62,20 @@ class Cluster:
         self.database += by
         self.steps = True
 
-    def renew(self, name: str, rules: str | None = None) -> Renewal | None:
-        """Renew the session of a replica, or begin one, as the store and the membership do."""
+    def renew(self, name: str, rules: str | None = None, *, takes_leases: bool = True) -> Renewal:
+        """Renew the session of a replica, or begin one, as the store and the membership do.
+
+        :param takes_leases: if not, it starts, or it stops: it wants no more leases than it holds
+        """
         known = self.running.get(name)
         if known is None or all(each.id != known.session for each in self.replicas):
             self.starts += 1
             known = self.running[name] = Believed(
                 f"{name}{self.starts}", "new" if known is None else known.rules
             )
-        known.rules = rules or known.rules
-        request = RenewalRequest(known.session, name, "1", "", known.rules, "", TERM, WANTED)
+        known.rules, known.takes_leases = rules or known.rules, takes_leases
+        wanted = WANTED if takes_leases else WANTED & known.leases.keys()
+        request = RenewalRequest(known.session, name, "1", "", known.rules, "", TERM, wanted, takes_leases)
         before = {each.name: each for each in self.leases}
         result = renew(self.replicas, self.leases, request, "new", self.database)
         self.replicas, self.leases = result.replicas, result.leases
@@ -104,8 +109,9 @@ class Cluster:
         for each in leases:
             known.leases.pop(each, None)
         self.leases = tuple(
-            each._replace(replica=None, passed_on=RELEASED) if each.replica == known.session and each.name in leases
-            else each for each in self.leases
+            each._replace(replica=None, since=self.database, passed_on=RELEASED)
+            if each.replica == known.session and each.name in leases else each
+            for each in self.leases
         )  # fmt: skip
 
     def leave(self, name: str) -> None:
@@ -118,11 +124,9 @@ class Cluster:
     def settle(self) -> None:
         """All that run renew at their interval until nothing changes."""
         for _ in range(60):
-            for name in list(self.running):
+            for name, each in list(self.running.items()):
                 self.passes(TERM // 4 // len(self.running))
-                renewal = self.renew(name)
-                if renewal is not None:
-                    self.release(name, renewal.surplus)
+                self.release(name, self.renew(name, takes_leases=each.takes_leases).surplus)
 
     def held_by(self, name: str) -> frozenset[str]:
         session = self.running[name].session
@@ -132,6 +136,7 @@ class Cluster:
 OPERATIONS = st.one_of(
     st.tuples(st.just("renew"), st.sampled_from(NAMES), st.sampled_from(["new", "old", None])),
     st.tuples(st.just("renew and release"), st.sampled_from(NAMES), st.none()),
+    st.tuples(st.just("starts or stops"), st.sampled_from(NAMES), st.none()),
     st.tuples(st.just("end"), st.sampled_from(NAMES), st.booleans()),
     st.tuples(st.just("time passes"), STEPS, st.none()),
     st.tuples(st.just("clock steps"), st.integers(-HOUR, HOUR), st.none()),
@@ -145,9 +150,9 @@ def play(operations: list[tuple[str, object, object]], *, with_steps: bool) -> C
             case "renew", str(name):
                 cluster.renew(name, None if more is None else str(more))
             case "renew and release", str(name):
-                renewal = cluster.renew(name)
-                assert renewal is not None
-                cluster.release(name, renewal.surplus)
+                cluster.release(name, cluster.renew(name).surplus)
+            case "starts or stops", str(name):
+                cluster.renew(name, takes_leases=False)
             case "end", str(name) if more:
                 cluster.leave(name)
             case "end", str(name):
@@ -172,13 +177,93 @@ def test_in_the_end_everything_wanted_is_held_in_equal_shares(
 ) -> None:
     cluster = play(operations, with_steps=True)
     cluster.settle()
-    agreeing = [name for name, each in cluster.running.items() if each.rules == "new"]
-    for name in cluster.running.keys() - agreeing:
-        assert not cluster.held_by(name)
-    held = [len(cluster.held_by(name)) for name in agreeing]
-    if held:
-        assert sum(held) == len(WANTED)
+    for name, each in cluster.running.items():
+        assert each.rules == "new" or not cluster.held_by(name)
+    takers = [name for name, each in cluster.running.items() if each.rules == "new" and each.takes_leases]
+    if takers:
+        assert {each.name for each in cluster.leases if each.replica is not None} == WANTED
+        held = [len(cluster.held_by(name)) for name in takers]
         assert max(held) - min(held) <= 1
+
+
+STEP: Millis = TERM // 20
+BOUND: Millis = TERM + TERM // 4
+CHANGES = st.tuples(
+    st.integers(0, 30),
+    st.sampled_from(NAMES),
+    st.sampled_from(["starts", "is ready", "stops", "leaves", "dies"]),
+)
+
+
+@dataclass
+class Watched(Cluster):
+    """A cluster whose replicas renew at their intervals, and for each lease the last time when a process that runs held it."""
+
+    last_held: dict[str, Millis] = field(default_factory=dict)
+
+    def goes_on(self, steps: int) -> None:
+        for _ in range(steps):
+            self.passes(STEP)
+            for name, each in list(self.running.items()):
+                if (self.real // STEP - NAMES.find(name)) % (TERM // 4 // STEP) == 0:
+                    self.release(name, self.renew(name, takes_leases=each.takes_leases).surplus)
+            sessions = {each.session for each in self.running.values()}
+            for lease in self.leases:
+                if lease.replica in sessions:
+                    self.last_held[lease.name] = self.real
+                assert self.real - self.last_held[lease.name] <= BOUND, lease
+
+    def change(self, name: str, what: str) -> None:
+        known = self.running.get(name)
+        match what:
+            case "starts" if known is None:
+                self.renew(name, takes_leases=False)
+            case "is ready" | "stops" if known is not None:
+                known.takes_leases = what == "is ready"
+            case "leaves":
+                self.leave(name)
+            case "dies":
+                self.running.pop(name, None)
+
+
+@given(st.lists(CHANGES, max_size=30))
+def test_no_lease_is_free_longer_than_the_bound(changes: list[tuple[int, str, str]]) -> None:
+    """As long as one replica is ready, whatever the others do: they start, stop, or die without a word."""
+    cluster = Watched()
+    cluster.renew("steady")
+    cluster.last_held = dict.fromkeys(WANTED, cluster.real)
+    for steps, name, what in changes:
+        cluster.goes_on(steps)
+        cluster.change(name, what)
+    cluster.goes_on(60)
+
+
+def test_a_replica_that_starts_or_stops_costs_others_no_lease() -> None:
+    cluster = Cluster()
+    cluster.renew("a")
+    for _ in range(20):  # it crashes again and again
+        cluster.renew("b", takes_leases=False)
+        assert not cluster.renew("a").surplus
+        cluster.running.pop("b")
+        cluster.passes(TERM // 4)
+    assert cluster.held_by("a") == WANTED
+
+
+def test_a_lease_of_a_dead_replica_does_not_wait_for_another_dead_one() -> None:
+    cluster = Cluster()
+    for name in "abc":
+        cluster.renew(name)
+    cluster.settle()
+    dead = cluster.held_by("a")
+    cluster.running.pop("a")
+    for _ in range(4):
+        cluster.passes(TERM // 4 - 1)
+        cluster.renew("b")
+        cluster.renew("c")
+    cluster.running.pop("c")
+    cluster.passes(TERM // 4)
+    cluster.renew("b")
+    assert cluster.held_by("b") >= dead
 
 
 def test_an_expired_lease_says_so_and_a_released_one_too() -> None:
@@ -191,43 +276,47 @@ def test_an_expired_lease_says_so_and_a_released_one_too() -> None:
     assert [each.passed_on for each in cluster.leases if each.name == BACKGROUND] == [RELEASED]
     cluster.passes(TERM // 2)
     renewal = cluster.renew("b")
-    assert renewal is not None
     assert [each.name for each in renewal.expelled] == ["a"]
     assert {each.passed_on for each in renewal.leases if each.name != BACKGROUND} == {EXPIRED}
     assert cluster.held_by("b") == WANTED
 
 
-def test_a_replica_that_was_cut_off_itself_expels_nobody_at_once() -> None:
+def test_a_replica_that_was_cut_off_itself_expels_nobody_for_half_a_term() -> None:
     cluster = Cluster()
     cluster.renew("a")
     cluster.renew("b")
     cluster.passes(3 * TERM)
-    first, second = cluster.renew("a"), cluster.renew("a")
-    assert first is not None
-    assert not first.expelled
-    assert second is not None
-    assert [each.name for each in second.expelled] == ["b"]
+    assert not cluster.renew("a").expelled
+    assert not cluster.renew("a").expelled
+    cluster.passes(TERM // 2 - 1)
+    assert not cluster.renew("a").expelled
+    cluster.passes(1)
+    assert [each.name for each in cluster.renew("a").expelled] == ["b"]
 
 
-def test_a_new_replica_waits_half_a_term_longer() -> None:
+def test_a_new_replica_expels_nobody_for_half_a_term() -> None:
+    """After an outage of the database, or a step of its clock, the sessions of all that run seem to have expired."""
     cluster = Cluster()
     cluster.renew("a")
+    cluster.renew("b")
+    cluster.step(HOUR)
+    assert not cluster.renew("c").expelled
+    assert not cluster.renew("c").expelled
+    for name in "abc":
+        cluster.passes(TERM // 12)
+        assert not cluster.renew(name).expelled
     cluster.running.pop("a")
-    cluster.passes(TERM + TERM // 4)
-    first = cluster.renew("b")
-    assert first is not None
-    assert not first.expelled
-    cluster.passes(TERM // 4)
-    second = cluster.renew("b")
-    assert second is not None
-    assert [each.name for each in second.expelled] == ["a"]
+    for _ in range(4):
+        cluster.passes(TERM // 4)
+        expelled = [*cluster.renew("b").expelled, *cluster.renew("c").expelled]
+    assert [each.name for each in expelled] == ["a"]
 
 
 def test_a_process_that_has_certainly_ended_is_expelled_at_once() -> None:
     cluster = Cluster()
     cluster.renew("a")
-    ended = cluster.running.pop("a").session
-    request = RenewalRequest("b9", "b", "1", "", "new", "", TERM, WANTED, frozenset({ended}))
+    dead = cluster.running.pop("a").session
+    request = RenewalRequest("b9", "b", "1", "", "new", "", TERM, WANTED, ended=frozenset({dead}))
     result = renew(cluster.replicas, cluster.leases, request, "new", cluster.database)
     assert [each.name for each in result.expelled] == ["a"]
     assert result.taken == WANTED

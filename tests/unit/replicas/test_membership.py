@@ -4,15 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
+from router.app import ServeOptions
 from router.core.leases import EXPIRED, RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
 from router.metrics import Metrics
 from router.model import SECOND, Millis
 from router.replicas import Held, JudgedBy, Membership
-from router.store import ReplicasView, Store, StoreUnavailable
+from router.replicas.membership import bears_stall, shortest_trust
+from router.store import LONGEST_BATCH, ReplicasView, Store, StoreUnavailable
+from router.store.postgresql_session import WRITES
 from tests.clock import ManualClock
 
 NOON: Millis = 1_795_435_200_000
@@ -36,7 +41,9 @@ class SharedDatabase:
     def leave(self, session: str) -> None:
         self.replicas = tuple(each for each in self.replicas if each.id != session)
         self.leases = tuple(
-            each._replace(replica=None, passed_on=RELEASED) if each.replica == session else each
+            each._replace(replica=None, since=self.clock.now(), passed_on=RELEASED)
+            if each.replica == session
+            else each
             for each in self.leases
         )
 
@@ -92,8 +99,10 @@ class FakeReplicas:
 
     async def release(self, session: str, names: Collection[str]) -> None:
         await self._call()
+        now = self._database.clock.now()
         self._database.leases = tuple(
-            each._replace(replica=None, passed_on=RELEASED) if each.replica == session and each.name in names else each
+            each._replace(replica=None, since=now, passed_on=RELEASED)
+            if each.replica == session and each.name in names else each
             for each in self._database.leases
         )  # fmt: skip
         await self._answered()
@@ -215,6 +224,39 @@ async def test_trust_ends_before_the_session_expires_if_the_database_hangs(alone
     assert alone.user.told[4:] == ["gained one 2 released", "gained two 2 released"]
 
 
+async def test_a_replica_that_stands_still_in_a_batch_costs_others_no_lease(alone: OneReplica) -> None:
+    """It holds the lock from just before a renewal on, until the server ends its batch. Then the renewal's turn comes."""
+    await passes(alone.database, TERM // 4 - SECOND // 4)
+    alone.store.answers.clear()
+    await passes(alone.database, SECOND // 4 + LONGEST_BATCH + SECOND)
+    alone.store.answers.set()
+    await rest()
+    assert alone.membership.is_trusted
+    assert alone.user.told[2:] == []
+
+
+def test_the_default_term_bears_a_replica_that_stands_still() -> None:
+    longest = LONGEST_BATCH + SECOND  # and the batches of others before a renewal
+    default = ServeOptions(Path("routes.yaml"), ("127.0.0.1", 0)).lease_term
+    assert bears_stall(default)
+    assert [bears_stall(each) for each in (3 * SECOND, 9 * SECOND, 10 * SECOND)] == [False, False, True]
+    assert shortest_trust(default) == TRUST - TERM // 4 >= longest
+    idle = WRITES.settings["idle_in_transaction_session_timeout"]
+    assert float(idle.removesuffix("s")) * SECOND <= LONGEST_BATCH
+
+
+@pytest.mark.parametrize(("term", "lines"), [(9 * SECOND, 1), (10 * SECOND, 0)])
+async def test_a_term_that_does_not_bear_it_is_warned_of(
+    database: SharedDatabase, term: Millis, lines: int
+) -> None:
+    replica = OneReplica(database)
+    replica.membership.term = term
+    with capture_logs() as logged:
+        await replica.begin()
+    await replica.end()
+    assert len([line for line in logged if line["event"].startswith("the leases are short")]) == lines
+
+
 async def test_leases_are_lost_at_the_end_of_trust_and_not_later(alone: OneReplica) -> None:
     alone.store.is_cut = True
     await passes(alone.database, TRUST - SECOND // 4)
@@ -290,6 +332,36 @@ async def test_a_replica_with_other_rules_gives_everything_up(alone: OneReplica)
     alone.rules = "new"
     await passes(alone.database, TERM // 4)
     assert alone.membership.held == {"one", "two"}
+
+
+async def test_a_renewal_by_rules_that_were_replaced_meanwhile_costs_no_lease(alone: OneReplica) -> None:
+    alone.rules = "old"
+    alone.store.answers.clear()
+    alone.membership.renew_soon()
+    await rest()  # the database has done it, by the rules that another job of the batch put in force
+    alone.rules = "new"
+    alone.store.answers.set()
+    await rest()
+    assert alone.user.told[2:] == []
+    assert [each.rules for each in alone.database.replicas] == ["new"]
+
+
+async def test_a_replica_that_starts_or_stops_says_that_it_takes_no_leases(alone: OneReplica) -> None:
+    starting = OneReplica(alone.database, "b", names=())
+    await starting.begin()
+    await passes(alone.database, TERM)
+    assert alone.membership.held == {"one", "two"}
+    starting.user.names = alone.user.names
+    starting.membership.renew_soon()
+    await passes(alone.database, TERM)
+    assert starting.membership.held == {"two"}
+    starting.membership.stop_taking()
+    await rest()
+    await alone.membership.leave()
+    await passes(alone.database, TERM)
+    assert starting.membership.held == {"two"}
+    assert [each.takes_leases for each in alone.database.replicas if each.name == "b"] == [0]
+    await starting.end()
 
 
 async def test_work_that_could_not_begin_is_begun_again(database: SharedDatabase) -> None:

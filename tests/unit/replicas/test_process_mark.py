@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from router.replicas import process_mark
 from router.replicas.process_mark import has_ended, own_mark
 
 pytestmark = pytest.mark.skipif(
@@ -37,6 +38,19 @@ def test_a_process_has_ended_also_while_nobody_has_asked_for_its_status() -> Non
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
         assert has_ended(mark)
+    assert has_ended(mark)
+
+
+def test_a_process_that_is_hidden_has_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with hidepid=2, or ProtectProc=invisible of systemd, for a process of another user."""
+    for known in ("sys/kernel/random/boot_id", "self/ns"):
+        (tmp_path / known).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / known).symlink_to(Path("/proc") / known)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        mark = mark_of(child.pid)
+        monkeypatch.setattr(process_mark, "_PROC", tmp_path)
+        assert not has_ended(mark)
+        child.kill()
     assert has_ended(mark)
 
 

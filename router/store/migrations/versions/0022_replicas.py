@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("rules", _text(), server_default="", nullable=False),
         sa.Column("sha256", _text(), server_default="", nullable=False),
+        sa.Column("takes_leases", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_replicas")),
     )
     op.create_table(
