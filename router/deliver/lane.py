@@ -220,7 +220,7 @@ class Lane:
     def removed(self) -> None:
         """Mark the lane as removed."""
         self.look_at = None
-        self._shared.remove(self)
+        self._shared.remove(self, self._clock.elapsed())
         self.closed.set()
 
     def pause(self, span: Millis, reason: str, *, is_rate_limit: bool = False) -> None:
@@ -345,24 +345,26 @@ class Lane:
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
         return self._trial
 
-    def first_call_counted(self) -> None:
+    def first_call_counted(self, delivery: "Delivery") -> None:
         """Record that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
-        self._slots.first_call_counted()
-        self._shared.first_calls_counted()
-        self.note_due(self._due_at)
+        if self._slots.first_call_counted(delivery):
+            self._shared.first_calls_counted()
+            self.note_due(self._due_at)
 
-    def delivery_sent(self) -> None:
+    def delivery_sent(self, delivery: "Delivery") -> None:
         """Free the slot of a delivery that is sent and only has to be recorded."""
-        self._slots.sent()
-        self._shared.free()
-        self.note_due(self._due_at)
+        if self._slots.sent(delivery):
+            self._shared.free()
+            self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
-        """Record the end of a delivery: its outcome is saved, or saving it has failed.
+        """Record the end of a delivery: its outcome is saved, or saving it has failed, or it was cut off at any moment.
 
         :param claim_again: make another claim even if nothing seems to be due; its result says whether anything is left
             to do
         """
+        self.first_call_counted(delivery)
+        self.delivery_sent(delivery)
         self._slots.ended(delivery)
         self._large_under_way -= delivery.work.is_large
         if claim_again or delivery.work.is_large or (self._trial is not None and not self._trial.done()):

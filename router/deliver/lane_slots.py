@@ -14,8 +14,10 @@ class LaneSlots:
         self.uncounted = 0
         """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
         self._under_way: set[object] = set()
-        self._sent = 0
-        """How many deliveries are sent, but not recorded yet."""
+        self._unpaid: set[object] = set()
+        """Deliveries whose first call is not counted in the rate yet."""
+        self._sending: set[object] = set()
+        """Deliveries that are not sent yet. The others only wait to be recorded."""
 
     @property
     def is_idle(self) -> bool:
@@ -30,9 +32,10 @@ class LaneSlots:
         """
         if one_at_a_time:
             return 1 - len(self._under_way)
-        sending = len(self._under_way) - self._sent
         # The second bound is for a store that is slow to record.
-        return min(max_concurrency - sending, _MAX_UNRECORDED * max_concurrency - len(self._under_way))
+        return min(
+            max_concurrency - len(self._sending), _MAX_UNRECORDED * max_concurrency - len(self._under_way)
+        )
 
     def take(self, slots: int) -> None:
         """Take slots for deliveries that are about to be claimed."""
@@ -42,19 +45,27 @@ class LaneSlots:
         """Return slots that no delivery used."""
         self.uncounted -= slots
 
-    def first_call_counted(self) -> None:
-        """Record that the first call of a delivery is counted in the rate, or that the delivery makes no call."""
-        self.uncounted -= 1
-
     def began(self, delivery: object) -> None:
         """Record that a claimed delivery begins."""
-        self._under_way.add(delivery)
+        for each in (self._under_way, self._unpaid, self._sending):
+            each.add(delivery)
 
-    def sent(self) -> None:
-        """Record that a delivery is sent, and only has to be recorded."""
-        self._sent += 1
+    def first_call_counted(self, delivery: object) -> bool:
+        """Record that the first call of a delivery is counted in the rate, or that the delivery makes no call.
+
+        :returns: whether that is new
+        """
+        is_new = delivery in self._unpaid
+        self._unpaid.discard(delivery)
+        self.uncounted -= is_new
+        return is_new
+
+    def sent(self, delivery: object) -> bool:
+        """Record that a delivery is sent, and only has to be recorded. Return whether that is new."""
+        is_new = delivery in self._sending
+        self._sending.discard(delivery)
+        return is_new
 
     def ended(self, delivery: object) -> None:
         """Record that the outcome of a sent delivery is saved, or that saving it has failed."""
         self._under_way.discard(delivery)
-        self._sent -= 1
