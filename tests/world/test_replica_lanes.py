@@ -1,17 +1,11 @@
 """Two replicas on one PostgreSQL: lanes pass from one to the other with their pauses, rates, storms and self-alerts."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from router.app import Service
 from router.model import HOUR, MINUTE, SECOND
-from tests.clock import ManualClock
-from tests.postgresql import Server
 from tests.world.asking import (
     OWN,
     SLACK,
@@ -22,33 +16,12 @@ from tests.world.asking import (
     until_failed,
 )
 from tests.world.conftest import MONDAY_NOON, World
-from tests.world.fake_pagerduty import FakePagerDuty, Page
+from tests.world.fake_pagerduty import Page
 from tests.world.fake_server import HANG
-from tests.world.fake_slack import FakeSlack, Want, rate_limited
-from tests.world.fake_smtp import FakeSmtp
-from tests.world.replicas import PAGES, SLACK_LANES, Pair
+from tests.world.fake_slack import Want, rate_limited
+from tests.world.replicas import PAGES, SLACK_LANES, Pair, lanes_of, replica_pair
 
-
-@pytest.fixture
-async def pair(tmp_path: Path, postgresql: Server) -> AsyncIterator[Pair]:
-    """Two replicas whose Slack accepts one message a second, and refuses what comes faster."""
-    clock = ManualClock(MONDAY_NOON)
-    async with AsyncExitStack() as stack:
-        slack = await stack.enter_async_context(FakeSlack(seconds=lambda: clock.now() / SECOND))
-        pagerduty = await stack.enter_async_context(FakePagerDuty())
-        smtp = await stack.enter_async_context(FakeSmtp())
-        name = postgresql.create()
-        a = World(tmp_path, clock, slack, pagerduty, smtp, database=postgresql.url(name), replica="a")
-        pair = Pair(a, a.twin("b"), postgresql, name)
-        for each in pair.both:
-            stack.push_async_callback(each.end)
-        yield pair
-    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def lanes_of(world: World) -> dict[str, dict[str, Any]]:
-    assert world.service is not None
-    return {str(each["destination"]): each for each in world.service.lanes.describe()}
+pair = replica_pair
 
 
 async def seen(pair: Pair, world: World, field: str, value: object) -> None:
