@@ -205,7 +205,9 @@ class Delivery:
         policy = self._context.current().policy
         final = final_outcome(give_up_after, Broken(failure.reason, words=failure.words))
         while True:
-            work = await self._context.store.claim(self.destination, policy, now, overdue=give_up_after)
+            work = await self._context.store.claim(
+                self.destination, policy, now, overdue=give_up_after, grant=self.lane.grant
+            )
             if isinstance(work, Idle):
                 return
             await self._record(work, final, now, now)

@@ -1,11 +1,14 @@
 """Two replicas on one PostgreSQL: lanes pass from one to the other with their pauses, rates, storms and self-alerts."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from router.app import Service
+from router.core.head import LeaseLost
 from router.model import HOUR, MINUTE, SECOND
+from router.store import Store
 from tests.world.asking import (
     OWN,
     SLACK,
@@ -197,3 +200,47 @@ async def test_what_nobody_told_of_is_found_by_asking(pair: Pair, monkeypatch: p
     await pair.other(pair.holder(SLACK_LANES)).post("Down", "critical")
     await pair.when(lambda: bool(pair.a.slack.messages), "the holder has found it")
     pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
+async def test_a_delivery_of_a_session_that_has_vanished_is_sent_again(pair: Pair) -> None:
+    await pair.start()
+    received = asyncio.Event()
+    pair.a.pagerduty.on_step = lambda _step: received.set()
+    pair.a.pagerduty.fail(HANG)
+    await pair.a.post("Down", "critical")
+    await received.wait()
+    await until_delivered(pair.a, 2)
+    pair.server.execute("UPDATE deliveries SET replica = 'vanished' WHERE outcome IS NULL", pair.database)
+    pair.a.clock.advance(SECOND)
+    await pair.when(lambda: bool(pair.a.pagerduty.accepted), "it is sent again")
+    await until_delivered(pair.a, 3)
+    counts = (await pair.a.ledger())["deliveries"]
+    assert sum(each.get("interrupted", 0) for each in counts.values()) == 1
+
+
+async def test_an_expelled_replica_that_does_not_know_it_gives_up_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The destination is broken for longer than its limit. The replica is expelled before it gives up what is overdue."""
+    await pair.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 12h, token"))
+    holder, claim, found = pair.holder(SLACK_LANES), Store.claim, asyncio.Queue[object]()
+    assert holder.service is not None
+    expelled = holder.service.store
+
+    async def claimed(store: Store, *arguments: Any, **more: Any) -> Any:
+        if store is expelled:
+            await pair.expel(holder)
+        try:
+            work = await claim(store, *arguments, **more)
+        except LeaseLost:
+            found.put_nowait("refused")
+            raise
+        found.put_nowait(work)
+        return work
+
+    pair.a.slack.trouble["C0CRITICAL"] = "is_archived"
+    await holder.post("Down", "critical")
+    await until_failed(holder, SLACK, outcome="broken")
+    monkeypatch.setattr(Store, "claim", claimed)
+    pair.a.clock.advance(13 * HOUR)
+    assert await found.get() == "refused"
