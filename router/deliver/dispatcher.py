@@ -101,7 +101,9 @@ class Dispatcher:
                 task.add_done_callback(self._claims.discard)
                 return
             self._outages.look(lane)
-            if lane.is_closing and lane.is_done:
+            if lane.is_handed_over and lane.is_done:
+                lane.nothing_under_way()
+            elif lane.is_closing and lane.is_done:
                 self._lanes.remove(lane)
         except Exception:  # the lane must go on: it is looked at again
             log.exception("lane failed unexpectedly", destination=key)

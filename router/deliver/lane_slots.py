@@ -1,5 +1,7 @@
 """Counts the deliveries of one lane. Pure."""
 
+from router.model import Millis
+
 # How many deliveries may be under way for each one that may be sent at the same time. The others only wait to be recorded.
 _MAX_UNRECORDED = 4
 
@@ -13,7 +15,8 @@ class LaneSlots:
     def __init__(self) -> None:
         self.uncounted = 0
         """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
-        self._under_way: set[object] = set()
+        self._under_way: dict[object, Millis] = {}
+        """When each delivery under way began, the first one first."""
         self._unpaid: set[object] = set()
         """Deliveries whose first call is not counted in the rate yet."""
         self._sending: set[object] = set()
@@ -23,6 +26,10 @@ class LaneSlots:
     def is_idle(self) -> bool:
         """No delivery is under way."""
         return not self._under_way
+
+    def busy_for(self, now: Millis) -> Millis:
+        """Return how long the oldest delivery under way has lasted (ms); 0: none is under way."""
+        return now - next(iter(self._under_way.values()), now)
 
     def free(self, max_concurrency: int, *, one_at_a_time: bool) -> int:
         """Return how many more deliveries can begin; it may be negative after a limit was lowered.
@@ -45,10 +52,11 @@ class LaneSlots:
         """Return slots that no delivery used."""
         self.uncounted -= slots
 
-    def began(self, delivery: object) -> None:
+    def began(self, delivery: object, now: Millis) -> None:
         """Record that a claimed delivery begins."""
-        for each in (self._under_way, self._unpaid, self._sending):
-            each.add(delivery)
+        self._under_way[delivery] = now
+        self._unpaid.add(delivery)
+        self._sending.add(delivery)
 
     def first_call_counted(self, delivery: object) -> bool:
         """Record that the first call of a delivery is counted in the rate, or that the delivery makes no call.
@@ -68,4 +76,4 @@ class LaneSlots:
 
     def ended(self, delivery: object) -> None:
         """Record that the outcome of a sent delivery is saved, or that saving it has failed."""
-        self._under_way.discard(delivery)
+        self._under_way.pop(delivery, None)

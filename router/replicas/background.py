@@ -89,9 +89,10 @@ class BackgroundWork:
         if held.name == BACKGROUND and not self._tasks:
             await self.begin(held.grant)
 
-    async def give_up(self, name: str) -> None:
+    async def give_up(self, name: str) -> bool:
         if name == BACKGROUND:
             await self.end()
+        return True
 
     def lost(self, name: str) -> None:
         if name == BACKGROUND:

@@ -61,8 +61,10 @@ class LeaseUser(Protocol):
         """Begin to work by a lease. It is called again if it raises StoreUnavailable."""
         ...
 
-    async def give_up(self, name: str) -> None:
-        """Begin nothing more by a lease, and return when nothing is under way by it."""
+    async def give_up(self, name: str) -> bool:
+        """Begin nothing more by a lease, and return True when nothing is under way by it. Return False if that takes too long:
+        then the work by the lease goes on, and it is tried again after a later renewal.
+        """
         ...
 
     def lost(self, name: str) -> None:
@@ -288,12 +290,11 @@ class Membership:
             await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
 
     async def _give_up(self, name: str) -> None:
-        """Finish what is under way by a lease, and release it."""
+        """Finish what is under way by a lease, and release it. If that takes too long, keep it."""
         held = self._held.get(name)
         await self._stop_beginning(name)
-        for user in self._users_of(name):
-            await user.give_up(name)
-        if held is None or self._held.get(name) is not held:
+        has_ended = [await user.give_up(name) for user in self._users_of(name)]
+        if held is None or self._held.get(name) is not held or not all(has_ended):
             return
         with suppress(StoreUnavailable):  # then the next renewal gives it up again
             await self._store.replicas.release(self.session, (name,))

@@ -8,7 +8,7 @@ def slots_with(deliveries: int) -> LaneSlots:
     slots = LaneSlots()
     slots.take(deliveries)
     for number in range(deliveries):
-        slots.began(number)
+        slots.began(number, 0)
         slots.first_call_counted(number)
     return slots
 
@@ -46,10 +46,21 @@ def test_a_lowered_limit_allows_none_until_enough_have_ended() -> None:
 def test_unused_slots_do_not_count_in_the_rate() -> None:
     slots = LaneSlots()
     slots.take(3)
-    slots.began("one")
+    slots.began("one", 0)
     slots.give_back(2)
     assert slots.uncounted == 1
     assert slots.first_call_counted("one")
     assert slots.uncounted == 0
     assert not slots.first_call_counted("one")
     assert slots.uncounted == 0
+
+
+def test_the_oldest_delivery_says_how_long_a_lane_is_busy() -> None:
+    slots = LaneSlots()
+    assert slots.busy_for(10) == 0
+    slots.take(2)
+    slots.began("one", 10)
+    slots.began("two", 13)
+    assert slots.busy_for(15) == 5
+    slots.ended("one")
+    assert slots.busy_for(15) == 2

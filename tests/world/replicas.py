@@ -59,8 +59,11 @@ class Pair:
 
     def holder(self, lease: str) -> World:
         """Return the replica that serves by a lease."""
-        (found,) = [each for each in self.both if each.service and lease in each.service.membership.held]
+        (found,) = [each for each in self.both if self.holds(each, lease)]
         return found
+
+    def holds(self, world: World, lease: str) -> bool:
+        return world.service is not None and lease in world.service.membership.held
 
     def other(self, world: World) -> World:
         return self.b if world is self.a else self.a

@@ -202,6 +202,37 @@ async def test_what_nobody_told_of_is_found_by_asking(pair: Pair, monkeypatch: p
     pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
 
 
+async def test_a_section_with_a_hung_delivery_is_served_and_passes_on_later(pair: Pair) -> None:
+    slack = pair.a.slack
+    await pair.a.start()
+    slack.fail(HANG)
+    await pair.a.post("Hung", "critical")
+    await slack.until(lambda: len(slack.calls) == 1)
+    await pair.b.start()
+    await pair.when(lambda: SLACK_LANES in surplus(pair.a), "the lease is to pass on")
+    await pair.a.post("Disk", "warning")
+
+    def is_sent() -> bool:
+        pair.a.clock.advance(SECOND)
+        return bool(slack.in_channel("C0WARNINGS"))
+
+    await pair.when(is_sent, "the warning is sent")
+    assert (await pair.a.ledger())["deliveries"][SLACK] == {"under way": 1}
+    assert pair.holder(SLACK_LANES) is pair.a
+    slack.recover()
+    await until_failed(pair.a, SLACK)
+    await pair.when(lambda: pair.holds(pair.b, SLACK_LANES), "the lease passes on")
+    pair.a.clock.advance(MINUTE)
+    await slack.until(lambda: bool(slack.in_channel("C0CRITICAL")))
+
+
+def surplus(world: World) -> frozenset[str]:
+    """Return the leases that a replica is to give up."""
+    assert world.service is not None
+    renewal = world.service.membership.renewal
+    return frozenset() if renewal is None else renewal.surplus
+
+
 async def test_a_delivery_of_a_session_that_has_vanished_is_sent_again(pair: Pair) -> None:
     await pair.start()
     received = asyncio.Event()
@@ -244,3 +275,42 @@ async def test_an_expelled_replica_that_does_not_know_it_gives_up_nothing(
     monkeypatch.setattr(Store, "claim", claimed)
     pair.a.clock.advance(13 * HOUR)
     assert await found.get() == "refused"
+
+
+def without_pagerduty(rules: str) -> str:
+    """Return rules in which nobody is paged."""
+    return "\n".join(line for line in rules.splitlines() if "- pagerduty:" not in line)
+
+
+async def test_a_destination_that_is_gone_at_all_replicas_is_told_the_end(pair: Pair) -> None:
+    await pair.start()
+    await pair.a.post("Down", "critical")
+    await until_delivered(pair.a, 3)
+    await pair.when(lambda: bool(published(pair)), "the state of its lane is published")
+    before = fence(pair)
+    for each in pair.both:
+        await each.reload(without_pagerduty)
+    await pair.b.post("Down", "critical", "resolved")
+    await pair.when(lambda: len(pair.a.pagerduty.accepted) == 2, "the end is sent")
+    pair.a.clock.advance(2 * SECOND)
+    await until_delivered(pair.a, 6)
+    pair.a.pagerduty.expect(Page("Down", open=False))
+    for each in pair.both:
+        await each.reload(without_pagerduty)
+    await pair.when(lambda: not published(pair), "the state of its lane is deleted")
+    await pair.when(lambda: not any(pair.holds(each, PAGES) for each in pair.both), "nobody serves it")
+    for each in pair.both:
+        await each.reload(lambda rules: rules)
+    await pair.when(lambda: any(pair.holds(each, PAGES) for each in pair.both), "it is served again")
+    assert fence(pair) > before
+    assert len(pair.a.pagerduty.accepted) == 2
+
+
+def published(pair: Pair) -> list[Any]:
+    """Return the states of lanes of PagerDuty."""
+    return pair.server.execute("SELECT name FROM lanes WHERE name LIKE 'pagerduty:%'", pair.database)
+
+
+def fence(pair: Pair) -> int:
+    (found,) = pair.server.execute(f"SELECT fence FROM leases WHERE name = '{PAGES}'", pair.database)
+    return int(found[0])
