@@ -151,12 +151,14 @@ class Lanes:
     async def gained(self, held: Held) -> None:
         """Open the lanes of a lease. :raises StoreUnavailable: see :meth:`serve`"""
         await self._served.gained(held)
+        if self._follower is not None:  # its last holder may have left some unanswered
+            self._follower.heard((ReplicaTopic.REQUESTS,))
 
-    async def release(self, name: str) -> None:
-        """Begin nothing more in the lanes of a lease. Return when nothing is under way there and their state is stored for the
-        next holder.
+    async def release(self, name: str) -> bool:
+        """Begin nothing more in the lanes of a lease. Return True when nothing is under way there, and the database says for the
+        next holder how far they are. If a delivery there takes longer than some seconds, go on as before, and return False.
         """
-        await self._served.release(name)
+        return await self._served.release(name)
 
     def lost(self, name: str) -> None:
         """Cut off at once what is under way in the lanes of a lease."""

@@ -46,20 +46,19 @@ class Delivery:
         """The channel that sends it."""
         self._duration: Millis | None = None
         """How long sending took (ms); None: nothing was sent."""
+        self._outcome: Outcome | None = None
+        """None: it is not known yet, or never will be."""
         self._log_fields = {"destination": lane.destination.key, "delivery": work.delivery}
         self._trial = lane.delivery_began(self)
         self._observer = context.telemetry.deliver(work, lane.destination, context.current().policy)
 
     async def run(self) -> None:
         """Send the message and record the outcome. Raises nothing."""
-        outcome = None
         try:
-            try:
-                outcome, message = await self._send()
-            finally:
-                self.lane.delivery_sent()
-            outcome = self.lane.reclassify(self.work, outcome)
-            await self._handle(outcome, message)
+            outcome, message = await self._send()
+            self.lane.delivery_sent(self)
+            self._outcome = self.lane.reclassify(self.work, outcome)
+            await self._handle(self._outcome, message)
         except (
             StoreUnavailable,
             LeaseLost,
@@ -67,11 +66,13 @@ class Delivery:
             return
         except Exception:
             log.exception("delivery failed unexpectedly", **self._log_fields)
-        finally:
-            has_trouble = self._context.self_alerts.trouble(self.destination.key) is not None
-            self.lane.delivery_ended(self, claim_again=has_trouble)
-            conclude(self._trial, outcome)
-            self._observer.ended(outcome)
+
+    def ended(self) -> None:
+        """Free what it has taken of the lane. Call it once when :meth:`run` has ended, or was cancelled before it began."""
+        has_trouble = self._context.self_alerts.trouble(self.destination.key) is not None
+        self.lane.delivery_ended(self, claim_again=has_trouble)
+        conclude(self._trial, self._outcome)
+        self._observer.ended(self._outcome)
 
     # Sending.
 
@@ -94,7 +95,7 @@ class Delivery:
             return Retry(f"internal: {type(error).__name__}"), None
         finally:
             # There is no await between here and the first call's rates.
-            self.lane.first_call_counted()
+            self.lane.first_call_counted(self)
         message_to_send = replace(message, paid=await self._wait_for_rate(calls))
         if not self._context.is_trusted():
             raise LeaseLost(self.destination.key)
@@ -204,7 +205,9 @@ class Delivery:
         policy = self._context.current().policy
         final = final_outcome(give_up_after, Broken(failure.reason, words=failure.words))
         while True:
-            work = await self._context.store.claim(self.destination, policy, now, overdue=give_up_after)
+            work = await self._context.store.claim(
+                self.destination, policy, now, overdue=give_up_after, grant=self.lane.grant
+            )
             if isinstance(work, Idle):
                 return
             await self._record(work, final, now, now)

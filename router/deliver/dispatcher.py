@@ -16,7 +16,7 @@ from router.deliver.lane_table import LaneTable
 from router.deliver.outage_watch import OutageWatch
 from router.deliver.running_deliveries import RunningDeliveries
 from router.model import SECOND, Millis
-from router.store import RETRY_AFTER_FAILED_WRITE, Claimed, ClaimedDelivery, Permit, Store, StoreUnavailable
+from router.store import RETRY_AFTER_FAILED_WRITE, ClaimedDelivery, Permit, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +101,9 @@ class Dispatcher:
                 task.add_done_callback(self._claims.discard)
                 return
             self._outages.look(lane)
-            if lane.is_closing and lane.is_done:
+            if lane.is_handed_over and lane.is_done:
+                lane.nothing_under_way()
+            elif lane.is_closing and lane.is_done:
                 self._lanes.remove(lane)
         except Exception:  # the lane must go on: it is looked at again
             log.exception("lane failed unexpectedly", destination=key)
@@ -109,7 +111,7 @@ class Dispatcher:
 
     async def _claim(self, lane: Lane, permit: Permit) -> None:
         """Begin what is due at a lane, the most urgent first."""
-        key, claimed = lane.destination.key, Claimed(())
+        key, begun = lane.destination.key, 0
         try:
             claimed = await self._store.claim_several(permit, self._policy(), self._clock.now())
         except StoreUnavailable:  # the store logs it, once for all lanes
@@ -125,10 +127,11 @@ class Dispatcher:
                 return
             for work in claimed.works:
                 self._running.start(self._make_delivery(lane, work))
+                begun += 1
             if lane.end_claim(claimed):
                 self._outages.forget_failures(key)
         finally:
-            if unused := permit.count - len(claimed.works):
+            if unused := permit.count - begun:
                 lane.give_back(unused)
 
     def drop(self, lanes: Collection[Lane]) -> None:

@@ -67,8 +67,8 @@ class Lane:
         """When the last pause by an operator ended (wall clock). What waited until then was not tried, and is not overdue."""
         self.grant: Grant | None = None
         """The lease by which it is served; None: no other process serves."""
-        self._is_handed_over = False
-        """Another replica is to serve the destination: nothing begins here any more."""
+        self._handed_over: asyncio.Event | None = None
+        """Set when nothing is under way any more; None: no other replica is to serve the destination."""
         self._large_under_way = 0
         """How many deliveries of large conversations are under way."""
         self.may_be_repaired = False
@@ -119,7 +119,7 @@ class Lane:
     @property
     def relies_on_notices(self) -> bool:
         """Whether it could begin a delivery, but knows of none that is due now."""
-        if self._is_claiming or self.is_paused_by_operator or self._is_handed_over or self.paused_for:
+        if self._is_claiming or self.is_paused_by_operator or self.is_handed_over or self.paused_for:
             return False
         return self._due_at is None or self._due_at > self._clock.now()
 
@@ -131,7 +131,7 @@ class Lane:
         """
         if self._is_claiming or not self._slots.is_idle:
             return False
-        if self._is_handed_over:
+        if self.is_handed_over:
             return True
         if self._due_at is None or self._due_at > self._clock.now() or self.is_paused_by_operator:
             return True
@@ -212,16 +212,39 @@ class Lane:
         """Begin without tokens: another replica may just have used up the rate."""
         self._bucket.drain(self._clock.elapsed())
 
-    def hand_over(self) -> None:
-        """Begin nothing more, and let the lane be removed as soon as nothing is under way."""
-        self._is_handed_over = True
-        self.close()
+    @property
+    def busy_for(self) -> Millis:
+        """How long the oldest delivery under way has lasted (ms); 0: none is under way."""
+        return self._slots.busy_for(self._clock.elapsed())
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Another replica is to serve the destination: nothing begins here any more."""
+        return self._handed_over is not None
+
+    def hand_over(self) -> asyncio.Event:
+        """Begin nothing more. Return an event that is set as soon as nothing is under way."""
+        if self._handed_over is None:
+            self._handed_over = asyncio.Event()
+            self._request_look(self)
+        return self._handed_over
+
+    def nothing_under_way(self) -> None:
+        """Let the lane pass on, if it is handed over."""
+        if self._handed_over is not None:
+            self._handed_over.set()
+
+    def take_back(self) -> None:
+        """Go on after :meth:`hand_over`."""
+        self._handed_over = None
+        self.wake()
 
     def removed(self) -> None:
         """Mark the lane as removed."""
         self.look_at = None
-        self._shared.remove(self)
+        self._shared.remove(self, self._clock.elapsed())
         self.closed.set()
+        self.nothing_under_way()
 
     def pause(self, span: Millis, reason: str, *, is_rate_limit: bool = False) -> None:
         """Send nothing for this long.
@@ -295,7 +318,7 @@ class Lane:
         # shows must not change during a delivery.
         one_at_a_time = self.spec.storm_every is not None or self.is_broken
         slots = self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
-        is_off = self._is_claiming or self.is_paused_by_operator or self._is_handed_over
+        is_off = self._is_claiming or self.is_paused_by_operator or self.is_handed_over
         if is_off or self._due_at is None or slots <= 0:
             return 0
         now = self._clock.elapsed()
@@ -341,28 +364,30 @@ class Lane:
 
     def delivery_began(self, delivery: "Delivery") -> Trial | None:
         """Record that a delivery begins. Return the trial that waits for its outcome; None: there is no trial."""
-        self._slots.began(delivery)
+        self._slots.began(delivery, self._clock.elapsed())
         self._criticals = self._criticals + 1 if delivery.work.is_critical else 0
         return self._trial
 
-    def first_call_counted(self) -> None:
+    def first_call_counted(self, delivery: "Delivery") -> None:
         """Record that the first call of a delivery is counted in the rates, or that the delivery makes no call."""
-        self._slots.first_call_counted()
-        self._shared.first_calls_counted()
-        self.note_due(self._due_at)
+        if self._slots.first_call_counted(delivery):
+            self._shared.first_calls_counted()
+            self.note_due(self._due_at)
 
-    def delivery_sent(self) -> None:
+    def delivery_sent(self, delivery: "Delivery") -> None:
         """Free the slot of a delivery that is sent and only has to be recorded."""
-        self._slots.sent()
-        self._shared.free()
-        self.note_due(self._due_at)
+        if self._slots.sent(delivery):
+            self._shared.free()
+            self.note_due(self._due_at)
 
     def delivery_ended(self, delivery: "Delivery", *, claim_again: bool) -> None:
-        """Record the end of a delivery: its outcome is saved, or saving it has failed.
+        """Record the end of a delivery: its outcome is saved, or saving it has failed, or it was cut off at any moment.
 
         :param claim_again: make another claim even if nothing seems to be due; its result says whether anything is left
             to do
         """
+        self.first_call_counted(delivery)
+        self.delivery_sent(delivery)
         self._slots.ended(delivery)
         self._large_under_way -= delivery.work.is_large
         if claim_again or delivery.work.is_large or (self._trial is not None and not self._trial.done()):

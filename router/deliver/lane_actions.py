@@ -80,12 +80,17 @@ class LaneActions:
         if (lane := self._table.open(destination)) is not None:
             pause = await self._pause_here(lane, by)
             return PauseAnswer(pause.since)
-        if self._news is None or destination not in self._leases.wanted:
+        if (lease := self._lease_elsewhere(destination)) is None:
             return None
         pause = await self._store.pauses.begin(destination, by, self._clock.now())
         self._pauses = {**self._pauses, destination: pause}
-        answer, why = await self._ask(destination, PAUSE, by)
-        return PauseAnswer(pause.since, "" if answer is not None else why or _PAUSED_ANYWAY)
+        number = await self._ask(destination, PAUSE, by)
+        answer, has_holder = await self._answer_to(number, lease)
+        if answer is not None:
+            return PauseAnswer(pause.since)
+        # Whoever serves the destination next reads the pause.
+        await self._store.lane_requests.close(destination, number)
+        return PauseAnswer(pause.since, _NOT_CONFIRMED if has_holder else _PAUSED_ANYWAY)
 
     async def _pause_here(self, lane: Lane, by: str) -> OperatorPause:
         key = lane.destination.key
@@ -100,17 +105,18 @@ class LaneActions:
         """See :meth:`router.deliver.Lanes.resume`."""
         if (lane := self._table.open(destination)) is not None:
             return await self._resume_here(lane)
-        if self._news is None or destination not in self._leases.wanted:
+        if (lease := self._lease_elsewhere(destination)) is None:
             return None
-        answer, why = await self._ask(destination, RESUME, "")
+        number = await self._ask(destination, RESUME, "")
+        answer, has_holder = await self._answer_to(number, lease)
         if answer is not None:
             return {"status": str(answer["status"]), "reason": str(answer["reason"])}
-        await self._store.pauses.end(destination, self._clock.now())
+        # A holder that has not answered yet is still to try it.
+        await self._store.pauses.end(destination, self._clock.now(), request=None if has_holder else number)
         await self._store.resume(destination)
-        if not why:
-            lease = self._leases.lease_of(self._leases.wanted[destination].channel)
+        if not has_holder:
             await self._store.lanes.forget(destination, lease)
-        return {"status": "is being tried", "reason": why or _TRIED_LATER}
+        return {"status": "is being tried", "reason": _NO_RESULT if has_holder else _TRIED_LATER}
 
     async def _resume_here(self, lane: Lane) -> dict[str, str]:
         key = lane.destination.key
@@ -136,27 +142,36 @@ class LaneActions:
 
     # Requests to others.
 
-    async def _ask(self, destination: str, action: str, by: str) -> tuple[dict[str, Any] | None, str]:
-        """Ask the replica that serves a destination. Return its answer, or None and why there is none; empty: nobody serves it."""
+    def _lease_elsewhere(self, destination: str) -> str | None:
+        """Return the lease by which another replica serves a destination; None: there is no such destination."""
+        wanted = None if self._news is None else self._leases.wanted.get(destination)
+        return None if wanted is None else self._leases.lease_of(wanted.channel)
+
+    async def _ask(self, destination: str, action: str, by: str) -> int:
+        """Ask the replica that serves a destination. Return the number of the request."""
         number = await self._store.lane_requests.ask(destination, action, by, self._clock.now())
         self._changed()
-        event = self._waiting[number] = asyncio.Event()
-        clock = self._real_clock
-        lease = self._leases.lease_of(self._leases.wanted[destination].channel)
+        return number
+
+    async def _answer_to(self, number: int, lease: str) -> tuple[dict[str, Any] | None, bool]:
+        """Wait for the answer to a request; None: there is none. Also return whether a replica holds the lease, or may be about to."""
+        clock, event = self._real_clock, asyncio.Event()
         began = held_at = clock.elapsed()
+        self._waiting[number] = event
         try:
             while True:
                 event.clear()
                 answer = await self._store.lane_requests.answer_to(number)
                 now = clock.elapsed()
+                has_holder = self._has_holder(lease)
                 if answer is not None:
-                    return json.loads(answer), ""
-                if self._has_holder(lease):
+                    return json.loads(answer) if answer else None, has_holder
+                if has_holder:
                     held_at = now
-                if now - held_at >= _NOBODY_FOR:
-                    return None, ""
+                if not has_holder and now - held_at >= _NOBODY_FOR:
+                    return None, False
                 if now - began >= _ANSWER_WITHIN:
-                    return None, _NOT_CONFIRMED if action == PAUSE else _NO_RESULT
+                    return None, True
                 await wait_elapsed(clock, event, now + _ASK_EVERY)
         finally:
             del self._waiting[number]

@@ -1,5 +1,7 @@
 """Counts the deliveries of one lane. Pure."""
 
+from router.model import Millis
+
 # How many deliveries may be under way for each one that may be sent at the same time. The others only wait to be recorded.
 _MAX_UNRECORDED = 4
 
@@ -13,14 +15,21 @@ class LaneSlots:
     def __init__(self) -> None:
         self.uncounted = 0
         """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
-        self._under_way: set[object] = set()
-        self._sent = 0
-        """How many deliveries are sent, but not recorded yet."""
+        self._under_way: dict[object, Millis] = {}
+        """When each delivery under way began, the first one first."""
+        self._unpaid: set[object] = set()
+        """Deliveries whose first call is not counted in the rate yet."""
+        self._sending: set[object] = set()
+        """Deliveries that are not sent yet. The others only wait to be recorded."""
 
     @property
     def is_idle(self) -> bool:
         """No delivery is under way."""
         return not self._under_way
+
+    def busy_for(self, now: Millis) -> Millis:
+        """Return how long the oldest delivery under way has lasted (ms); 0: none is under way."""
+        return now - next(iter(self._under_way.values()), now)
 
     def free(self, max_concurrency: int, *, one_at_a_time: bool) -> int:
         """Return how many more deliveries can begin; it may be negative after a limit was lowered.
@@ -30,9 +39,10 @@ class LaneSlots:
         """
         if one_at_a_time:
             return 1 - len(self._under_way)
-        sending = len(self._under_way) - self._sent
         # The second bound is for a store that is slow to record.
-        return min(max_concurrency - sending, _MAX_UNRECORDED * max_concurrency - len(self._under_way))
+        return min(
+            max_concurrency - len(self._sending), _MAX_UNRECORDED * max_concurrency - len(self._under_way)
+        )
 
     def take(self, slots: int) -> None:
         """Take slots for deliveries that are about to be claimed."""
@@ -42,19 +52,28 @@ class LaneSlots:
         """Return slots that no delivery used."""
         self.uncounted -= slots
 
-    def first_call_counted(self) -> None:
-        """Record that the first call of a delivery is counted in the rate, or that the delivery makes no call."""
-        self.uncounted -= 1
-
-    def began(self, delivery: object) -> None:
+    def began(self, delivery: object, now: Millis) -> None:
         """Record that a claimed delivery begins."""
-        self._under_way.add(delivery)
+        self._under_way[delivery] = now
+        self._unpaid.add(delivery)
+        self._sending.add(delivery)
 
-    def sent(self) -> None:
-        """Record that a delivery is sent, and only has to be recorded."""
-        self._sent += 1
+    def first_call_counted(self, delivery: object) -> bool:
+        """Record that the first call of a delivery is counted in the rate, or that the delivery makes no call.
+
+        :returns: whether that is new
+        """
+        is_new = delivery in self._unpaid
+        self._unpaid.discard(delivery)
+        self.uncounted -= is_new
+        return is_new
+
+    def sent(self, delivery: object) -> bool:
+        """Record that a delivery is sent, and only has to be recorded. Return whether that is new."""
+        is_new = delivery in self._sending
+        self._sending.discard(delivery)
+        return is_new
 
     def ended(self, delivery: object) -> None:
         """Record that the outcome of a sent delivery is saved, or that saving it has failed."""
-        self._under_way.discard(delivery)
-        self._sent -= 1
+        self._under_way.pop(delivery, None)

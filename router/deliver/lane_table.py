@@ -34,9 +34,9 @@ class LaneTable:
         return self._lanes.get(lane.destination.key) is lane
 
     def open(self, destination: str) -> Lane | None:
-        """Return the lane of a destination; None: there is none, or it is being closed."""
+        """Return the lane of a destination; None: there is none, or it is being closed or handed over."""
         lane = self._lanes.get(destination)
-        return None if lane is None or lane.is_closing else lane
+        return None if lane is None or lane.is_closing or lane.is_handed_over else lane
 
     def limiter(self, section: str) -> SharedLimiter[Lane]:
         """Return the limits that the lanes of a section of ``channels:`` share."""

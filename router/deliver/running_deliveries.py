@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from router.deliver.delivery import Delivery
 
@@ -16,7 +17,12 @@ class RunningDeliveries:
         """Run a delivery in a task."""
         name = f"delivery {delivery.work.delivery} to {delivery.destination.key}"
         self._tasks[delivery] = task = asyncio.create_task(delivery.run(), name=name)
-        task.add_done_callback(lambda _: self._tasks.pop(delivery, None))
+        task.add_done_callback(partial(self._ended, delivery))
+
+    def _ended(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
+        """Let a delivery free what it has taken, also if its task was cancelled before its first step."""
+        del self._tasks[delivery]
+        delivery.ended()
 
     def tasks(self) -> Mapping[Delivery, asyncio.Task[None]]:
         """Return the task of each delivery that has not ended."""

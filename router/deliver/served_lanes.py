@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from router.channels.base import ChannelSpec
-from router.clock import Clock
+from router.clock import Clock, wait_elapsed
 from router.core.head import Grant
 from router.core.leases import EXPIRED, is_of_lanes, lanes_lease, section_of
 from router.deliver.dispatcher import Dispatcher
@@ -16,10 +16,12 @@ from router.deliver.lane_memory import SharedMemory
 from router.deliver.lane_news import LaneNews, Sharing
 from router.deliver.lane_table import LaneTable
 from router.deliver.self_alerts import SelfAlerts
-from router.model import Destination
+from router.model import SECOND, Destination, Millis
 from router.replicas import Held
 from router.store import OperatorPause, Store, StoreUnavailable
 
+# How long the lanes of a lease that is to pass on wait for what is under way there. Nothing begins meanwhile.
+_HAND_OVER_WITHIN: Millis = 5 * SECOND
 _NOBODY = 0
 """A fence that no grant has."""
 
@@ -57,8 +59,7 @@ class LaneLeases:
         """Return the destinations whose leases this process holds."""
         if self.held is None:
             return dict(self.wanted)
-        here = self.held.keys() - self.releasing
-        return {key: each for key, each in self.wanted.items() if self.lease_of(each.channel) in here}
+        return {key: each for key, each in self.wanted.items() if self.lease_of(each.channel) in self.held}
 
     def _lease_for(self, destination: str) -> str:
         """Return the lease whose holder is responsible for a destination. If its section is no longer configured, that is the
@@ -167,6 +168,8 @@ class ServedLanes:
                 limiter.drain(self._clock.elapsed())
             for lane in self.lanes_of(name):
                 lane.grant = each.grant
+                if name in self._leases.releasing:
+                    lane.hand_over()
                 key = lane.destination.key
                 if not is_new or key in known:
                     continue
@@ -189,26 +192,44 @@ class ServedLanes:
                 self._leases.held[held.name] = held
                 await self._open()
 
-    async def release(self, name: str) -> None:
-        """Begin nothing more in the lanes of a lease. Return when nothing is under way there and their state is stored for the
-        next holder.
-        """
+    async def release(self, name: str) -> bool:
+        """See :meth:`router.deliver.Lanes.release`."""
         leases, news = self._leases, self._news
-        self._granted.pop(name, None)
         held = leases.held.get(name) if leases.held is not None else None
         if held is None or news is None:
-            return
-        leases.releasing.add(name)
-        lanes = self.lanes_of(name)
+            self._granted.pop(name, None)
+            return True
+        if not await self._hand_over(name):
+            return False
+        if self._holds(held):
+            final = self._states_of(held, self.lanes_of(name), is_final=True)
+            with suppress(StoreUnavailable):  # then the next holder begins without tokens
+                await news.publish({**self.states(), held.grant: final})
+        if self._holds(held):
+            self.lost(name)
+        return True
+
+    def _holds(self, held: Held) -> bool:
+        """Return whether a lease was not lost meanwhile."""
+        return self._leases.held is not None and self._leases.held.get(held.name) is held
+
+    async def _hand_over(self, name: str) -> bool:
+        """Begin nothing more in the lanes of a lease, and wait for what is under way there. If it takes too long, take the lanes
+        back, so that nothing waits for a provider that hangs, and return False.
+        """
+        lanes, until = self.lanes_of(name), self._clock.elapsed() + _HAND_OVER_WITHIN
+        if any(lane.busy_for > _HAND_OVER_WITHIN for lane in lanes):
+            return False
+        self._leases.releasing.add(name)
+        for handed_over in [lane.hand_over() for lane in lanes]:
+            await wait_elapsed(self._clock, handed_over, until)
+        lanes = self.lanes_of(name)  # a reload may have added some
+        if all(lane.is_done for lane in lanes):
+            return True
+        self._leases.releasing.discard(name)
         for lane in lanes:
-            lane.hand_over()
-        for lane in lanes:
-            await lane.closed.wait()
-        if leases.held is None or leases.held.get(name) is not held:  # it was lost meanwhile
-            return
-        with suppress(StoreUnavailable):  # then the next holder begins without tokens
-            await news.publish({**self.states(), held.grant: self._states_of(held, lanes, is_final=True)})
-        self._forget(name)
+            lane.take_back()
+        return False
 
     async def publish_last(self) -> None:
         """Publish how far all lanes are, at the end of this process, when nothing is under way any more."""
@@ -246,7 +267,8 @@ class ServedLanes:
             each.grant: self._states_of(each, self.lanes_of(name), is_final=are_final)
             for name, each in held.items()
             # Until its lanes are opened, what the last holder has published must not be replaced.
-            if name not in self._leases.releasing and self._opened.get(name) == each.grant.fence
+            if (are_final or name not in self._leases.releasing)
+            and self._opened.get(name) == each.grant.fence
         }
 
     def _states_of(self, held: Held, lanes: Iterable[Lane], *, is_final: bool) -> dict[str, str]:

@@ -40,8 +40,10 @@ class SharedLimiter(Generic[L]):
     def add(self, lane: L) -> None:
         self._lanes[lane] = None
 
-    def remove(self, lane: L) -> None:
+    def remove(self, lane: L, now: Millis) -> None:
+        """Forget a lane that is not served any more. The next one that waits takes its turn."""
         self._lanes.pop(lane, None)
+        self.stop_waiting(lane, now)
 
     def change(self, limits: SharedLimits, now: Millis) -> None:
         """Apply other limits. Deliveries under way count in them."""

@@ -83,21 +83,22 @@ class BackgroundWork:
     # Leases.
 
     def wants(self) -> Iterable[str]:
-        """See :class:`router.replicas.membership.LeaseUser`."""
+        """See :class:`router.replicas.lease_user.LeaseUser`."""
         return (BACKGROUND,)
 
     async def gained(self, held: Held) -> None:
-        """See :class:`router.replicas.membership.LeaseUser`."""
+        """See :class:`router.replicas.lease_user.LeaseUser`."""
         if held.name == BACKGROUND and not self._tasks:
             await self.begin(held.grant)
 
-    async def release(self, name: str) -> None:
-        """See :class:`router.replicas.membership.LeaseUser`."""
+    async def release(self, name: str) -> bool:
+        """See :class:`router.replicas.lease_user.LeaseUser`."""
         if name == BACKGROUND:
             await self.end()
+        return True
 
     def lost(self, name: str) -> None:
-        """See :class:`router.replicas.membership.LeaseUser`."""
+        """See :class:`router.replicas.lease_user.LeaseUser`."""
         if name == BACKGROUND:
             self._cancel()
 

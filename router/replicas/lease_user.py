@@ -36,8 +36,10 @@ class LeaseUser(Protocol):
         """Begin to work by a lease. It is called again if it raises StoreUnavailable."""
         ...
 
-    async def release(self, name: str) -> None:
-        """Begin nothing more by a lease, and return when nothing is under way by it."""
+    async def release(self, name: str) -> bool:
+        """Begin nothing more by a lease, and return True when nothing is under way by it. Return False if that takes too long:
+        then the work by the lease goes on, and it is tried again after a later renewal.
+        """
         ...
 
     def lost(self, name: str) -> None:

@@ -281,12 +281,11 @@ class Membership:
             await wait_elapsed(self._clock, asyncio.Event(), self._clock.elapsed() + _RETRY_AFTER)
 
     async def _release(self, name: str) -> None:
-        """Finish what is under way by a lease, and release it."""
+        """Finish what is under way by a lease, and release it. If that takes too long, keep it."""
         held = self._held.get(name)
         await self._stop_beginning(name)
-        for user in self._users_of(name):
-            await user.release(name)
-        if held is None or self._held.get(name) is not held:
+        has_ended = [await user.release(name) for user in self._users_of(name)]
+        if held is None or self._held.get(name) is not held or not all(has_ended):
             return
         with suppress(StoreUnavailable):  # then the next renewal releases it again
             await self._store.replicas.release(self.session, (name,))

@@ -237,9 +237,14 @@ class Store:
         *,
         limits: Limits | None = None,
         overdue: Millis = 0,
+        grant: Grant | None = None,
     ) -> ClaimedDelivery | Idle:
-        """Begin the destination's most urgent delivery, see :meth:`claim_several`."""
-        permit = Permit(destination, limits, overdue=overdue)
+        """Begin the destination's most urgent delivery, see :meth:`claim_several`.
+
+        :param grant: the lease of its lane; None: no other process serves
+        :raises LeaseLost: the lease is not held any more
+        """
+        permit = Permit(destination, limits, overdue=overdue, grant=grant)
         found = await self.claim_several(permit, policy, now)
         return found.works[0] if found.works else found.idle or Idle(None)
 

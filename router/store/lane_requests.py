@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from router.core.head import NEXT_ID
 from router.model import MINUTE, Millis
 from router.store.notices import ReplicaTopic, notify, topic_notice
-from router.store.schema import lane_requests
+from router.store.schema import lane_requests, meta
+from router.store.starts import set_meta
 from router.store.writer import Database
 
 _OPEN_FOR: Millis = MINUTE
@@ -51,19 +53,36 @@ class LaneRequests:
             partial(_answer, session=self._database.session, number=number, answer=answer, now=now)
         )
 
+    async def close(self, destination: str, number: int) -> None:
+        """Close a request to a destination, and older ones: nobody is to do any more what they ask."""
+        await self._database.write(partial(close_until, destination=destination, number=number))
+
     async def answer_to(self, number: int) -> str | None:
-        """Return the answer to a request; None: there is none yet."""
+        """Return the answer to a request; empty: it was closed without one; None: there is none yet."""
         asked = sa.select(lane_requests.c.answer).where(lane_requests.c.id == number)
         return await self._database.read(lambda connection: connection.execute(asked).scalar())
 
 
 def _ask(connection: sa.Connection, *, session: str, row: LaneRequest, now: Millis) -> int:
     connection.execute(sa.delete(lane_requests).where(lane_requests.c.at < now - _KEPT))
-    last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(lane_requests.c.id), 0))).scalar_one()
-    number = int(last) + 1
+    number = _new_id(connection)
     connection.execute(sa.insert(lane_requests).values(**row._replace(id=number)._asdict(), at=now))
     notify(connection, topic_notice(session, ReplicaTopic.REQUESTS))
     return number
+
+
+def _new_id(connection: sa.Connection) -> int:
+    """Return a number that is never used again, also if its row is deleted."""
+    number = int(connection.execute(sa.select(meta.c.value).where(meta.c.key == NEXT_ID)).scalar() or 1)
+    set_meta(connection, NEXT_ID, str(number + 1))
+    return number
+
+
+def close_until(connection: sa.Connection, destination: str, number: int) -> None:
+    """Close the open requests to a destination up to this number, in a transaction that writes."""
+    is_open = lane_requests.c.answer.is_(None)
+    these = (lane_requests.c.id <= number, lane_requests.c.destination == destination)
+    connection.execute(sa.update(lane_requests).where(is_open, *these).values(answer=""))
 
 
 def _unanswered(connection: sa.Connection, *, now: Millis) -> list[LaneRequest]:

@@ -7,6 +7,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from router.model import Millis
+from router.store.lane_requests import close_until
 from router.store.schema import meta
 from router.store.starts import set_meta
 from router.store.writer import Database
@@ -51,9 +52,13 @@ class OperatorPauses:
             partial(_begin, destination=destination, pause=OperatorPause(by, now))
         )
 
-    async def end(self, destination: str, now: Millis) -> None:
-        """Store that the pause of a destination has ended, if one lasts."""
-        await self._database.write(partial(_end, destination=destination, now=now))
+    async def end(self, destination: str, now: Millis, *, request: int | None = None) -> None:
+        """Store that the pause of a destination has ended, if one lasts.
+
+        :param request: the number of the request for it that nobody answers. It is closed, and older ones to the destination,
+            so that a later holder does not do again what newer actions have overtaken. None: there is none
+        """
+        await self._database.write(partial(_end, destination=destination, now=now, request=request))
 
 
 def _load(connection: sa.Connection) -> dict[str, OperatorPause]:
@@ -69,7 +74,9 @@ def _begin(connection: sa.Connection, *, destination: str, pause: OperatorPause)
     return pause
 
 
-def _end(connection: sa.Connection, *, destination: str, now: Millis) -> None:
+def _end(connection: sa.Connection, *, destination: str, now: Millis, request: int | None) -> None:
+    if request is not None:
+        close_until(connection, destination, request)
     before = _one(connection, destination)
     if before is not None and before.until is None:
         _save(connection, destination, replace(before, until=now))

@@ -14,7 +14,7 @@ from router.core.leases import RELEASED, LeaseRow, Renewal, RenewalRequest, Repl
 from router.model import DAY, Millis
 from router.store import starts
 from router.store.notices import ReplicaTopic, notify, topic_notice
-from router.store.schema import conversations, leases, meta, replicas, writers
+from router.store.schema import conversations, deliveries, leases, meta, replicas, writers
 from router.store.writer import Database
 
 _WRITERS_KEPT: Millis = 7 * DAY
@@ -86,7 +86,7 @@ def _renew(connection: sa.Connection, *, request: RenewalRequest, is_new: bool =
         return None
     before = _leases(connection)
     renewal = renew(members, before, request, _rules(connection), now)
-    gone = [each.id for each in renewal.expelled]
+    gone = {*(each.id for each in renewal.expelled), *vanished_sessions(connection)}
     if gone:
         starts.interrupt(connection, gone, now)
         connection.execute(sa.delete(replicas).where(replicas.c.id.in_(gone)))
@@ -96,6 +96,14 @@ def _renew(connection: sa.Connection, *, request: RenewalRequest, is_new: bool =
         connection.execute(sa.insert(replicas), [each._asdict() for each in changed])
     _save(connection, before, renewal.leases)
     return renewal
+
+
+def vanished_sessions(connection: sa.Connection) -> Collection[str]:
+    """Return the sessions that have no row any more, and still have deliveries under way."""
+    has_row = sa.select(replicas.c.id).where(replicas.c.id == deliveries.c.replica).exists()
+    # An empty session is of a version without replicas: what it left is interrupted when a session begins.
+    theirs = (deliveries.c.outcome.is_(None), deliveries.c.replica != "", ~has_row)
+    return connection.execute(sa.select(deliveries.c.replica).where(*theirs).distinct()).scalars().all()
 
 
 def _release(connection: sa.Connection, *, session: str, names: Sequence[str]) -> None:

@@ -592,7 +592,7 @@ lane_requests = sa.Table(
     text("destination"),
     text("action"),  # pause | resume
     text("actor"),
-    optional_text("answer"),  # JSON; null: the holder has not answered yet
+    optional_text("answer"),  # JSON; empty: closed without an answer; null: the holder has not answered yet
     optional_time("answered_at"),
 )
 partial_index("ix_lane_requests_open", lane_requests, "id", where=lane_requests.c.answer.is_(None))

@@ -29,6 +29,7 @@ from router.store.decision_list import DecisionFilter
 from router.store.delivery_list import DeliveryFilter
 from router.store.digest_reports import sent_slots
 from router.store.queries import QUERIES
+from router.store.replicas import vanished_sessions
 from router.store.waiting_alerts import WaitingFilter
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
@@ -124,6 +125,7 @@ READINGS: dict[str, Reading] = {
             for key in POLICY.inhibition.as_source({"severity": "critical", "alertname": "critical0"})
         ]
     ),
+    "sessions that have vanished": lambda store: store.database.read(vanished_sessions),
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
     "the next opening": lambda store: store.presence.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),

@@ -20,7 +20,7 @@ LANES = lanes_lease("slack")
 BOTH = frozenset({BACKGROUND, LANES})
 
 
-def beat(session: str, wanted: Collection[str] = BOTH) -> RenewalRequest:
+def requested(session: str, wanted: Collection[str] = BOTH) -> RenewalRequest:
     """Sessions last for an hour of real time, so none expires by itself."""
     return RenewalRequest(session, f"router-{session}", "1.0", "", "", "", HOUR, frozenset(wanted))
 
@@ -46,7 +46,7 @@ async def lease(store: Store, name: str) -> LeaseRow:
 
 
 async def renewed(store: Store, session: str) -> Renewal:
-    renewal = await store.replicas.renew(beat(session))
+    renewal = await store.replicas.renew(requested(session))
     assert renewal is not None
     return renewal
 
@@ -59,7 +59,7 @@ async def begin_delivery(store: Store) -> None:
 
 async def test_the_first_replica_takes_all_leases(two: tuple[Store, Store]) -> None:
     a, b = two
-    joined = await a.replicas.join(beat("a"))
+    joined = await a.replicas.join(requested("a"))
     assert joined.taken == held(joined, "a") == BOTH
     assert [each.id for each in joined.replicas] == ["a"]
     view = await b.replicas.view()
@@ -71,8 +71,8 @@ async def test_the_first_replica_takes_all_leases(two: tuple[Store, Store]) -> N
 
 async def test_a_lease_passes_on_when_it_is_released(two: tuple[Store, Store]) -> None:
     a, b = two
-    await a.replicas.join(beat("a"))
-    assert not held(await b.replicas.join(beat("b")), "b")
+    await a.replicas.join(requested("a"))
+    assert not held(await b.replicas.join(requested("b")), "b")
     (surplus,) = (await renewed(a, "a")).surplus
     await a.replicas.release("b", BOTH)  # nobody releases what another one holds
     assert (await lease(b, surplus)).replica == "a"
@@ -88,8 +88,8 @@ async def test_a_lease_passes_on_when_it_is_released(two: tuple[Store, Store]) -
 
 async def test_a_replica_that_leaves_frees_all_that_it_had(two: tuple[Store, Store]) -> None:
     a, b = two
-    await a.replicas.join(beat("a"))
-    await b.replicas.join(beat("b"))
+    await a.replicas.join(requested("a"))
+    await b.replicas.join(requested("b"))
     await begin_delivery(a)
     await a.replicas.leave("a")
     view = await b.replicas.view()
@@ -103,8 +103,8 @@ async def test_a_replica_that_leaves_frees_all_that_it_had(two: tuple[Store, Sto
 
 async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Store]) -> None:
     a, b = two
-    await a.replicas.join(beat("a"))
-    await b.replicas.join(beat("b"))
+    await a.replicas.join(requested("a"))
+    await b.replicas.join(requested("b"))
     await begin_delivery(a)
 
     def expire(connection: sa.Connection) -> None:
@@ -120,16 +120,16 @@ async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Stor
     assert renewal.taken == held(renewal, "b") == BOTH
     assert {(each.fence, each.passed_on) for each in renewal.leases} == {(2, EXPIRED)}
     assert (await b.claim_several(Permit(SLACK), POLICY, NOON + MINUTE)).works
-    assert await a.replicas.renew(beat("a")) is None
-    again = await a.replicas.join(beat("c"))
+    assert await a.replicas.renew(requested("a")) is None
+    again = await a.replicas.join(requested("c"))
     assert [each.id for each in again.replicas] == ["b", "c"]
     assert not held(again, "c")
 
 
 async def test_a_lease_that_no_rules_need_any_more_is_given_up(two: tuple[Store, Store]) -> None:
     a, _ = two
-    await a.replicas.join(beat("a"))
-    renewal = await a.replicas.renew(beat("a", (BACKGROUND,)))
+    await a.replicas.join(requested("a"))
+    renewal = await a.replicas.renew(requested("a", (BACKGROUND,)))
     assert renewal is not None
     assert renewal.surplus == {LANES}
 

@@ -90,3 +90,17 @@ def test_an_unused_slot_leaves_its_token(limiter: SharedLimiter[str], looked_at:
     limiter.give_back(1)
     assert looked_at[-1] == "b"
     assert limiter.take("b", 1, 0) == 1
+
+
+def test_a_removed_lane_leaves_its_turn_to_the_next(
+    limiter: SharedLimiter[str], looked_at: list[str]
+) -> None:
+    limiter.change(SharedLimits(max_concurrency=1), 0)
+    for lane in "abc":
+        limiter.add(lane)
+    assert [limiter.take(lane, 1, 0) for lane in "abc"] == [1, 0, 0]
+    limiter.remove("a", 0)
+    limiter.free()
+    limiter.remove("b", 0)
+    assert looked_at == ["b", "c"]
+    assert limiter.take("c", 1, 0) == 1

@@ -19,11 +19,11 @@ async def until_delivered(world: World, count: int) -> None:
         await store.ready()
 
 
-async def until_failed(world: World, destination: str, times: int = 1) -> None:
-    """Wait until so many attempts at a destination are recorded as to be retried."""
+async def until_failed(world: World, destination: str, times: int = 1, outcome: str = "retry") -> None:
+    """Wait until so many attempts at a destination are recorded as failed. :param outcome: retry or broken"""
     assert world.service is not None
     store = world.service.store
-    while (await store.pages.status())["deliveries"].get(destination, {}).get("retry", 0) < times:
+    while (await store.pages.status())["deliveries"].get(destination, {}).get(outcome, 0) < times:
         await store.ready()
 
 

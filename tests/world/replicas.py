@@ -1,13 +1,23 @@
 """Two replicas in this process, on one database, by one clock. Their leases use real time, and never expire during a test."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from router.app import Service
 from router.core.leases import BACKGROUND
+from router.model import SECOND
+from tests.clock import ManualClock
 from tests.postgresql import Server
 from tests.waiting import until
-from tests.world.conftest import World
+from tests.world.conftest import MONDAY_NOON, World
+from tests.world.fake_pagerduty import FakePagerDuty
+from tests.world.fake_slack import FakeSlack
+from tests.world.fake_smtp import FakeSmtp
 
 SLACK_LANES, PAGES, MAILS = "lanes slack", "lanes pagerduty", "lanes email"
 LEASES = frozenset({SLACK_LANES, PAGES, MAILS, BACKGROUND})
@@ -49,8 +59,11 @@ class Pair:
 
     def holder(self, lease: str) -> World:
         """Return the replica that serves by a lease."""
-        (found,) = [each for each in self.both if each.service and lease in each.service.membership.held]
+        (found,) = [each for each in self.both if self.holds(each, lease)]
         return found
+
+    def holds(self, world: World, lease: str) -> bool:
+        return world.service is not None and lease in world.service.membership.held
 
     def other(self, world: World) -> World:
         return self.b if world is self.a else self.a
@@ -85,3 +98,25 @@ class Pair:
 def _service(world: World) -> Service:
     assert world.service is not None
     return world.service
+
+
+@pytest.fixture
+async def replica_pair(tmp_path: Path, postgresql: Server) -> AsyncIterator[Pair]:
+    """Two replicas whose Slack accepts one message a second, and refuses what comes faster."""
+    clock = ManualClock(MONDAY_NOON)
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(FakeSlack(seconds=lambda: clock.now() / SECOND))
+        pagerduty = await stack.enter_async_context(FakePagerDuty())
+        smtp = await stack.enter_async_context(FakeSmtp())
+        name = postgresql.create()
+        a = World(tmp_path, clock, slack, pagerduty, smtp, database=postgresql.url(name), replica="a")
+        pair = Pair(a, a.twin("b"), postgresql, name)
+        for each in pair.both:
+            stack.push_async_callback(each.end)
+        yield pair
+    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def lanes_of(world: World) -> dict[str, dict[str, Any]]:
+    assert world.service is not None
+    return {str(each["destination"]): each for each in world.service.lanes.describe()}

@@ -82,11 +82,12 @@ class Held(Fake):
 
 async def quiet(harness: LanesHarness) -> None:
     """Wait until nothing happens before the clock moves, apart from the sends that are held, and all outcomes are recorded."""
-    while not (_is_idle(harness.clock) and await _recorded(harness)):
+    while not (is_idle(harness.clock) and await _recorded(harness)):
         await harness.store.ready()
 
 
-def _is_idle(clock: ManualClock) -> bool:
+def is_idle(clock: ManualClock) -> bool:
+    """Return whether nothing is claimed, and the dispatcher waits."""
     tasks = asyncio.all_tasks()
     claims = [each for each in tasks if each.get_name().startswith("claim")]
     return not claims and all(clock.is_asleep(each) for each in tasks if each.get_name() == "dispatcher")

@@ -1,17 +1,14 @@
 """Two replicas on one PostgreSQL: lanes pass from one to the other with their pauses, rates, storms and self-alerts."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router.app import Service
+from router.core.head import LeaseLost
 from router.model import HOUR, MINUTE, SECOND
-from tests.clock import ManualClock
-from tests.postgresql import Server
+from router.store import Store
 from tests.world.asking import (
     OWN,
     SLACK,
@@ -22,33 +19,12 @@ from tests.world.asking import (
     until_failed,
 )
 from tests.world.conftest import MONDAY_NOON, World
-from tests.world.fake_pagerduty import FakePagerDuty, Page
+from tests.world.fake_pagerduty import Page
 from tests.world.fake_server import HANG
-from tests.world.fake_slack import FakeSlack, Want, rate_limited
-from tests.world.fake_smtp import FakeSmtp
-from tests.world.replicas import PAGES, SLACK_LANES, Pair
+from tests.world.fake_slack import Want, rate_limited
+from tests.world.replicas import PAGES, SLACK_LANES, Pair, lanes_of, replica_pair
 
-
-@pytest.fixture
-async def pair(tmp_path: Path, postgresql: Server) -> AsyncIterator[Pair]:
-    """Two replicas whose Slack accepts one message a second, and refuses what comes faster."""
-    clock = ManualClock(MONDAY_NOON)
-    async with AsyncExitStack() as stack:
-        slack = await stack.enter_async_context(FakeSlack(seconds=lambda: clock.now() / SECOND))
-        pagerduty = await stack.enter_async_context(FakePagerDuty())
-        smtp = await stack.enter_async_context(FakeSmtp())
-        name = postgresql.create()
-        a = World(tmp_path, clock, slack, pagerduty, smtp, database=postgresql.url(name), replica="a")
-        pair = Pair(a, a.twin("b"), postgresql, name)
-        for each in pair.both:
-            stack.push_async_callback(each.end)
-        yield pair
-    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def lanes_of(world: World) -> dict[str, dict[str, Any]]:
-    assert world.service is not None
-    return {str(each["destination"]): each for each in world.service.lanes.describe()}
+pair = replica_pair
 
 
 async def seen(pair: Pair, world: World, field: str, value: object) -> None:
@@ -224,3 +200,117 @@ async def test_what_nobody_told_of_is_found_by_asking(pair: Pair, monkeypatch: p
     await pair.other(pair.holder(SLACK_LANES)).post("Down", "critical")
     await pair.when(lambda: bool(pair.a.slack.messages), "the holder has found it")
     pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
+async def test_a_section_with_a_hung_delivery_is_served_and_passes_on_later(pair: Pair) -> None:
+    slack = pair.a.slack
+    await pair.a.start()
+    slack.fail(HANG)
+    await pair.a.post("Hung", "critical")
+    await slack.until(lambda: len(slack.calls) == 1)
+    await pair.b.start()
+    await pair.when(lambda: SLACK_LANES in surplus(pair.a), "the lease is to pass on")
+    await pair.a.post("Disk", "warning")
+
+    def is_sent() -> bool:
+        pair.a.clock.advance(SECOND)
+        return bool(slack.in_channel("C0WARNINGS"))
+
+    await pair.when(is_sent, "the warning is sent")
+    assert (await pair.a.ledger())["deliveries"][SLACK] == {"under way": 1}
+    assert pair.holder(SLACK_LANES) is pair.a
+    slack.recover()
+    await until_failed(pair.a, SLACK)
+    await pair.when(lambda: pair.holds(pair.b, SLACK_LANES), "the lease passes on")
+    pair.a.clock.advance(MINUTE)
+    await slack.until(lambda: bool(slack.in_channel("C0CRITICAL")))
+
+
+def surplus(world: World) -> frozenset[str]:
+    """Return the leases that a replica is to give up."""
+    assert world.service is not None
+    renewal = world.service.membership.renewal
+    return frozenset() if renewal is None else renewal.surplus
+
+
+async def test_a_delivery_of_a_session_that_has_vanished_is_sent_again(pair: Pair) -> None:
+    await pair.start()
+    received = asyncio.Event()
+    pair.a.pagerduty.on_step = lambda _step: received.set()
+    pair.a.pagerduty.fail(HANG)
+    await pair.a.post("Down", "critical")
+    await received.wait()
+    await until_delivered(pair.a, 2)
+    pair.server.execute("UPDATE deliveries SET replica = 'vanished' WHERE outcome IS NULL", pair.database)
+    pair.a.clock.advance(SECOND)
+    await pair.when(lambda: bool(pair.a.pagerduty.accepted), "it is sent again")
+    await until_delivered(pair.a, 3)
+    counts = (await pair.a.ledger())["deliveries"]
+    assert sum(each.get("interrupted", 0) for each in counts.values()) == 1
+
+
+async def test_an_expelled_replica_that_does_not_know_it_gives_up_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The destination is broken for longer than its limit. The replica is expelled before it gives up what is overdue."""
+    await pair.start(lambda rules: rules.replace("slack: {token", "slack: {give_up_after: 12h, token"))
+    holder, claim, found = pair.holder(SLACK_LANES), Store.claim, asyncio.Queue[object]()
+    assert holder.service is not None
+    expelled = holder.service.store
+
+    async def claimed(store: Store, *arguments: Any, **more: Any) -> Any:
+        if store is expelled:
+            await pair.expel(holder)
+        try:
+            work = await claim(store, *arguments, **more)
+        except LeaseLost:
+            found.put_nowait("refused")
+            raise
+        found.put_nowait(work)
+        return work
+
+    pair.a.slack.trouble["C0CRITICAL"] = "is_archived"
+    await holder.post("Down", "critical")
+    await until_failed(holder, SLACK, outcome="broken")
+    monkeypatch.setattr(Store, "claim", claimed)
+    pair.a.clock.advance(13 * HOUR)
+    assert await found.get() == "refused"
+
+
+def without_pagerduty(rules: str) -> str:
+    """Return rules in which nobody is paged."""
+    return "\n".join(line for line in rules.splitlines() if "- pagerduty:" not in line)
+
+
+async def test_a_destination_that_is_gone_at_all_replicas_is_told_the_end(pair: Pair) -> None:
+    await pair.start()
+    await pair.a.post("Down", "critical")
+    await until_delivered(pair.a, 3)
+    await pair.when(lambda: bool(published(pair)), "the state of its lane is published")
+    before = fence(pair)
+    for each in pair.both:
+        await each.reload(without_pagerduty)
+    await pair.b.post("Down", "critical", "resolved")
+    await pair.when(lambda: len(pair.a.pagerduty.accepted) == 2, "the end is sent")
+    pair.a.clock.advance(2 * SECOND)
+    await until_delivered(pair.a, 6)
+    pair.a.pagerduty.expect(Page("Down", open=False))
+    for each in pair.both:
+        await each.reload(without_pagerduty)
+    await pair.when(lambda: not published(pair), "the state of its lane is deleted")
+    await pair.when(lambda: not any(pair.holds(each, PAGES) for each in pair.both), "nobody serves it")
+    for each in pair.both:
+        await each.reload(lambda rules: rules)
+    await pair.when(lambda: any(pair.holds(each, PAGES) for each in pair.both), "it is served again")
+    assert fence(pair) > before
+    assert len(pair.a.pagerduty.accepted) == 2
+
+
+def published(pair: Pair) -> list[Any]:
+    """Return the states of lanes of PagerDuty."""
+    return pair.server.execute("SELECT name FROM lanes WHERE name LIKE 'pagerduty:%'", pair.database)
+
+
+def fence(pair: Pair) -> int:
+    (found,) = pair.server.execute(f"SELECT fence FROM leases WHERE name = '{PAGES}'", pair.database)
+    return int(found[0])

@@ -120,6 +120,8 @@ class NotingUser:
     names: tuple[str, ...] = ("one", "two")
     told: list[str] = field(default_factory=list)
     fails: int = 0
+    can_end: bool = True
+    """Whether what is under way ends soon."""
     may_begin: asyncio.Event = field(default_factory=asyncio.Event)
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -137,9 +139,10 @@ class NotingUser:
         await self.may_begin.wait()
         self.told.append(f"gained {held.name} {held.grant.fence} {held.passed_on}".strip())
 
-    async def release(self, name: str) -> None:
+    async def release(self, name: str) -> bool:
         await self.may_end.wait()
-        self.told.append(f"released {name}")
+        self.told.append(f"released {name}" if self.can_end else f"kept {name}")
+        return self.can_end
 
     def lost(self, name: str) -> None:
         self.told.append(f"lost {name}")
@@ -320,6 +323,20 @@ async def test_a_lease_is_given_up_for_a_new_replica_once_nothing_is_under_way(a
     assert alone.user.told[2:] == ["released two"]
     assert (alone.database.holder("one"), alone.database.holder("two")) == ("a", "b")
     assert other.user.told == ["gained two 2 released"]
+    await other.end()
+
+
+async def test_a_lease_is_kept_while_something_takes_long_and_offered_again(alone: OneReplica) -> None:
+    alone.user.can_end = False
+    other = OneReplica(alone.database, "b")
+    await other.begin()
+    await passes(alone.database, TERM)
+    assert set(alone.user.told[2:]) == {"kept two"}
+    assert alone.membership.holds("two")
+    alone.user.can_end = True
+    await passes(alone.database, TERM)
+    assert alone.user.told[-1] == "released two"
+    assert alone.database.holder("two") == "b"
     await other.end()
 
 

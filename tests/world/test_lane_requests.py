@@ -1,0 +1,254 @@
+"""What is asked of a lane through a replica that does not serve it, while the one that serves it hangs, ends, or is gone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from router.app import Service
+from router.deliver import Lanes, PauseAnswer, lane_actions
+from router.model import SECOND, Millis
+from router.store import LaneRequest, StoreUnavailable
+from router.store.lane_requests import LaneRequests
+from tests.waiting import until
+from tests.world.asking import SLACK, run_deliveries_command, until_delivered
+from tests.world.conftest import MONDAY_NOON, World
+from tests.world.fake_server import http
+from tests.world.fake_slack import Want
+from tests.world.replicas import PAGES, SLACK_LANES, Pair, lanes_of, replica_pair
+
+pair = replica_pair
+
+
+def service_of(world: World) -> Service:
+    assert world.service is not None
+    return world.service
+
+
+async def pause(world: World) -> PauseAnswer:
+    answer = await service_of(world).lanes.pause(SLACK, "anna")
+    assert answer is not None
+    return answer
+
+
+async def resume(world: World) -> Mapping[str, str]:
+    answer = await service_of(world).lanes.resume(SLACK)
+    assert answer is not None
+    return answer
+
+
+def open_requests(pair: Pair) -> int:
+    (found,) = pair.server.execute("SELECT count(*) FROM lane_requests WHERE answer IS NULL", pair.database)
+    return int(found[0])
+
+
+@contextmanager
+def unserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No replica wants to serve lanes as long as this lasts, and nobody waits for one that does."""
+    with monkeypatch.context() as patch:
+        patch.setattr(lane_actions, "_NOBODY_FOR", 0)
+        patch.setattr(Lanes, "wants", lambda _: ())
+        yield
+
+
+def holds_no_lanes(world: World) -> bool:
+    return not any(each["is_here"] for each in service_of(world).lanes.describe())
+
+
+def hang(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """A replica sends as before, but answers no request."""
+    hanging, unanswered = service_of(world).store.lane_requests, LaneRequests.unanswered
+
+    async def found(requests: LaneRequests, now: Millis) -> list[LaneRequest]:
+        return [] if requests is hanging else await unanswered(requests, now)
+
+    monkeypatch.setattr(LaneRequests, "unanswered", found)
+
+
+async def test_what_is_asked_while_nobody_serves_is_done_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    for act, count in ((pause, 0), (resume, 1)):
+        with unserved(monkeypatch):
+            await pair.when(lambda: all(map(holds_no_lanes, pair.both)), "nobody serves lanes")
+            await act(pair.a)
+            assert open_requests(pair) == 0
+            await pair.a.post("Down", "critical")
+        await pair.when(lambda: not any(map(holds_no_lanes, pair.both)), "both serve lanes again")
+        await until_delivered(pair.a, 2 + count)
+        await pair.a.at_rest()
+        assert len(pair.a.slack.messages) == count
+
+
+async def test_a_request_overtakes_older_ones_that_nobody_answered(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    monkeypatch.setattr(lane_actions, "_ANSWER_WITHIN", 0)
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    hang(monkeypatch, holder)
+    assert (await resume(other))["status"] == "is being tried"
+    assert open_requests(pair) == 1  # the holder is to try it
+    await pause(other)
+    assert open_requests(pair) == 0
+
+
+async def test_a_destination_that_a_reload_removes_can_be_asked_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    other = pair.other(pair.holder(SLACK_LANES))
+    ask = LaneRequests.ask
+
+    async def removed(requests: LaneRequests, *arguments: Any) -> int:
+        await service_of(other).lanes.serve(())
+        return await ask(requests, *arguments)
+
+    for act in (pause, resume):
+        await service_of(other).reloader.reload("anna")
+        with monkeypatch.context() as patch:
+            patch.setattr(LaneRequests, "ask", removed)
+            await act(other)
+
+
+async def test_the_number_of_a_request_is_never_used_again(pair: Pair) -> None:
+    await pair.start()
+    requests = service_of(pair.a).store.lane_requests
+    first = await requests.ask(SLACK, "pause", "anna", pair.a.clock.now())
+    pair.server.execute("DELETE FROM lane_requests", pair.database)
+    assert await requests.ask(SLACK, "pause", "anna", pair.a.clock.now()) > first
+
+
+# The holder ends while somebody waits for its answer.
+
+
+async def expelled(pair: Pair, world: World) -> None:
+    """Let the other replica take one for dead that still runs."""
+    session = service_of(world).membership.session
+    pair.server.execute(f"UPDATE replicas SET expires_at = 0 WHERE id = '{session}'", pair.database)
+    service_of(pair.other(world)).membership.renew_soon()
+
+
+async def asked(pair: Pair) -> None:
+    """Wait until a request waits for an answer."""
+    await until(lambda: _is(open_requests(pair) == 1), "a request waits")
+
+
+async def _is(value: bool) -> bool:
+    return value
+
+
+async def test_a_pause_holds_for_the_next_holder_if_the_last_one_dies(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    hang(monkeypatch, holder)
+    with unserved(monkeypatch):
+        pausing = asyncio.create_task(run_deliveries_command(other, "pause", SLACK))
+        await asked(pair)
+        await expelled(pair, holder)
+        result = await pausing
+    assert (
+        "no replica serves the destination now; the pause holds for the next one that does" in result.output
+    )
+    await pair.when(lambda: not any(map(holds_no_lanes, pair.both)), "both serve lanes again")
+    await other.post("Down", "critical")
+    pair.a.clock.advance(SECOND)  # lanes begin without tokens
+    await until_delivered(other, 2)
+    await pair.a.at_rest()
+    assert lanes_of(pair.holder(SLACK_LANES))[SLACK]["paused_since"] == MONDAY_NOON
+    assert not pair.a.slack.messages
+
+
+async def test_the_next_holder_answers_what_the_last_one_was_asked(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    await pause(other)
+    await other.post("Down", "critical")
+    hang(monkeypatch, holder)
+    resuming = asyncio.create_task(resume(other))
+    await asked(pair)
+    await pair.expel(holder)
+    pair.a.clock.advance(SECOND)
+    assert await resuming == {"status": "delivered", "reason": ""}
+    pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
+
+
+@pytest.mark.parametrize("act", [pause, resume])
+async def test_what_a_holder_did_without_an_answer_is_done_again(
+    act: Callable[[World], Awaitable[Any]], pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    holder, answer, lost = pair.holder(SLACK_LANES), LaneRequests.answer, []
+    other = pair.other(holder)
+    await pause(other)
+    await other.post("Down", "critical")
+    ending = service_of(holder).store.lane_requests
+
+    async def answered(requests: LaneRequests, *arguments: Any) -> None:
+        if requests is ending:
+            lost.append(arguments)
+            await pair.expel(holder)
+            pair.a.clock.advance(SECOND)  # lanes begin without tokens
+            raise StoreUnavailable("its lease is lost")
+        await answer(requests, *arguments)
+
+    monkeypatch.setattr(LaneRequests, "answer", answered)
+    found = await act(other)
+    assert len(lost) == 1
+    if act is pause:
+        assert found == PauseAnswer(MONDAY_NOON)
+        assert not pair.a.slack.messages
+    else:
+        assert found == {"status": "nothing was due to try", "reason": ""}
+        pair.a.slack.expect(Want("C0CRITICAL", ("Down",)))
+    assert open_requests(pair) == 0
+
+
+async def test_a_pause_that_a_hung_holder_has_not_confirmed_is_said_so(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    monkeypatch.setattr(lane_actions, "_ANSWER_WITHIN", 0)
+    holder = pair.holder(SLACK_LANES)
+    hang(monkeypatch, holder)
+    result = await run_deliveries_command(pair.other(holder), "pause", SLACK)
+    assert "the replica that serves the destination has not confirmed it yet" in result.output
+    await pair.when(
+        lambda: lanes_of(holder)[SLACK]["paused_since"] == MONDAY_NOON, "the holder has read the pause"
+    )
+
+
+async def test_a_dead_letter_that_is_retried_through_another_is_sent_by_the_holder(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(PAGES)
+    other = pair.other(holder)
+    pair.a.pagerduty.fail(*[http(400)] * 100)  # smaller events are refused as well
+    await other.post("Down", "critical")
+    await pair.when(lambda: _has_dead(pair), "it is given up")
+    pair.a.pagerduty.recover()
+    (letter,) = (await other.get("/api/v1/dead-letters"))["items"]
+    tried = await run_deliveries_command(other, "retry", str(letter["id"]))
+    assert f"{letter['id']}: to be tried again\n" in tried.output
+    await pair.a.pagerduty.until(lambda: len(pair.a.pagerduty.accepted) == 1)
+    await until_delivered(other, 3)
+    await other.at_rest()
+    by = pair.server.execute(
+        "SELECT replica FROM deliveries WHERE destination LIKE 'pagerduty%' ORDER BY id DESC LIMIT 1",
+        pair.database,
+    )
+    assert by == [(service_of(holder).membership.session,)]
+
+
+def _has_dead(pair: Pair) -> bool:
+    (found,) = pair.server.execute("SELECT count(*) FROM dead_letters", pair.database)
+    return bool(found[0])
