@@ -164,6 +164,20 @@ async def test_every_error_of_an_opening_is_told_in_words(url: str, postgresql: 
     assert size > 1_000
 
 
+async def test_an_opening_that_fails_late_leaves_no_session(url: str, postgresql: Server) -> None:
+    """A start that waits for its database opens it again and again."""
+    await (await Store.open(url)).close()
+    name = url.partition("@/")[2].partition("?")[0]
+    with postgresql.locking(name, "dictionaries"):
+        assert "another session has locked it" in await refusal(f"{url}%20-c%20lock_timeout%3D50ms")
+        left = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'alert-router'"
+        )
+        while postgresql.execute(left, name) != [(0,)]:  # a session ends a moment after its connection
+            pass
+
+
 class Look(BaseJob):
     """Reads an alert, as the preview of a digest does."""
 

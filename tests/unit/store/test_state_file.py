@@ -137,7 +137,7 @@ def test_a_last_line_with_numbers_that_are_none_is_refused() -> None:
         read(data)
 
 
-def test_the_database_is_compared_with_the_values_of_a_row_and_not_with_its_form() -> None:
+def test_the_values_of_a_row_are_compared_and_not_its_form() -> None:
     """Another program may have written the line."""
     lines = written([(1, "é", None)]).splitlines(keepends=True)
     lines[2] = b'[1, "\\u00e9", null]\n'
