@@ -18,6 +18,7 @@ _SYSTEM_FOLDER = "/etc/postgresql-common"
 # https://www.postgresql.org/docs/current/libpq-envars.html
 _VARIABLES = {
     "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
     "port": "PGPORT",
     "dbname": "PGDATABASE",
     "user": "PGUSER",
@@ -53,7 +54,9 @@ class Address:
         if service is not None:
             found = _read_service(str(service), file) | found
         # With several hosts, only one of them can write.
-        if "," in _value(found, "host") and not _value(found, "target_session_attrs"):
+        if "," in _value(found, "host") + _value(found, "hostaddr") and not _value(
+            found, "target_session_attrs"
+        ):
             found["target_session_attrs"] = "read-write"
         return found
 
@@ -85,14 +88,13 @@ def _read_service(service: str, file: str | None) -> dict[str, str]:
     :param file: None: libpq's rules say which file it is
     :raises ServiceFileError: there is no such service, or its file can't be read
     """
-    named = file or os.environ.get("PGSERVICEFILE")
-    own = Path(named) if named else Path("~/.pg_service.conf").expanduser()
+    named = file or os.environ.get("PGSERVICEFILE") or None
+    # Without a home, the path stays as it is, and there is no such file.
+    own = Path(named or os.path.expanduser("~/.pg_service.conf"))  # noqa: PTH111
     shared = Path(os.environ.get("PGSYSCONFDIR") or _SYSTEM_FOLDER, "pg_service.conf")
     for path in (own, shared):
-        if not path.exists() and not (named and path == own):
-            continue
-        found = _section(path, service)
-        if found is not None:
+        is_named = named is not None and path == own
+        if (is_named or os.access(path, os.F_OK)) and (found := _section(path, service)) is not None:
             return found
     raise ServiceFileError(
         f"the service {service!r} is neither in {own} nor in {shared}; add it, or name another file in PGSERVICEFILE"
@@ -104,7 +106,7 @@ def _section(path: Path, service: str) -> dict[str, str] | None:
     password.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ServiceFileError(f"the service file {path} can't be read: {reason}") from None

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from router.store import Store, StoreUnavailable
 from router.store.backend import Backend, open_backend
+from router.store.postgresql_address import Address
 from tests.postgresql import PASSWORD, Server
 from tests.standby import standby
 from tests.tcp_proxy import proxied
@@ -143,6 +145,22 @@ def test_people_see_the_servers_of_the_file_unless_the_url_has_others(
         monkeypatch.setenv(*each)
     write(host="db1,db2", port="5432,5433", dbname="alerts", user="u", password=PASSWORD)
     assert open_backend(_URL + query).name == shown
+
+
+@pytest.mark.parametrize(
+    ("parameters", "target"),
+    [
+        ({"host": "db1"}, None),
+        ({"host": "db1,db2"}, "read-write"),
+        ({"hostaddr": "10.0.0.1,10.0.0.2"}, "read-write"),
+        ({"host": "db1,db2", "target_session_attrs": "primary"}, "primary"),
+    ],
+)
+def test_of_several_servers_the_one_that_can_write_is_asked_for(
+    write: Callable[..., None], parameters: dict[str, str], target: str | None
+) -> None:
+    write(**parameters)
+    assert Address(make_url(_URL)).parameters().get("target_session_attrs") == target
 
 
 def test_libpqs_variables_name_the_servers_and_the_service(
