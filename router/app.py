@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from router.channels.outbox import Outbox
 from router.clock import BootClock, Clock, DatabaseClock, SystemClock
 from router.clock_watch import ClockWatch
 from router.config_files import ConfigFiles
+from router.database_wait import DatabaseWait
 from router.deadman import Deadman
 from router.deliver import Lanes
 from router.deliver.drills import Drills
@@ -59,6 +60,7 @@ from router.web import (
     descriptor_limit,
     make_app,
     make_runner,
+    make_waiting_app,
 )
 from router.web.access.exposure import check_exposure, warn_if_open
 from router.web.access.identification import Identification
@@ -137,16 +139,23 @@ class Service:
     """None: the service speaks plain HTTP."""
     objectives: ObjectiveCounts
     membership: Membership
+    wait: DatabaseWait
     background: BackgroundWork
     findings: SharedFindings
     shutdown: Shutdown
 
     @classmethod
     async def open(
-        cls, options: ServeOptions, environ: Mapping[str, str], clock: Clock | None = None
+        cls,
+        options: ServeOptions,
+        environ: Mapping[str, str],
+        clock: Clock | None = None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> "Service":
-        """Build every part, adopt the rules and listen. From then on, webhooks are accepted.
+        """Build every part, adopt the rules and listen. From then on, webhooks are accepted. It waits for a database that can't
+        be used yet.
 
+        :param on_wait: called again and again while it waits
         :raises ConfigError: with every mistake in routes.yaml
         :raises TemplateError: the templates can't be used
         :raises TlsError: the files of TLS can't be used
@@ -155,7 +164,7 @@ class Service:
         """
         shutdown = Shutdown(options.drain)
         try:
-            service = await _build(options, environ, clock, shutdown)
+            service = await _build(options, environ, clock, shutdown, on_wait)
             await _accept_webhooks(service, options)
         except BaseException:
             await shutdown.run()
@@ -213,8 +222,9 @@ class Service:
 
 
 async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
-    options: ServeOptions, environ: Mapping[str, str], given_clock: Clock | None, shutdown: Shutdown
-) -> Service:
+    options: ServeOptions, environ: Mapping[str, str], given_clock: Clock | None, shutdown: Shutdown,
+    on_wait: Callable[[], None],
+) -> Service:  # fmt: skip
     closing = shutdown.stack
     clock = given_clock or SystemClock()
     asyncio.get_running_loop().set_default_executor(Threads("names", _NAME_THREADS))
@@ -230,7 +240,17 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         backups = BackupSchedule(options.backups, database, clock, metrics)
         closing.callback(backups.close)
     before_migration = _nothing if backups is None else backups.make_before_migration
-    store = await Store.open(database, metrics.batch, before_migration, metrics.store_error)
+    bounds = ConnectionBounds.within_descriptors(
+        options.max_connections, options.max_connections_per_address, descriptor_limit()
+    )
+    tls = None if certificates is None else certificates.context
+    wait = DatabaseWait(
+        options.listen, lambda: make_runner(make_waiting_app(), metrics, bounds, tls), on_wait
+    )
+    closing.push_async_callback(wait.end)
+    store = await wait.open(
+        lambda: Store.open(database, metrics.batch, before_migration, metrics.store_error)
+    )
     closing.push_async_callback(shutdown.close_store, store)
     if given_clock is None and store.replicas.are_possible and not options.preview:
         clock = database_clock = DatabaseClock()
@@ -333,10 +353,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     ))  # fmt: skip
     if outbox is not None:
         add_preview(app, Preview(outbox, store, clock, active, drafts).context)
-    bounds = ConnectionBounds.within_descriptors(
-        options.max_connections, options.max_connections_per_address, descriptor_limit()
-    )
-    runner = make_runner(app, bounds, None if certificates is None else certificates.context)
+    runner = make_runner(app, metrics, bounds, tls)
     findings = SharedFindings(store, clock, deadman, maintenance)
     if not membership.is_alone:
         background.load_first(undecided.load)
@@ -359,7 +376,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
         background.add("backups", backups.run)
     return Service(
         runner, clock, metrics, store, lanes, clock_watch, reconciler, undecided, silence_watch, deadman, maintenance,
-        backups, reloader, agreement, rules_watch, tests, drills, outbox, certificates, objectives, membership, background,
+        backups, reloader, agreement, rules_watch, tests, drills, outbox, certificates, objectives, membership, wait, background,
         findings, shutdown,
     )  # fmt: skip
 
@@ -419,6 +436,7 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     else:
         service.store.listen(service.heard)
     run("objectives", service.objectives.serve())
+    await service.wait.end()
     await service.runner.setup()
     await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())

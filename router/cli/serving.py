@@ -102,7 +102,7 @@ async def _serve(options: ServeOptions) -> None:
 
 
 async def _start(options: ServeOptions, manager: SystemdNotifier) -> Service:
-    service = await Service.open(options, os.environ)
+    service = await Service.open(options, os.environ, on_wait=manager.waiting)
     manager.ready()  # it accepts webhooks; the rest of the start may take minutes
     await service.start(watch=options.watch)
     return service

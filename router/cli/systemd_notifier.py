@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 
 _MICROSECONDS_PER_SECOND = 1_000_000
+_MICROSECONDS_PER_MINUTE = 60 * _MICROSECONDS_PER_SECOND
 
 
 class SystemdNotifier:
@@ -26,6 +27,10 @@ class SystemdNotifier:
     def ready(self) -> None:
         """The service accepts webhooks, at the start or after a reload."""
         self._send("READY=1")
+
+    def waiting(self) -> None:
+        """The start waits for the database, and may take longer than the manager allows; call it at least once a minute."""
+        self._send(f"EXTEND_TIMEOUT_USEC={2 * _MICROSECONDS_PER_MINUTE}")
 
     def reloading(self) -> None:
         """The rules are loaded again; :meth:`ready` follows."""

@@ -143,16 +143,16 @@ class Store:
             process serves from it
         """
         database, opening = Database(url, observe, count_error), Threads("store-open", 1)
+        store = cls(database)
         try:
             await opening.run(database.open, before_migration)
+            database.start(asyncio.get_running_loop())
+            await store._packer.load_dictionary()
         except BaseException:
-            await database.close()
+            await store.close()
             raise
         finally:
             opening.shutdown()
-        database.start(asyncio.get_running_loop())
-        store = cls(database)
-        await store._packer.load_dictionary()
         return store
 
     async def close(self, within: float = math.inf) -> None:

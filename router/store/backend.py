@@ -57,7 +57,8 @@ class Backend(Dialect, Protocol):
         """
 
     def listen(self, hear: Callable[[str], None]) -> Hearing | None:
-        """Hear the notices of other processes, see :mod:`router.store.notices`. None: no other process serves.
+        """Hear the notices of other processes, see :mod:`router.store.notices`. None: no other process serves, or none can be
+        heard.
 
         :param hear: called in a thread with each notice; with an empty text if some may have been missed
         """
@@ -154,6 +155,15 @@ class Backend(Dialect, Protocol):
         :param error: of the driver, or as SQLAlchemy wraps it
         """
 
+    def explained_errors(self) -> AbstractContextManager[None]:
+        """Raise, in place of an error of the driver, what :meth:`explain_error` returns, for as long as this lasts.
+
+        :raises StoreUnavailable: see :meth:`explain_error`
+        """
+
+    def holders(self) -> str:
+        """Return which other sessions use tables now, for people; empty: none is seen."""
+
     def is_row_error(self, error: BaseException) -> bool:
         """Return whether the error is about a row to be saved, not about the database."""
 
@@ -182,10 +192,11 @@ def open_backend(url: str, readers: int = 1) -> Backend:
     :param readers: the number of reading connections
     :raises StoreUnavailable: the URL names no usable kind of database
     """
+    no_url = StoreUnavailable(f"--database is no URL; write it like {_EXAMPLES}")
     try:
         parsed = sa.make_url(_several_hosts_in_query(url))
     except (sa.exc.ArgumentError, ValueError):  # their messages may contain the password
-        raise StoreUnavailable(f"--database is no URL; write it like {_EXAMPLES}") from None
+        raise no_url from None
     match parsed.get_backend_name():
         case Sqlite.scheme:
             return Sqlite(parsed, readers)
@@ -196,7 +207,15 @@ def open_backend(url: str, readers: int = 1) -> Backend:
                 raise StoreUnavailable(
                     "PostgreSQL's driver is not installed; pip install 'alert-router[postgresql]'"
                 ) from None
-            return Postgresql(parsed, readers)
+            # Otherwise a part of a password would count as a host, a database or a parameter, which are shown.
+            if url.count("@") > 1 or "@" in f"{parsed.host}{parsed.database}":
+                raise StoreUnavailable(
+                    "--database: write an @ in the user or the password as %40, and in a parameter, too"
+                )
+            try:
+                return Postgresql(parsed, readers)
+            except (sa.exc.ArgumentError, ValueError):
+                raise no_url from None
         case other:
             raise StoreUnavailable(
                 f"{other}: this kind of database is not supported; write --database like {_EXAMPLES}"

@@ -24,11 +24,13 @@ class StoreUnavailable(Exception):  # noqa: N818  (it names a state of the store
 
     :param reason: what happened, where, and what to do
     :param damaged: the database is damaged, so no attempt can succeed until an operator has repaired it
+    :param passes: an attempt may succeed later although nobody has changed this process or its options
     """
 
-    def __init__(self, reason: str, *, damaged: bool = False) -> None:
+    def __init__(self, reason: str, *, damaged: bool = False, passes: bool = False) -> None:
         super().__init__(reason)
         self.damaged = damaged
+        self.passes = passes
 
 
 class RulesReplaced(StoreUnavailable):

@@ -21,45 +21,21 @@ from router.core.head import LAST_TIME, NEXT_ID, Head
 from router.core.undecided_count import UNDECIDED, UndecidedCount
 from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
-from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable
+from router.store.health import StoreUnavailable
+from router.store.postgresql_address import Address, ServiceFileError
+from router.store.postgresql_errors import explain
 from router.store.postgresql_listener import Listener
 from router.store.postgresql_rows import PLANS, PostgresqlRows, pipeline
-from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, NoAnswer, Purpose, Session
+from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, Purpose, Session, chosen_settings
 from router.store.row_writes import BatchId
 from router.store.schema import writers
 
 _SERVES, _WRITES = 0x616C657274_01, 0x616C657274_02
 """The keys of the two locks."""
-_MIGRATION_LOCKS = "60s"
-"""How long a migration waits for a table that others read. They read for 30 s at most."""
+_MIGRATION_LOCKS = "2s"
+"""How long a migration waits for a table that others read. Meanwhile no other router can write, and new reads of the table wait
+behind it; so it gives up, and the caller tries again."""
 _MIN_SERVER_VERSION = 13  # older ones get no corrections any more
-_STALLED = (
-    "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
-)
-_HANGS = "{error}: check the server, and the network or a proxy before it; the router tries again"
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_MESSAGES_BY_ERROR: dict[type[Exception], str] = {
-    errors.DiskFull: f"the server's disk is full; make room, {RESUMES}",
-    errors.OutOfMemory: f"{{error}}: the server has no memory left; give it some, {RESUMES}",
-    errors.ReadOnlySqlTransaction: (
-        f"{{error}}: this server is a standby or read-only; name the primary in --database, or make this one writable, {RESUMES}"
-    ),
-    errors.InsufficientPrivilege: f"{{error}}; grant that to the user in --database, {RESUMES}",
-    errors.LockNotAvailable: (
-        "{error}: another session (a replica, a migration or a person) has held a lock for too long; the router tries "
-        "again; if it lasts, look for that session in pg_locks and pg_stat_activity"
-    ),
-    errors.QueryCanceled: "{error}: the server is too slow, or overloaded; the router tries again",
-    errors.IdleInTransactionSessionTimeout: _STALLED,
-    errors.TransactionTimeout: _STALLED,
-    errors.TooManyConnections: (
-        f"{{error}}; end other sessions, or raise max_connections or the limit of the user or the database, {RESUMES}"
-    ),
-    NoAnswer: _HANGS,
-    errors.ConnectionTimeout: _HANGS,
-    errors.UndefinedTable: OTHER_TABLES,
-    errors.UndefinedColumn: OTHER_TABLES,
-}
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _META_OF_HEAD = [NEXT_ID, LAST_TIME, POLICY, CURSOR, UNDECIDED]
 # The session of a replica that was expelled has no row any more, and one that has expired may be expelled at any moment.
@@ -73,16 +49,22 @@ SELECT {_NOW},
 _ROWS_PER_COPY = 100_000
 _TYPES_BY_KIND = {"number": "int8", "text": "text", "blob": "bytea"}
 # For a transaction that copies whole tables. An index in the order of the rows needs no room on the server's disk, a sort does.
-_FOR_WHOLE_TABLES = (
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL idle_in_transaction_session_timeout = 0",
-    "SET LOCAL enable_sort = off",
+_NO_LIMITS = (
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout', "
+    "'idle_in_transaction_session_timeout', 'tcp_user_timeout')"
 )
+_IN_ORDER = "SET LOCAL enable_sort = off"
+_NO_LIMITS_BUT_IDLE = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout', 'lock_timeout')"
+# Other sessions that hold tables, the oldest transaction first. That of another user can't be seen.
+_HOLDERS = """
+SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'no application name'), a.xact_start
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+JOIN pg_class c ON c.oid = l.relation AND c.relnamespace = to_regnamespace(quote_ident(current_schema()))
+JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+WHERE l.granted AND l.pid <> pg_backend_pid()
+ORDER BY a.xact_start LIMIT 3
+"""
 _LOCK = f"SELECT pg_advisory_xact_lock({_WRITES})"
-_UNKNOWN = "{error}; see the log of the PostgreSQL server, and report this if it lasts"
-_SERVER_AWAY = (
-    f"{{error}}; start the server, or check the address, the user and the password in --database, {RESUMES}"
-)
 
 
 class Postgresql(PostgresqlRows):
@@ -96,40 +78,35 @@ class Postgresql(PostgresqlRows):
     keeps_nul = False
 
     def __init__(self, url: sa.URL, readers: int) -> None:
-        given = url.query.get("host", "")
-        hosts = (given,) if isinstance(given, str) else given
-        host = url.host or ",".join(hosts) or "localhost"
-        if "@" in host:
-            raise StoreUnavailable(
-                "--database has more than one @; write an @ in the user or the password as %40"
-            )
-        port = f":{url.port}" if url.port else ""
-        self.name = f"postgresql://{host}{port}/{url.database or url.username or ''}"
-        self._url = url.set(drivername="postgresql+psycopg")
-        if len(hosts) > 1 and "target_session_attrs" not in url.query:
-            self._url = self._url.update_query_dict({"target_session_attrs": "read-write"})
+        self._address = Address(url)
+        try:
+            self.name = self._address.name()
+        except ServiceFileError as error:
+            raise StoreUnavailable(f"--database: {error}") from None
+        self._writers = 0
+        """How often the writer's connection was opened."""
         # A ping, so that a restart of the server causes no error for the next reader.
         self.engine = self._engine(READS, pool_size=readers, pool_pre_ping=True)
         self._writer = self._engine(WRITES, poolclass=sa.NullPool)
+        self._is_pooled = False
+        """A pooler is between, see :attr:`Session.is_pooled`."""
         self.session = ""
 
     def _engine(self, purpose: Purpose, **options: Any) -> sa.Engine:
-        timeouts = {name: value for name, value in CONNECT_TIMEOUTS.items() if name not in self._url.query}
-        chosen = _first(self._url.query.get("options", ""))
-
-        def connect(_dialect: object, _record: object, given: list[Any], named: dict[str, Any]) -> Session:
-            session = Session.connect(*given, **named)
+        def connect(*_: object) -> Session:
+            writers = self._writers
+            parameters = CONNECT_TIMEOUTS | self._address.parameters() | {"application_name": "alert-router"}
+            session = Session.connect(**parameters)
             try:
-                session.begin(purpose, chosen)
+                session.begin(purpose, chosen_settings(parameters.get("options", "")))
             except BaseException:
                 session.close()
                 raise
+            if purpose is READS:
+                session.is_outdated = lambda: writers != self._writers
             return session
 
-        engine = sa.create_engine(
-            self._url, hide_parameters=True,
-            connect_args=timeouts | {"application_name": "alert-router"}, **options,
-        )  # fmt: skip
+        engine = sa.create_engine("postgresql+psycopg://", hide_parameters=True, **options)
         sa.event.listen(engine, "do_connect", connect)
         sa.event.listen(engine, "begin", self._begin)
         return engine
@@ -175,8 +152,9 @@ class Postgresql(PostgresqlRows):
         )  # fmt: skip
         return head, found(NEXT_ID)
 
-    def listen(self, hear: Callable[[str], None]) -> Listener:
-        return Listener(self._detached, hear)
+    def listen(self, hear: Callable[[str], None]) -> Listener | None:
+        """Hear notices, unless a pooler is between: in its transaction mode it takes the session away after each statement."""
+        return None if self._is_pooled else Listener(self._detached, hear)
 
     def _detached(self) -> psycopg.Connection[Any]:
         """Open a connection that does not belong to the pool."""
@@ -205,11 +183,8 @@ class Postgresql(PostgresqlRows):
 
     @contextmanager
     def open_read_only(self) -> Iterator[sa.Connection]:
-        try:
-            with self.engine.connect() as connection:
-                yield connection
-        except (sa.exc.DBAPIError, psycopg.Error) as error:
-            raise self.explain_error(error) from error
+        with self.explained_errors(), self.engine.connect() as connection:
+            yield connection
 
     def open_writer(self) -> sa.Connection:
         """Open the writer's connection. A version without replicas is refused, because both would notify of everything."""
@@ -219,6 +194,9 @@ class Postgresql(PostgresqlRows):
             is_shared = _share_lock(driver)
             # From now on, the driver sends no BEGIN of its own, which would take a round trip. It sends COMMIT and ROLLBACK.
             driver.autocommit = True
+            self._is_pooled = driver.is_pooled
+            if is_shared:
+                self._writers += 1  # another server may serve now, so readers connect again
         except psycopg.Error:
             connection.invalidate()  # a plain close would roll back, and log that it can't
             connection.close()
@@ -235,15 +213,13 @@ class Postgresql(PostgresqlRows):
         """Fill the database in one transaction. Until it ends, no router can serve from the database."""
         connection = None
         try:
-            connection = self.open_writer().execution_options(unlimited=True)
-            with connection.begin():
-                self._exclude_routers(connection)
-                for setting in _FOR_WHOLE_TABLES:
-                    connection.exec_driver_sql(setting)
-                check(connection)
-                yield connection
-        except (sa.exc.DBAPIError, psycopg.Error) as error:
-            raise self.explain_error(error) from error
+            with self.explained_errors():
+                connection = self.open_writer().execution_options(unlimited=True)
+                with connection.begin():
+                    self._exclude_routers(connection)
+                    _end_limits(connection)
+                    check(connection)
+                    yield connection
         finally:
             if connection is not None:
                 connection.invalidate()  # the lock belongs to the session
@@ -264,8 +240,7 @@ class Postgresql(PostgresqlRows):
 
     @staticmethod
     def read_rows(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> Iterator[Sequence[Any]]:
-        for setting in _FOR_WHOLE_TABLES:
-            connection.exec_driver_sql(setting)
+        _end_limits(connection)
         table, names = _quoted(connection, columns)
         _, keys = _quoted(connection, list(columns[0].table.primary_key))
         driver: Any = connection.connection.driver_connection
@@ -325,15 +300,23 @@ class Postgresql(PostgresqlRows):
         return bool(driver.info.transaction_status != TransactionStatus.IDLE)
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
-        error = getattr(error, "orig", None) or error
-        # The lines after the first one contain values of rows.
-        said = str(error).strip().split("\n")[0]
-        for prefix in ("connection failed: ", "connection is bad: "):
-            said = said.removeprefix(prefix)
-        words = next((text for kind, text in _MESSAGES_BY_ERROR.items() if isinstance(error, kind)), None)
-        if words is None:
-            words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else _UNKNOWN
-        return StoreUnavailable(f"{self.name}: {words.format(error=said)}")
+        words, passes = explain(getattr(error, "orig", None) or error)
+        return StoreUnavailable(f"{self.name}: {words}", passes=passes)
+
+    @contextmanager
+    def explained_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            raise self.explain_error(error) from error
+
+    def holders(self) -> str:
+        try:
+            with self.engine.connect() as connection:
+                found = connection.exec_driver_sql(_HOLDERS).all()
+        except (sa.exc.DBAPIError, psycopg.Error):
+            return ""
+        return ", ".join(f"{pid} ({application})" for pid, application, _ in found)
 
     @staticmethod
     def is_row_error(error: BaseException) -> bool:
@@ -357,7 +340,7 @@ def _begin_unlimited(driver: Any) -> None:
         driver.execute("BEGIN")
     if settings := driver.settings_of_transaction():
         driver.execute(settings)
-    driver.execute("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)")
+    driver.execute(_NO_LIMITS_BUT_IDLE)
     driver.execute(_LOCK)
     driver.execute("SELECT set_config('lock_timeout', %s, true)", (_MIGRATION_LOCKS,))
 
@@ -377,11 +360,13 @@ def _share_lock(driver: Any) -> bool:
     return True
 
 
+def _end_limits(connection: sa.Connection) -> None:
+    """End the limits of a transaction that copies whole tables."""
+    connection.exec_driver_sql(_NO_LIMITS)
+    connection.exec_driver_sql(_IN_ORDER)
+
+
 def _quoted(connection: sa.Connection, columns: Sequence[sa.Column[Any]]) -> tuple[str, str]:
     """Return the name of the table, and the names of the columns, as SQL."""
     quote = connection.dialect.identifier_preparer.quote
     return quote(columns[0].table.name), ", ".join(quote(each.name) for each in columns)
-
-
-def _first(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else value[0]

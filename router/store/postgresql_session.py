@@ -1,6 +1,7 @@
 """A session with a PostgreSQL server: its settings, and how long it waits for an answer."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,15 @@ _DURABLE = (
 )
 
 
+_OPTION = re.compile(r"(?:^|\s)(?:-c\s*|--)([\w.-]+)\s*=")
+
+
 class NoAnswer(psycopg.OperationalError):
     """The server has not answered in time. The session is closed."""
+
+
+class OtherServer(psycopg.OperationalError):
+    """The session is with a server that may serve no more. It is closed."""
 
 
 class Session(psycopg.Connection[Any]):
@@ -89,8 +97,10 @@ class Session(psycopg.Connection[Any]):
     is_pooled = False
     """A pooler such as PgBouncer is between the router and the server. In its transaction mode each transaction may get another
     server connection, so settings and prepared statements must not outlast a transaction."""
-    chosen = ""
-    """The ``options`` of the URL. What they set is left as it is."""
+    chosen: Collection[str] = ()
+    """The names of the settings in ``options`` of the URL, which are left as they are."""
+    is_outdated: Callable[[], bool] = staticmethod(lambda: False)
+    """Returns whether the writer has opened another connection since, maybe to another server."""
     is_unlimited = False
     """Whether its present transaction has no time limit, as for a migration, an export or an import."""
     hears_notices = False
@@ -100,7 +110,7 @@ class Session(psycopg.Connection[Any]):
     unreplicated = False
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
-    def begin(self, purpose: Purpose, chosen: str) -> None:
+    def begin(self, purpose: Purpose, chosen: Collection[str]) -> None:
         """Prepare a new session. :param chosen: see :attr:`chosen`"""
         self.purpose, self.chosen = purpose, chosen
         self.add_notice_handler(self._noticed)
@@ -129,14 +139,18 @@ class Session(psycopg.Connection[Any]):
         if not self.is_pooled:
             return ""
         settings = {name: value for name, value in self.purpose.settings.items() if "tcp_" not in name}
-        return f"SELECT {_set_config(settings, '', local=True)}"
+        return f"SELECT {_set_config(settings, (), local=True)}"
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server, for a limited time.
 
         :raises NoAnswer: the time is over; the session is closed, and nobody knows what the server did
+        :raises OtherServer: before a transaction; the session is closed
         """
         is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        if is_idle and self.is_outdated():
+            self.close()
+            raise OtherServer("another server may serve by now")
         limit = self.purpose.idle_seconds if is_idle else self.purpose.seconds
         own = None
         if timeout is None and not self.hears_notices and (is_idle or not self.is_unlimited):
@@ -156,7 +170,14 @@ class Session(psycopg.Connection[Any]):
             self.unreplicated = True
 
 
-def _set_config(settings: Mapping[str, str], chosen: str, *, local: bool) -> str:
+def chosen_settings(options: str) -> frozenset[str]:
+    """Return the names of the settings in libpq's parameter ``options``, like ``-c lock_timeout=5s --jit=off``.
+    https://www.postgresql.org/docs/current/app-postgres.html
+    """
+    return frozenset(name.replace("-", "_").lower() for name in _OPTION.findall(options))
+
+
+def _set_config(settings: Mapping[str, str], chosen: Collection[str], *, local: bool) -> str:
     how = str(local).lower()
     items = [
         f"set_config('{name}', '{value}', {how})" for name, value in settings.items() if name not in chosen

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from router.core.head import NEXT_ID, Head
-from router.store.disk_usage import DiskUsage
+from router.store.disk_usage import DiskUsage, file_size
 from router.store.file_modes import (
     create_private,
     give_to_owner,
@@ -138,10 +138,8 @@ class Sqlite(SqliteRows):
         engine = sa.create_engine("sqlite://", creator=lambda: self._connect("ro"), poolclass=sa.NullPool)
         sa.event.listen(engine, "begin", _begin)
         try:
-            with engine.connect() as connection:
+            with self.explained_errors(), engine.connect() as connection:
                 yield connection
-        except (sa.exc.DBAPIError, sqlite3.Error) as error:
-            raise self.explain_error(error) from error
         finally:
             engine.dispose()
 
@@ -179,15 +177,13 @@ class Sqlite(SqliteRows):
     def _fill(self, part: Path) -> Iterator[sa.Connection]:
         copy = Sqlite(sa.URL.create("sqlite", database=str(part)), 1)
         try:
-            with copy.engine.connect().execution_options(writes=True) as connection:
+            with self.explained_errors(), copy.engine.connect().execution_options(writes=True) as connection:
                 driver: Any = connection.connection.driver_connection
                 _set_cache(driver, _WRITER_CACHE_KIB)
                 for pragma in ("journal_mode=MEMORY", "synchronous=OFF"):  # nobody uses a file that is cut
                     driver.execute(f"PRAGMA {pragma}")
                 with connection.begin():
                     yield connection
-        except (sa.exc.DBAPIError, sqlite3.Error) as error:
-            raise self.explain_error(error) from error
         finally:
             copy.close()
 
@@ -223,7 +219,7 @@ class Sqlite(SqliteRows):
 
     def disk_usage(self, connection: sa.Connection) -> DiskUsage:  # noqa: ARG002  (PostgreSQL needs it)
         try:
-            files = {"main": self.path.stat().st_size, "wal": _size(Path(f"{self.path}-wal"))}
+            files = {"main": self.path.stat().st_size, "wal": file_size(Path(f"{self.path}-wal"))}
             disk = os.statvfs(self.path.parent)
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from None
@@ -260,6 +256,18 @@ class Sqlite(SqliteRows):
         if str(error).startswith("no such table"):
             return StoreUnavailable(f"{self.name}: {OTHER_TABLES.format(error=error)}")
         return StoreUnavailable(f"{self.name}: {_MESSAGES_BY_CODE.get(code, '{error}').format(error=error)}")
+
+    @contextmanager
+    def explained_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            raise self.explain_error(error) from error
+
+    @staticmethod
+    def holders() -> str:
+        """Return nothing: SQLite does not tell who uses a table."""
+        return ""
 
     @staticmethod
     def is_row_error(error: BaseException) -> bool:
@@ -303,14 +311,6 @@ def _begin(connection: sa.Connection) -> None:
     # IMMEDIATE: a deferred BEGIN that writes later fails immediately with SQLITE_BUSY_SNAPSHOT.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file; 0 if there is none. The WAL is deleted when the last connection closes."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _code(error: BaseException) -> int:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from gzip import BadGzipFile
 from typing import IO, Any
 
@@ -34,6 +34,7 @@ _ROWS_PER_TICK = 10_000
 _NEWLINE = b"\n"
 _TYPES: Mapping[str, type] = {"number": int, "text": str, "blob": bytes}
 _MODULUS = 2**256
+_LATEST: Millis = 253_402_300_799_999  # the end of the year 9999
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
@@ -190,7 +191,7 @@ class FileTable:
     found: RowSum
     """Of the rows that were read."""
     stored: RowSum
-    """What the database has to return. It differs from :attr:`found` only if texts were replaced."""
+    """What the database has to return."""
     replaced: int = 0
     """How many rows have texts that were replaced."""
 
@@ -208,7 +209,7 @@ class StateReader:
         self._stream, self._name, self._tick, self._keeps_nul = stream, name, tick, keeps_nul
         self._ahead: Any = None
         """A line that is no row, and was read after the rows of a table."""
-        self._rows = 0
+        self._rows = self._lines = 0
         first = self._next()
         if not isinstance(first, dict) or first.get("format") != FORMAT:
             raise StoreUnavailable(
@@ -218,12 +219,11 @@ class StateReader:
             raise StoreUnavailable(
                 f"{name} was written by alert-router {first.get('written_by')} in a newer format; use that version or a later one"
             )
-        try:
-            self.header = FileHeader(
-                str(first["revision"]), str(first["written_by"]), str(first["database"]), int(first["at"])
-            )
-        except (KeyError, ValueError) as error:
-            raise self.damaged(f"its first line: {error!r}") from None
+        header: dict[str, Any] = {each.name: first.get(each.name) for each in fields(FileHeader)}
+        self.header = FileHeader(**header)
+        words, at = (self.header.revision, self.header.written_by, self.header.database), self.header.at
+        if not all(isinstance(each, str) for each in words) or type(at) is not int or not 0 <= at <= _LATEST:
+            raise self.damaged("it is not the first line of an export")
 
     def tables(self) -> Iterator[FileTable]:
         """Yield the tables in order. Read the rows of each before the next."""
@@ -251,7 +251,7 @@ class StateReader:
                 name: RowSum(int(each["rows"]), int(each["sum"], 16)) for name, each in last["end"].items()
             }
             found = FileEnd(tables, {name: int(value) for name, value in last["ledger"].items()})
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise self.damaged("it has no last line") from None
         try:
             more = self._stream.read(1)  # this makes gzip check its own sum, which is after the last line
@@ -263,7 +263,9 @@ class StateReader:
 
     def damaged(self, what: str) -> StoreUnavailable:
         """Return the error for a file that can't be used."""
-        return StoreUnavailable(f"{self._name} is cut or damaged ({what}); copy it again, or export again")
+        return StoreUnavailable(
+            f"{self._name}:{self._lines} is cut or damaged ({what}); copy it again, or export again"
+        )
 
     def _rows_of(self, table: FileTable) -> Iterator[tuple[Any, ...]]:
         decoder, encoder = RowDecoder(table.columns), RowEncoder(table.name, table.columns)
@@ -280,8 +282,7 @@ class StateReader:
             table.found.add(line)
             if not self._keeps_nul and rb"\u0000" in line and _replace_nul(row):
                 table.replaced += 1
-                line = encoder.encode(row)
-            table.stored.add(line)
+            table.stored.add(encoder.encode(row))  # JSON has several forms of one text
             self._rows += 1
             if not self._rows % _ROWS_PER_TICK:
                 self._tick(table.name, self._rows)
@@ -303,6 +304,7 @@ class StateReader:
             raise StoreUnavailable(f"{self._name} can't be read: {error.strerror or error}") from None
         if not line.endswith(_NEWLINE):
             raise self.damaged("it ends too early")
+        self._lines += 1
         return line[:-1]
 
     def _parse(self, line: bytes) -> Any:
@@ -310,6 +312,8 @@ class StateReader:
             return json.loads(line)
         except ValueError as error:
             raise self.damaged(str(error)) from None
+        except RecursionError:
+            raise self.damaged("it is nested too deeply") from None
 
 
 def _replace_nul(row: list[Any]) -> bool:

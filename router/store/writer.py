@@ -104,15 +104,22 @@ class Database:
         :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
             process serves from it
         """
-        try:
+        with self._backend.explained_errors():
             self._backend.prepare()
             stored = check_database(self._backend)
             self._writer.open()
             if stored == StoredTables.OLDER:
                 before_migration()
-            self.is_new = migrate(self._backend.engine, name=self.name)
-        except sa.exc.DBAPIError as error:
-            raise self._backend.explain_error(error) from error
+        try:
+            with self._backend.explained_errors():
+                self.is_new = migrate(self._backend.engine, name=self.name)
+        except StoreUnavailable as error:
+            holders = self._backend.holders() if error.passes else ""
+            if not holders:
+                raise
+            raise StoreUnavailable(
+                f"{error}; its tables are used by the processes {holders}", passes=True
+            ) from error
 
     @property
     def session(self) -> str:
@@ -203,7 +210,7 @@ class Database:
 
         def call() -> T:
             try:
-                with self._backend.engine.connect() as connection:
+                with self._backend.explained_errors(), self._backend.engine.connect() as connection:
                     return work(connection)
             finally:
                 self._call_on_loop(ended.set)
@@ -214,12 +221,11 @@ class Database:
         self._reading = {each for each in self._reading if not each.is_set()} | {ended}
         try:
             return await self._readers.run(call)
-        except sa.exc.DBAPIError as error:
-            unread = self._backend.explain_error(error)
+        except StoreUnavailable as error:
             self.health.count_error("read")
-            if unread.damaged:
-                self.health.write_failed(unread)
-            raise unread from error
+            if error.damaged:
+                self.health.write_failed(error)
+            raise
 
     def _make_batch(self, connection: sa.Connection) -> Batch:
         return Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)

@@ -10,7 +10,7 @@ from router.web.connections import (
     descriptor_limit,
     raise_descriptor_limit,
 )
-from router.web.server import make_app, make_runner
+from router.web.server import make_app, make_runner, make_waiting_app
 from router.web.tls import Certificates, TlsError, TlsFiles
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "descriptor_limit",
     "make_app",
     "make_runner",
+    "make_waiting_app",
     "raise_descriptor_limit",
 ]

@@ -19,6 +19,7 @@ STARTED: web.AppKey[float] = web.AppKey("started", float)
 _APPLYING = (
     "webhooks are accepted; notifications may wait until the new rules are applied to all firing alerts"
 )
+WAITING = "the start waits for the database; the log says why"
 _MAX_RANGES = 20
 _HEADERS = {"Cache-Control": "no-store"}
 
@@ -31,6 +32,19 @@ def add_probes(app: web.Application) -> None:
             web.get("/-/healthy", _healthy),
             web.get("/readyz", _ready),
             web.get("/-/ready", _ready),
+        ]
+    )
+
+
+def add_waiting_probes(app: web.Application) -> None:
+    """Add the probes of a service that waits for its database."""
+    app[STARTED] = time.monotonic()
+    app.add_routes(
+        [
+            web.get("/healthz", _healthy_without_database),
+            web.get("/-/healthy", _healthy_without_database),
+            web.get("/readyz", _waiting),
+            web.get("/-/ready", _waiting),
         ]
     )
 
@@ -73,7 +87,20 @@ def _quality(given: Mapping[str, float], media: str) -> float:
 @needs(None)
 async def _healthy(request: web.Request) -> web.Response:
     """Answer 200 while the process runs. Reads no file and no database, so that it answers while these hang."""
-    return _answer(request, {"status": "ok"}, "alive")
+    return _answer(request, {"status": "ok"}, "alive", is_writable=_is_writable(request))
+
+
+@needs(None)
+async def _healthy_without_database(request: web.Request) -> web.Response:
+    """Answer 200, as :func:`_healthy`."""
+    return _answer(request, {"status": "ok"}, "alive", is_writable=False)
+
+
+@needs(None)
+async def _waiting(request: web.Request) -> web.Response:
+    """Answer 503 while the start waits for the database."""
+    fields = {"status": "not ready", "reason": WAITING}
+    return _answer(request, fields, f"not ready: {WAITING}", is_writable=False, status=503)
 
 
 @needs(None)
@@ -83,11 +110,18 @@ async def _ready(request: web.Request) -> web.Response:
     """
     context = request.app[APP_CONTEXT]
     reason = await _why_not_ready(context)
+    is_writable = _is_writable(request)
     if reason:
-        return _answer(request, {"status": "not ready", "reason": reason}, f"not ready: {reason}", status=503)
+        fields = {"status": "not ready", "reason": reason}
+        return _answer(request, fields, f"not ready: {reason}", is_writable=is_writable, status=503)
     if context.rules_status()["applied"]:
-        return _answer(request, {"status": "ready"}, "ready")
-    return _answer(request, {"status": "ready", "reason": _APPLYING}, f"ready: {_APPLYING}")
+        return _answer(request, {"status": "ready"}, "ready", is_writable=is_writable)
+    fields = {"status": "ready", "reason": _APPLYING}
+    return _answer(request, fields, f"ready: {_APPLYING}", is_writable=is_writable)
+
+
+def _is_writable(request: web.Request) -> bool:
+    return request.app[APP_CONTEXT].store.trouble is None
 
 
 async def _why_not_ready(context: AppContext) -> str:
@@ -107,14 +141,15 @@ async def _why_not_ready(context: AppContext) -> str:
     return ""
 
 
-def _answer(request: web.Request, fields: Mapping[str, str], text: str, *, status: int = 200) -> web.Response:
+def _answer(
+    request: web.Request, fields: Mapping[str, str], text: str, *, is_writable: bool, status: int = 200
+) -> web.Response:
     """Return the answer in the form that the program prefers. JSON also has the uptime, and whether the last write to the
     database succeeded.
     """
     if prefers_text(request.headers.get(hdrs.ACCEPT, "")):
         return web.Response(text=f"{text}\n", status=status, headers=_HEADERS)
     # Probes answer everybody, so they do not say where the database is, nor what it said.
-    is_writable = request.app[APP_CONTEXT].store.trouble is None
     shown = {
         **fields,
         "uptimeSeconds": round(time.monotonic() - request.app[STARTED], 1),

@@ -38,7 +38,7 @@ _MAX_REASON_CHARS = 1_000
 _UNEXPECTED = 500
 """The status of the answer to a webhook that raised an error nobody expected."""
 # For other senders: Alertmanager ignores it, because it has its own schedule of retries.
-_RETRY_AFTER = {"Retry-After": "10"}
+RETRY_AFTER = {"Retry-After": "10"}
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 _INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
 
@@ -117,11 +117,11 @@ async def _receive(  # noqa: PLR0911, C901  (an answer for each kind of input)
     # Intake logs it once, not for every webhook. Of passwords, too many are being checked; Alertmanager retries only a 5xx.
     except (TooManyBytes, AccessRefused) as error:
         context.metrics.webhook(source, "unavailable")
-        return refusal(503, str(error), headers=_RETRY_AFTER)
+        return refusal(503, str(error), headers=RETRY_AFTER)
     except StoreUnavailable as error:
         context.store.refused(error)  # the store logs it once, not for every webhook
         context.metrics.webhook(source, "unavailable")
-        return refusal(503, str(error), headers=_RETRY_AFTER)
+        return refusal(503, str(error), headers=RETRY_AFTER)
     except TimeoutError:
         return _unavailable(context, source, f"the body did not arrive within {context.read_seconds:g} s")
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
@@ -242,4 +242,4 @@ def _unavailable(context: AppContext, source: str, reason: str) -> web.Response:
     """Return a 503. Alertmanager retries it with backoff, and again at its next flush."""
     context.metrics.webhook(source, "unavailable")
     log.error("webhook not stored", status="refused", code=503, tenant=source, reason=reason)
-    return refusal(503, reason, headers=_RETRY_AFTER)
+    return refusal(503, reason, headers=RETRY_AFTER)

@@ -9,6 +9,7 @@ from aiohttp import web, web_response
 from aiohttp.log import server_logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from router.metrics import Metrics
 from router.model import Millis, Role
 from router.package import package_version
 from router.store import Integrity, StoreUnavailable
@@ -26,8 +27,8 @@ from router.web.bad_requests import log_http_error
 from router.web.connections import BoundedRunner, ConnectionBounds, MakeContext
 from router.web.json_answers import refusal
 from router.web.pages import add_pages
-from router.web.probes import STARTED, add_probes
-from router.web.receiving import add_webhook
+from router.web.probes import STARTED, WAITING, add_probes, add_waiting_probes
+from router.web.receiving import RETRY_AFTER, add_webhook
 from router.web.request_log import observe_request
 
 log = structlog.get_logger(__name__)
@@ -66,8 +67,24 @@ async def _close_access(app: web.Application) -> None:
     await app[APP_CONTEXT].access.close()
 
 
+def make_waiting_app() -> web.Application:
+    """Return what the service answers while its start waits for the database: it lives, and all else gets 503."""
+    app = web.Application()
+    app.on_response_prepare.append(add_headers)
+    add_waiting_probes(app)
+    app.router.add_route("*", "/{path:.*}", _not_yet)
+    return app
+
+
+async def _not_yet(_request: web.Request) -> web.Response:
+    return refusal(503, WAITING, headers=RETRY_AFTER)
+
+
 def make_runner(
-    app: web.Application, bounds: ConnectionBounds = _DEFAULT_BOUNDS, tls: MakeContext | None = None
+    app: web.Application,
+    metrics: Metrics,
+    bounds: ConnectionBounds = _DEFAULT_BOUNDS,
+    tls: MakeContext | None = None,
 ) -> BoundedRunner:
     """Return a server for the application. A handler runs to its end even if the sender closes the connection (commit,
     then answer), and bodies stay compressed.
@@ -77,9 +94,7 @@ def make_runner(
     server_logger.addFilter(log_http_error)
     # Answers to requests that are not HTTP come from aiohttp itself, which would name its version there.
     web_response.SERVER_SOFTWARE = _SERVER_NAME  # type: ignore[attr-defined]  # aiohttp has no option for it
-    return BoundedRunner(
-        app, bounds, app[APP_CONTEXT].metrics, tls, handle_signals=False, shutdown_timeout=1.0
-    )
+    return BoundedRunner(app, bounds, metrics, tls, handle_signals=False, shutdown_timeout=1.0)
 
 
 @needs(Role.ADMIN, RELOAD_CONFIGURATION.action)

@@ -3,17 +3,22 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from router.core.state import ID, State
 from router.store import Store, StoreUnavailable, read_ledger
+from router.store.jobs.job import BaseJob
 from tests.postgresql import PASSWORD, Server
 from tests.postgresql import server as started
 from tests.quarantine import quarantined_bytes
+from tests.tcp_proxy import proxied
 
 
 @pytest.fixture
@@ -138,6 +143,67 @@ async def test_a_lock_of_another_session_is_an_error_after_a_wait(
     await hasty.close()
 
 
+async def test_every_error_of_an_opening_is_told_in_words(url: str, postgresql: Server) -> None:
+    """Those of the driver's own calls as well, which no library wraps."""
+    database = url.partition("@/")[2].partition("?")[0]
+    postgresql.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    assert "it is a standby, or read-only; give the primary" in await refusal(url)
+    postgresql.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    await (await Store.open(url)).close()
+    with proxied(postgresql.socket) as proxy:
+        through, size = postgresql.through(proxy, database), 100
+        while True:
+            proxy.cut_after(size)
+            try:
+                store = await Store.open(through)
+            except StoreUnavailable as error:
+                assert error.passes  # noqa: PT017  (the last attempt succeeds)
+                size += 300
+            else:
+                break
+        await store.close()
+    assert size > 1_000
+
+
+async def test_an_opening_that_fails_late_leaves_no_session(url: str, postgresql: Server) -> None:
+    """A start that waits for its database opens it again and again."""
+    await (await Store.open(url)).close()
+    name = url.partition("@/")[2].partition("?")[0]
+    with postgresql.locking(name, "dictionaries"):
+        assert "another session has locked it" in await refusal(f"{url}%20-c%20lock_timeout%3D50ms")
+        left = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'alert-router'"
+        )
+        while postgresql.execute(left, name) != [(0,)]:  # a session ends a moment after its connection
+            pass
+
+
+class Look(BaseJob):
+    """Reads an alert, as the preview of a digest does."""
+
+    def want(self, state: State) -> None:
+        state.alerts.want(ID, [1])
+
+    def run(self, state: State) -> object:
+        return state.alerts.get(1)
+
+
+async def test_every_error_of_a_reader_is_told_in_words(url: str, postgresql: Server) -> None:
+    store = await Store.open(f"{url}%20-c%20lock_timeout%3D50ms")
+
+    def by_the_driver(connection: sa.Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.execute("SELECT id FROM alerts")
+
+    database = store.database
+    with postgresql.locking(store.location.rpartition("/")[2], "alerts"):
+        for read in (partial(database.look, Look()), partial(database.read, by_the_driver)):
+            with pytest.raises(StoreUnavailable, match="another session has locked it"):
+                await read()
+    await store.close()
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -210,10 +276,18 @@ def test_reading_a_database_without_tables_fails_with_words(url: str) -> None:
     ("url", "says"),
     [
         (f"postgresql://router:{PASSWORD}@host:{PASSWORD}/alerts", "--database is no URL"),
+        (f"postgresql://router:p@{PASSWORD}@host/alerts", "write an @ in the user or the password as %40"),
         (
-            f"postgresql://router:p@{PASSWORD}@host/alerts",
-            "more than one @; write an @ in the user or the password as %40",
+            f"postgresql://router:p@{PASSWORD}/w0rd@host/alerts",
+            "write an @ in the user or the password as %40",
         ),
+        (f"postgresql://router:p@host/{PASSWORD}@alerts", "write an @ in the user or the password as %40"),
+        (f"postgresql://router/{PASSWORD}@host/alerts", "write an @ in the user or the password as %40"),
+        (
+            f"postgresql://router:p@ss?{PASSWORD}=x@host/alerts",
+            "write an @ in the user or the password as %40",
+        ),
+        (f"postgresql://router:{PASSWORD}@host/alerts?port=a", "--database is no URL"),
         (f"mysql://router:{PASSWORD}@host/alerts", "mysql: this kind of database is not supported"),
     ],
 )

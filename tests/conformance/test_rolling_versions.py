@@ -26,6 +26,8 @@ revision, down_revision, branch_labels, depends_on = {revision!r}, {before!r}, N
 
 def upgrade() -> None:
     op.create_table("of_{revision}", sa.Column("id", sa.Integer, primary_key=True))
+    if {table!r}:
+        op.add_column({table!r}, sa.Column("of_{revision}", sa.Text, server_default=""))
 
 
 def downgrade() -> None:
@@ -46,9 +48,10 @@ class Newer:
         self._last = newest_revision()
         shutil.copytree(MIGRATIONS, self._folder, ignore=shutil.ignore_patterns("__pycache__"))
 
-    def add(self, revision: str, since: str | None) -> None:
+    def add(self, revision: str, since: str | None, table: str = "") -> None:
+        """:param table: gets another column"""
         named = "" if since is None else f"serves_since = {since!r}"
-        text = _MIGRATION.format(revision=revision, before=self._last, since=named)
+        text = _MIGRATION.format(revision=revision, before=self._last, since=named, table=table)
         (self._folder / "versions" / f"{revision}_more.py").write_text(text)
         self._last = revision
         self.start()

@@ -121,3 +121,16 @@ async def test_the_routers_settings_hold_behind_pgbouncer(
     port = str(world.database).partition("127.0.0.1:")[2].partition("/")[0]
     with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/{name}") as other:
         assert other.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+async def test_notices_that_can_not_be_heard_are_not_waited_for(
+    there: tuple[World, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler may give the session that listens to somebody else. So the router asks more often instead."""
+    world, _ = there
+    listeners: list[object] = []
+    monkeypatch.setattr("router.store.postgresql.Listener", lambda *given: listeners.append(given))
+    await world.start()
+    assert world.service is not None
+    assert not world.service.store.is_hearing
+    assert not listeners

@@ -113,13 +113,39 @@ def test_a_value_of_another_type_is_not_written(value: Any) -> None:
         ('[1,"a",7]', "data is int instead of blob"),
         ('[1,"a"]', "2 values instead of 3"),
         ("nonsense", "Expecting value"),
+        ("[" * 200_000, "nested too deeply"),
     ],
 )
 def test_a_row_that_no_export_has_is_refused(row: str, words: str) -> None:
     lines = written([(1, "a", b"")]).decode().splitlines()
     lines[2] = row
-    with pytest.raises(StoreUnavailable, match=rf"f\.gz is cut or damaged \(.*({words})"):
+    with pytest.raises(StoreUnavailable, match=rf"f\.gz:3 is cut or damaged \(.*({words})"):
         read("".join(f"{line}\n" for line in lines).encode())
+
+
+@pytest.mark.parametrize("at", ["null", "1e400", "1" + "0" * 30, "true", "-1", '"5"'])
+def test_a_header_without_a_time_is_refused(at: str) -> None:
+    lines = written([]).splitlines(keepends=True)
+    lines[0] = lines[0].replace(b'"at":5', f'"at":{at}'.encode())
+    with pytest.raises(StoreUnavailable, match=r"f\.gz:1 is cut or damaged"):
+        read(b"".join(lines))
+
+
+def test_a_last_line_with_numbers_that_are_none_is_refused() -> None:
+    data = written([]).replace(b'"changes":1', b'"changes":1e400')
+    with pytest.raises(StoreUnavailable, match=r"f\.gz:3 is cut or damaged"):
+        read(data)
+
+
+def test_the_values_of_a_row_are_compared_and_not_its_form() -> None:
+    """Another program may have written the line."""
+    lines = written([(1, "é", None)]).splitlines(keepends=True)
+    lines[2] = b'[1, "\\u00e9", null]\n'
+    reader = StateReader(io.BytesIO(b"".join(lines)), "f.gz", no_tick, keeps_nul=True)
+    (table,) = [(list(each.rows), each)[1] for each in reader.tables()]
+    summed = RowSum()
+    summed.add('[1,"é",null]'.encode())
+    assert table.stored.as_json() == summed.as_json()
 
 
 def test_other_files_and_newer_formats_are_refused() -> None:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from router.store import Store
 from router.web import make_app, make_runner
+from router.web.app_context import APP_CONTEXT
 from tests.unit.web.harness import Client, Serve, WebHarness
 
 
@@ -18,7 +19,7 @@ class Server(TestServer):
     """Serves with the same runner as the service."""
 
     async def _make_runner(self, **_options: Any) -> web.AppRunner:
-        return make_runner(self.app)
+        return make_runner(self.app, self.app[APP_CONTEXT].metrics)
 
 
 @pytest.fixture

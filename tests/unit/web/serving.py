@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from router.web import BoundedRunner, ConnectionBounds, make_app, make_runner
+from router.web.app_context import APP_CONTEXT
 from router.web.connections import MakeContext
 from tests.unit.web.harness import WebHarness
 
@@ -87,7 +88,7 @@ async def serving(
     """:param more: routes in addition to the router's"""
     app = make_app(harness.parts())
     app.add_routes(more)
-    runner = make_runner(app, bounds, tls)
+    runner = make_runner(app, app[APP_CONTEXT].metrics, bounds, tls)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     found = Serving(runner, harness, runner.addresses[0][1])
