@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from router.cli.running import serve
-from router.model import MINUTE, SECOND
+from router.model import MINUTE, SECOND, Millis
 from router.rules_watch import UNSERVED_WAIT
 from router.store import LONGEST_BATCH
 from tests.postgresql import Server
@@ -47,11 +47,14 @@ async def in_force(world: World) -> Any:
     return (await world.get("/status"))["config"]["in_force"]
 
 
-async def agreement(world: World, *, agrees: bool) -> None:
-    """Wait until a replica agrees with the rules in force, or no longer does."""
+async def agreement(world: World, *, agrees: bool, each: Millis = SECOND) -> None:
+    """Wait until a replica agrees with the rules in force, or no longer does.
+
+    :param each: how far the clock moves between two questions
+    """
 
     async def has_come() -> bool:
-        world.clock.advance(SECOND)
+        world.clock.advance(each)
         return bool((await in_force(world))["agrees"] is agrees)
 
     await until(has_come, f"agrees: {agrees}", _PAUSE)
@@ -138,7 +141,7 @@ async def test_rules_that_no_replica_serves_are_replaced_after_a_while(pair: tup
     await agreement(b, agrees=True)
     await b.end()
     assert await a.post("Down", "critical") == 200
-    await agreement(a, agrees=True)
+    await agreement(a, agrees=True, each=MINUTE)  # a term of these tests is an hour
     await all_decided(a, 3)
     assert channels(a) == ["C0CRITICAL"]
     assert await loads(a) == ["start", "start", "no replica agreed"]
