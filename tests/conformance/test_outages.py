@@ -147,7 +147,7 @@ async def test_every_error_of_an_opening_is_told_in_words(url: str, postgresql: 
     """Those of the driver's own calls as well, which no library wraps."""
     database = url.partition("@/")[2].partition("?")[0]
     postgresql.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
-    assert "it is a standby, or read-only; give the primary" in await refusal(url)
+    assert "this server is a standby or read-only; name the primary" in await refusal(url)
     postgresql.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
     await (await Store.open(url)).close()
     with proxied(postgresql.socket) as proxy:
@@ -170,7 +170,9 @@ async def test_an_opening_that_fails_late_leaves_no_session(url: str, postgresql
     await (await Store.open(url)).close()
     name = url.partition("@/")[2].partition("?")[0]
     with postgresql.locking(name, "dictionaries"):
-        assert "another session has locked it" in await refusal(f"{url}%20-c%20lock_timeout%3D50ms")
+        assert "another session (a replica, a migration or a person)" in await refusal(
+            f"{url}%20-c%20lock_timeout%3D50ms"
+        )
         left = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name = 'alert-router'"
@@ -199,7 +201,9 @@ async def test_every_error_of_a_reader_is_told_in_words(url: str, postgresql: Se
     database = store.database
     with postgresql.locking(store.location.rpartition("/")[2], "alerts"):
         for read in (partial(database.look, Look()), partial(database.read, by_the_driver)):
-            with pytest.raises(StoreUnavailable, match="another session has locked it"):
+            with pytest.raises(
+                StoreUnavailable, match="another session (a replica, a migration or a person)"
+            ):
                 await read()
     await store.close()
 

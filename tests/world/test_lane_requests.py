@@ -154,9 +154,7 @@ async def test_a_pause_holds_for_the_next_holder_if_the_last_one_dies(
         await asked(pair)
         await expelled(pair, holder)
         result = await pausing
-    assert (
-        "no replica serves the destination now; the pause holds for the next one that does" in result.output
-    )
+    assert "no replica serves the destination now; the pause is stored, and the next replica" in result.output
     await pair.when(lambda: not any(map(holds_no_lanes, pair.both)), "both serve lanes again")
     await other.post("Down", "critical")
     pair.a.clock.advance(SECOND)  # lanes begin without tokens
