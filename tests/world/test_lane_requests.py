@@ -228,7 +228,7 @@ async def test_a_pause_that_a_hung_holder_has_not_confirmed_is_said_so(
     )
 
 
-async def test_a_dead_letter_that_is_retried_through_another_is_sent_by_the_holder(pair: Pair) -> None:
+async def test_a_dead_letter_retried_through_another_is_sent_by_the_holder(pair: Pair) -> None:
     await pair.start()
     holder = pair.holder(PAGES)
     other = pair.other(holder)
