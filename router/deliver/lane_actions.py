@@ -201,6 +201,8 @@ class LaneActions:
 
     async def _answer(self, request: LaneRequest, lane: Lane) -> None:
         try:
+            if await self._store.lane_requests.answer_to(request.id) is not None:
+                return  # it was answered, or closed, while the list was read
             if request.action == PAUSE:
                 answer: dict[str, Any] = {"since": (await self._pause_here(lane, request.actor)).since}
             else:
