@@ -31,7 +31,9 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.parametrize("point", ["WITH w0 AS (INSERT INTO meta", "COMMIT after WITH w0 AS (INSERT INTO meta"])
+@pytest.mark.parametrize(
+    "point", ["WITH w0 AS (INSERT INTO meta", "COMMIT after WITH w0 AS (INSERT INTO meta"]
+)
 async def test_a_stopped_router_frees_the_lock_and_goes_on_later(
     tmp_path: Path, postgresql: Server, point: str
 ) -> None:
