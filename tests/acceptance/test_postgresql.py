@@ -24,6 +24,7 @@ from tests.acceptance.processes import (
 from tests.acceptance.test_policy import MONDAY_NIGHT, TUESDAY_MORNING
 from tests.postgresql import PASSWORD, Server
 from tests.unit.cli.commands import GOOD
+from tests.world.bodies import alert, webhook
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
 
@@ -128,3 +129,28 @@ async def output(*arguments: str) -> str:
     out, _ = await process.communicate()
     assert process.returncode == 0
     return out.decode()
+
+
+async def test_a_role_that_may_not_change_tables_serves(
+    providers: Providers, folder: Path, postgresql: Server
+) -> None:
+    """The tables belong to another role, with which the first start made them."""
+    name = postgresql.create()
+    own = postgresql.url(name, f"locked:{PASSWORD}")
+    async with running(Router(folder, providers.routes, database=postgresql.url(name))):
+        pass
+    postgresql.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO locked", name)
+    router = Router(folder, providers.routes, database=own)
+    async with running(router):
+        body = json.dumps(webhook(alert(labels={"alertname": "Down", "severity": "critical"}))).encode()
+        assert await router.post(body) == 200
+
+        async def is_delivered() -> bool:
+            return (await router.fates()).keys() == {"delivered"}
+
+        await until(is_delivered, "it is delivered")
+    # A migration needs the owner of the tables.
+    postgresql.execute("UPDATE alembic_version SET version_num = '0021'", name)
+    await router.spawn()
+    assert await router.wait() != 0
+    assert "must be owner of table" in router.log or "permission denied" in router.log
