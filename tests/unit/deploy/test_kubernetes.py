@@ -192,6 +192,10 @@ def test_replicas_find_their_database_by_a_service_file_of_the_secret() -> None:
     head = (FOLDER / "components" / "replicas" / "kustomization.yaml").read_text()
     assert "postgres_service" in head
     assert "#   [router]\n" in head
+    (certificate,) = re.findall(
+        r"^#   sslrootcert=(.+)$", head, re.MULTILINE
+    )  # a file: the driver finds no others
+    assert certificate == f"{folder}/postgres_ca.pem"
 
 
 def test_a_rolling_update_leaves_two_replicas_and_waits_for_leases() -> None:
