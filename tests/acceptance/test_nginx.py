@@ -1,10 +1,7 @@
 """The nginx.conf of the guide, with Debian's nginx before the real process."""
 
-import asyncio
 import hashlib
 import re
-import shutil
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,13 +9,11 @@ import aiohttp
 import pytest
 
 from tests.acceptance.conftest import Providers
-from tests.acceptance.processes import ROOT, Router, free_port, until
-from tests.certificates import Authority
+from tests.acceptance.processes import ROOT, Router, running
+from tests.acceptance.reverse_proxies import NAME, Proxy, needs_nginx, nginx
 from tests.world.bodies import alert, webhook
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx-light")
-NAME = "alerts.example.com"
+pytestmark = needs_nginx
 _ACCESS = """
 web:
   allowed_hosts: [alerts.example.com]
@@ -32,59 +27,18 @@ TOKEN = "alert_router_of_the_nginx_test"
 
 
 @pytest.fixture
-async def behind(folder: Path, providers: Providers) -> AsyncIterator[tuple[str, ssl.SSLContext]]:
-    """Start the router and nginx. :returns: the address of nginx, and a context that trusts its certificate"""
+async def behind(folder: Path, providers: Providers) -> AsyncIterator[Proxy]:
+    """Start the router and nginx."""
     access = _ACCESS % hashlib.sha256(TOKEN.encode()).hexdigest()
-    router = Router(folder, providers.routes + access)
-    authority = Authority(folder, "authority")
-    pair = authority.issue("server")
-    port = free_port()
-    site = (ROOT / "docs/howto/nginx.conf").read_text()
-    for old, new in (
-        ("127.0.0.1:9099", f"127.0.0.1:{router.port}"),
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        (f"/etc/ssl/{NAME}.pem", str(pair.certificate)),
-        (f"/etc/ssl/{NAME}.key", str(pair.key)),
+    async with (
+        running(Router(folder, providers.routes + access)) as router,
+        nginx(folder, [router.port]) as proxy,
     ):
-        assert old in site
-        site = site.replace(old, new)
-    temporary = "\n".join(
-        f"{kind}_temp_path {folder}/nginx-{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{temporary}\n{site}\n}}\n"
-    )
-    assert NGINX is not None
-    await router.start()
-    nginx = await asyncio.create_subprocess_exec(
-        NGINX, "-p", str(folder), "-c", str(config), "-e", str(folder / "nginx.log")
-    )
-    context = ssl.create_default_context(cafile=authority.file)
-    url = f"https://127.0.0.1:{port}"
-    try:
-        await until(lambda: ready(url, context, nginx, folder), "nginx answers")
-        yield url, context
-    finally:
-        if nginx.returncode is None:
-            nginx.terminate()
-        await nginx.wait()
-        await router.stop()
+        yield proxy
 
 
-async def ready(url: str, context: ssl.SSLContext, nginx: asyncio.subprocess.Process, folder: Path) -> bool:
-    assert nginx.returncode is None, (folder / "nginx.log").read_text()
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"{url}/healthz", ssl=context) as answer:
-            return answer.status == 200
-    except aiohttp.ClientError:
-        return False
-
-
-async def test_pages_webhooks_and_events_pass_through_nginx(behind: tuple[str, ssl.SSLContext]) -> None:
-    url, context = behind
+async def test_pages_webhooks_and_events_pass_through_nginx(behind: Proxy) -> None:
+    url, context = behind.url, behind.context
     host, signed_in = {"Host": NAME}, {"Host": NAME, "Authorization": f"Bearer {TOKEN}"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
         async with session.get(f"{url}/now", headers=signed_in) as answer:

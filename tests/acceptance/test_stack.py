@@ -93,7 +93,10 @@ async def test_prepare_makes_secrets_once_and_keeps_them(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ("COMPOSE_PROFILES=both\n", "COMPOSE_PROFILES in .env is 'both'; it has to be empty or postgresql"),
+        (
+            "COMPOSE_PROFILES=both\n",
+            "COMPOSE_PROFILES in .env is 'both'; it has to be empty, postgresql, or postgresql,replicas",
+        ),
         (
             "COMPOSE_PROFILES=postgresql\n",
             ".env starts PostgreSQL, but ALERT_ROUTER_DATABASE does not name it",
@@ -120,7 +123,7 @@ esac
 """
 
 
-@pytest.mark.parametrize("profile", ["", "postgresql"])
+@pytest.mark.parametrize("profile", ["", "postgresql", "postgresql,replicas"])
 async def test_start_builds_prepares_and_waits(tmp_path: Path, profile: str) -> None:
     await asyncio.to_thread(shutil.copytree, ROOT / "deploy", tmp_path / "deploy")
     compose, program, calls = tmp_path / "deploy" / "compose", tmp_path / "bin" / "docker", tmp_path / "calls"
@@ -135,6 +138,7 @@ async def test_start_builds_prepares_and_waits(tmp_path: Path, profile: str) -> 
     code, printed, errors = await run(compose / "start", "--quiet-pull", **environ)
     assert (code, errors) == (0, "")
     assert "http://10.0.0.7:9099" in printed
+    assert ("http://10.0.0.7:9080" in printed) == ("replicas" in profile)
     assert calls.read_text().splitlines() == [
         "compose version",
         "compose build",
@@ -150,7 +154,9 @@ async def test_start_builds_prepares_and_waits(tmp_path: Path, profile: str) -> 
     assert "hash-password" not in calls.read_text()
     code, _, errors = await run(compose / "stop", "--volumes", **environ)
     assert (code, errors) == (0, "")
-    assert calls.read_text().endswith("compose --profile postgresql down --remove-orphans --volumes\n")
+    assert calls.read_text().endswith(
+        "compose --profile postgresql --profile replicas down --remove-orphans --volumes\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["start", "stop", "prepare", "validate"])

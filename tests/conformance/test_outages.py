@@ -201,7 +201,7 @@ async def test_every_error_of_a_reader_is_told_in_words(url: str, postgresql: Se
     database = store.database
     with postgresql.locking(store.location.rpartition("/")[2], "alerts"):
         for read in (partial(database.look, Look()), partial(database.read, by_the_driver)):
-            with pytest.raises(StoreUnavailable, match="another session .* has held a lock"):
+            with pytest.raises(StoreUnavailable, match=r"another session .* has held a lock"):
                 await read()
     await store.close()
 

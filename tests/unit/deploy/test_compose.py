@@ -15,9 +15,10 @@ from router.config import load
 from tests.acceptance.processes import ROOT
 
 COMPOSE = ROOT / "deploy" / "compose"
-PROFILES = ("", "postgresql")
+PROFILES = ("", "postgresql", "postgresql,replicas")
 _TAG = re.compile(r"[\w./-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?")
 SHELLCHECK, DOCKER_COMPOSE, AMTOOL = map(shutil.which, ("shellcheck", "docker-compose", "amtool"))
+HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -35,7 +36,7 @@ def test_compose_accepts_the_file_with_the_shipped_settings(tmp_path: Path, prof
     settings.write_text(
         re.sub("COMPOSE_PROFILES=.*", f"COMPOSE_PROFILES={profile}", (COMPOSE / ".env.example").read_text())
     )
-    chosen = ["--profile", profile] if profile else []
+    chosen = [word for each in profile.split(",") if each for word in ("--profile", each)]
     command = [
         str(DOCKER_COMPOSE), "--file", "compose.yaml", "--env-file", str(settings), *chosen, "config", "--quiet",
     ]  # fmt: skip
@@ -57,7 +58,7 @@ def test_a_container_is_confined_and_limited(name: str) -> None:
     assert has_socket == (name == "alloy")
     assert not (has_socket and "ports" in service)
     assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in service.get("ports", ()))
-    if "build" not in service:  # the image of the router has a health check of its own
+    if not name.startswith("alert-router"):  # the image of the router has a health check of its own
         assert _TAG.fullmatch(service["image"]), service["image"]
         assert service["healthcheck"]["test"][0] == "CMD"
 
@@ -83,11 +84,63 @@ def test_each_setting_is_used_and_has_a_default_in_the_template() -> None:
     assert used | {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"} == shipped
 
 
-def test_only_postgresql_and_its_exporter_need_a_profile() -> None:
+def test_what_needs_a_profile() -> None:
     assert {name: each["profiles"] for name, each in SERVICES.items() if "profiles" in each} == {
         "postgres": ["postgresql"],
         "postgres-exporter": ["postgresql"],
+        "alert-router-2": ["replicas"],
+        "load-balancer": ["replicas"],
     }
+
+
+def test_the_second_replica_is_like_the_first_one() -> None:
+    first, second = SERVICES["alert-router"], SERVICES["alert-router-2"]
+    own = {"build", "ports", "volumes", "hostname", "profiles"}
+    assert {key: each for key, each in first.items() if key not in own} == {
+        key: each for key, each in second.items() if key not in own
+    }
+    assert second["volumes"] == first["volumes"][:1]  # the rules; neither a database nor backups
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="needs HAProxy: apt-get install haproxy")
+def test_haproxy_accepts_the_load_balancer_before_both_replicas(tmp_path: Path) -> None:
+    text = (COMPOSE / "haproxy.cfg").read_text()
+    servers = set(re.findall(r"^ +server \S+ (\S+):9099$", text, re.MULTILINE))
+    assert servers == {name for name in SERVICES if name.startswith("alert-router")}
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(text)
+    ran = subprocess.run([str(HAPROXY), "-c", "-f", str(file)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, "WARNING" in ran.stdout + ran.stderr) == (0, False), ran.stdout + ran.stderr
+
+
+def test_with_replicas_prometheus_scrapes_both_and_alertmanager_posts_to_one_url(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    compose = tmp_path / "deploy" / "compose"
+    settings = (compose / ".env.example").read_text()
+    for name, value in (
+        ("COMPOSE_PROFILES", "postgresql,replicas"), ("ALERT_ROUTER_DATABASE", "postgresql:///?service=router"),
+        ("ALERT_ROUTER_BACKUP_TO", ""),
+    ):  # fmt: skip
+        settings = re.sub(rf"^{name}=.*", f"{name}={value}", settings, flags=re.MULTILINE)
+    (compose / ".env").write_text(settings)
+    environ = {**os.environ, "HASH_PASSWORD": "cat"}
+    subprocess.run([compose / "prepare"], env=environ, check=True, capture_output=True)
+    yaml = YAML(typ="safe")
+    jobs = {
+        each["job_name"]: each for each in yaml.load(compose / "state" / "prometheus.yml")["scrape_configs"]
+    }
+    assert jobs["alert-router"]["static_configs"] == [
+        {"targets": ["alert-router:9099", "alert-router-2:9099"]}
+    ]
+    receivers = yaml.load(compose / "state" / "alertmanager.yml")["receivers"]
+    (posted,) = [hook["url"] for each in receivers for hook in each.get("webhook_configs", ())]
+    assert posted == "http://load-balancer:9099/webhook"
+    (compose / ".env").write_text(
+        settings.replace("ALERT_ROUTER_DATABASE=postgresql:///?service=router", "ALERT_ROUTER_DATABASE=")
+    )
+    assert (
+        subprocess.run([compose / "prepare"], env=environ, check=False, capture_output=True).returncode == 1
+    )
 
 
 def test_the_rules_of_the_stack_need_no_account_anywhere(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from router.cli import main
 from router.cli.environment import known_variables
 from router.config import load
 from tests.acceptance.processes import ROOT
+from tests.deployed import alerts
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-KUBECTL = shutil.which("kubectl")
+KUBECTL, PROMTOOL = map(shutil.which, ("kubectl", "promtool"))
 _SCHEMAS = json.loads((Path(__file__).parent / "schemas" / "kubernetes.json").read_text())
 _NO_RESOURCES = {"kustomization.yaml", "routes.yaml"}
 _OWN_HTTP = {"/healthz", "/readyz", "/metrics"}
@@ -191,6 +192,10 @@ def test_replicas_find_their_database_by_a_service_file_of_the_secret() -> None:
     head = (FOLDER / "components" / "replicas" / "kustomization.yaml").read_text()
     assert "postgres_service" in head
     assert "#   [router]\n" in head
+    (certificate,) = re.findall(
+        r"^#   sslrootcert=(.+)$", head, re.MULTILINE
+    )  # a file: the driver finds no others
+    assert certificate == f"{folder}/postgres_ca.pem"
 
 
 def test_a_rolling_update_leaves_two_replicas_and_waits_for_leases() -> None:
@@ -200,6 +205,42 @@ def test_a_rolling_update_leaves_two_replicas_and_waits_for_leases() -> None:
     # A new replica gets its share with a renewal of a replica that gives leases up: a quarter of the term later at most.
     assert DEPLOYMENT["minReadySeconds"] > 1.25 * float(SETTINGS["ALERT_ROUTER_LEASE_SECONDS"])
     assert REPLICA["terminationGracePeriodSeconds"] > 2 * float(SETTINGS["ALERT_ROUTER_DRAIN"])
+
+
+def _rule_of_kubernetes() -> dict[str, Any]:
+    """Return the group of the PrometheusRule of the component."""
+    file = FOLDER / "components" / "replicas" / "prometheusrule.yaml"
+    (group,) = YAML(typ="safe").load(file)["spec"]["groups"]
+    found: dict[str, Any] = group
+    return found
+
+
+def test_the_alert_about_missing_pods_has_the_number_of_the_deployment() -> None:
+    (rule,) = _rule_of_kubernetes()["rules"]
+    assert rule["expr"].endswith(f" < {DEPLOYMENT['replicas']}")
+    (shipped,) = alerts()["AlertRouterReplicaMissing"]
+    assert {**rule, "expr": ""} == {**shipped, "expr": ""}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
+@pytest.mark.parametrize(("pods", "fires"), [(3, False), (2, True)])
+def test_a_pod_that_is_not_scheduled_is_noticed(tmp_path: Path, pods: int, fires: bool) -> None:
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [_rule_of_kubernetes()]}))
+    labels = 'job="alert-router", namespace="alert-router", container="alert-router"'
+    series = [
+        {"series": f'{name}{{{labels}, pod="p{pod}", instance="10.0.0.{pod}:9099"}}', "values": f"{value}x30"}
+        for pod in range(pods)
+        for name, value in (("up", 1), ("alert_router_replicas", pods))
+    ]
+    count = 'count(ALERTS{alertname="AlertRouterReplicaMissing", alertstate="firing"}) or vector(0)'
+    asked = {"expr": count, "eval_time": "20m", "exp_samples": [{"labels": "{}", "value": int(fires)}]}
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": [asked]}
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [test]}))
+    ran = subprocess.run(
+        [str(PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("name", ["base", "overlays/example"])
@@ -232,7 +273,7 @@ def _rendered(name: str) -> dict[str, dict[str, Any]]:
 def test_kustomize_renders_three_replicas_in_place_of_one() -> None:
     one, three = _rendered("overlays/example"), _rendered("overlays/replicas")
     assert set(one) - set(three) == {"StatefulSet"}
-    assert set(three) - set(one) == {"Deployment"}
+    assert set(three) - set(one) == {"Deployment", "PrometheusRule"}
     assert {kind: problems(each) for kind, each in three.items() if problems(each)} == {}
     assert {kind for kind in one.keys() & three.keys() if one[kind] != three[kind]} == {"NetworkPolicy"}
     was, now = (each["NetworkPolicy"]["spec"]["egress"] for each in (one, three))

@@ -11,7 +11,10 @@ import pytest
 from router.cli import main
 from router.cli.environment import known_variables
 from router.cli.running import serve
+from router.config import load
 from tests.acceptance.processes import ROOT
+from tests.unit.cli.commands import GOOD
+from tests.unit.docs.pages import section
 
 UNIT = ROOT / "deploy" / "systemd" / "alert-router.service"
 ANALYZE = shutil.which("systemd-analyze")
@@ -65,3 +68,36 @@ def test_a_stop_may_take_longer_than_the_router_takes() -> None:
     assert isinstance(drain, float)
     assert _settings("TimeoutStopSec") == ["30"]
     assert drain * 2 < 30
+
+
+def _examples(language: str) -> list[str]:
+    """Return the examples of the section about several hosts, without the indentation of their list."""
+    text = section("docs/deploying.md", "On several hosts")
+    found = re.findall(rf"^   ```{language}\n(.*?)^   ```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"^   ", "", each, flags=re.MULTILINE) for each in found]
+
+
+def test_the_settings_for_several_hosts_are_those_of_the_unit() -> None:
+    (example,) = _examples("sh")
+    settings = dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE))
+    assert set(settings) - set(known_variables(main, "ALERT_ROUTER")) == {"PGSERVICEFILE"}
+    (credential,) = _settings("LoadCredential")
+    name, _, folder = credential.partition(":")
+    # https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#LoadCredential=ID:PATH
+    assert settings["PGSERVICEFILE"] == f"/run/credentials/{UNIT.name}/{name}_postgres_service"
+    assert f"`{folder}/postgres_service`" in section("docs/deploying.md", "On several hosts")
+    (service,) = _examples("ini")
+    assert service.startswith(f"[{settings['ALERT_ROUTER_DATABASE'].rpartition('=')[2]}]\n")
+
+
+def test_the_users_for_several_hosts_can_be_loaded(tmp_path: Path) -> None:
+    (example,) = _examples("yaml")
+    secrets = {
+        "alice": "$2b$12$" + "a" * 53, "scrape_token_hash": "sha256:" + "0" * 64, "webhook": "x" * 30,
+    }  # fmt: skip
+    for name, value in secrets.items():
+        (tmp_path / f"secrets_{name}").write_text(value)
+    file = tmp_path / "routes.yaml"
+    file.write_text(example + GOOD)
+    config = load(file, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}, now=0)
+    assert config.access.needs_credentials

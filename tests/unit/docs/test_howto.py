@@ -133,6 +133,32 @@ def test_the_example_of_the_move_is_imported_and_passes_check(tmp_path: Path) ->
     assert json.loads(explained.stdout)["receivers"] == ["oncall"]
 
 
+def test_pages_agree_on_what_was_measured_by_hand() -> None:
+    on_postgresql, of_replicas = (
+        dict(rows(text(f"docs/howto/{page}"), "measured by hand"))
+        for page in ("postgresql.md", "replicas.md")
+    )
+    shared = on_postgresql.keys() & of_replicas.keys()
+    assert shared == {"bytes in the database for each webhook, with its three deliveries and all indexes"}
+    (size,) = shared
+    assert on_postgresql[size] == of_replicas[size]
+    for page in ("capacity.md", "postgresql.md", "replicas.md"):
+        others = set(re.findall(r"(\d,\d{3}) bytes|× (\d,\d{3}) ×", text(f"docs/howto/{page}")))
+        assert {each for pair in others for each in pair if each} <= {on_postgresql[size], "2,855"}, page
+    every = {
+        found
+        for page in ("capacity.md", "replicas.md")
+        for found in re.findall(r"[\d.]+ KiB", text(f"docs/howto/{page}"))
+    }
+    assert every - {"16 KiB"} == {"2.3 KiB"}
+
+
+def test_the_memory_of_an_alert_follows_from_the_measured_figures() -> None:
+    measured = {row[0]: row[1] for row in rows(text("docs/performance.md"), "")}
+    few, many = (float(measured[f"memory at {count} active alerts, MiB"]) for count in ("10,000", "100,000"))
+    assert f"{(many - few) * 1024 / 90_000:.1f} KiB" == "2.3 KiB"
+
+
 @pytest.mark.parametrize("page", ["capacity.md", "replicas.md"])
 def test_the_figures_of_a_page_are_the_measured_ones(page: str) -> None:
     measured = {row[0]: row[1] for row in rows(text("docs/performance.md"), "")}
