@@ -114,6 +114,7 @@ class Postgresql(PostgresqlRows):
     def _begin(self, connection: sa.Connection) -> None:
         options = connection.get_execution_options()
         driver: Any = connection.connection.driver_connection
+        driver.head = None
         driver.is_unlimited = options.get("unlimited", False)
         if not options.get("writes", False):
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
