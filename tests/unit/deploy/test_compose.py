@@ -113,7 +113,7 @@ def test_haproxy_accepts_the_load_balancer_before_both_replicas(tmp_path: Path) 
     assert (ran.returncode, "WARNING" in ran.stdout + ran.stderr) == (0, False), ran.stdout + ran.stderr
 
 
-def test_with_replicas_prometheus_scrapes_both_and_alertmanager_posts_to_one_url(tmp_path: Path) -> None:
+def test_prometheus_scrapes_both_replicas_and_one_url_takes_webhooks(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     compose = tmp_path / "deploy" / "compose"
     settings = (compose / ".env.example").read_text()
