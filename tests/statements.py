@@ -102,6 +102,8 @@ def _cursor(found: LastTransaction) -> type[psycopg.Cursor[Any]]:
 
         def _note(self, query: str | bytes) -> None:
             found.note(query)
-            found.round_trips += self.connection.pgconn.pipeline_status == PipelineStatus.OFF
+            is_alone = self.connection.pgconn.pipeline_status == PipelineStatus.OFF
+            # The pipeline of a BEGIN was counted for the transaction before.
+            found.round_trips += is_alone or query in {"BEGIN", b"BEGIN"}
 
     return Cursor
