@@ -9,6 +9,9 @@ from typing import NamedTuple
 from router.model import Millis
 from tests.database import rows
 
+_LOST_ANSWERS = frozenset({"connection failed", "disconnected", "timeout"})
+"""The reasons of attempts that ended without an answer."""
+
 
 class Attempt(NamedTuple):
     started: Millis
@@ -79,10 +82,20 @@ def causes_of_duplicates(
     return causes
 
 
+def without_an_answer(attempts: Mapping[str, list[Attempt]]) -> Counter[str]:
+    """Return by destination how many attempts may have arrived without a record of it. Each can cause one repeat."""
+    return Counter(
+        destination
+        for destination, several in attempts.items()
+        for each in several
+        if each.outcome == "interrupted" or each.reason in _LOST_ANSWERS
+    )
+
+
 def _cause(destination: str, outcome: str, reason: str) -> str:
     if outcome == "interrupted":
         return "killed before it was recorded"
-    if reason in {"connection failed", "disconnected", "timeout"}:
+    if reason in _LOST_ANSWERS:
         return "the answer was lost"
     assert destination.startswith("slack:"), f"{destination}: {outcome} {reason}, but the message arrived"
     return "the message was edited, and its reply failed"

@@ -79,12 +79,21 @@ class Group:
 class Sender:
     """Posts the states of all groups at the same time. A body goes to one replica after the other, as a load balancer does it."""
 
-    def __init__(self, seed: str, groups: Sequence[str], urls: Callable[[], Sequence[str]]) -> None:
-        """:param urls: the addresses of the replicas that are believed to live"""
+    def __init__(
+        self,
+        seed: str,
+        groups: Sequence[str],
+        urls: Callable[[], Sequence[str]],
+        *,
+        patience: float = _SECONDS_TO_ANSWER,
+    ) -> None:
+        """:param urls: the addresses of the replicas that are believed to live
+        :param patience: how long it waits for an answer (s)
+        """
         self.groups = [Group(name) for name in groups]
         self.answers: Counter[str] = Counter()
         """The answers by status or kind of failure."""
-        self._seed, self._urls = seed, urls
+        self._seed, self._urls, self._patience = seed, urls, patience
         self._stopping = asyncio.Event()
 
     @property
@@ -97,7 +106,7 @@ class Sender:
 
     async def run(self, slowest: float = 0.8) -> None:
         """Change groups until :meth:`stop`. :param slowest: seconds between two changes of a group, at most"""
-        timeout = aiohttp.ClientTimeout(total=_SECONDS_TO_ANSWER)
+        timeout = aiohttp.ClientTimeout(total=self._patience)
         async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as tasks:
             for group in self.groups:
                 tasks.create_task(self._change(group, session, slowest))

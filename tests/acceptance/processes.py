@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,10 @@ from tests.acceptance.forked import Forked
 ROOT = Path(__file__).parents[2]
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+_FAILED_WEBHOOKS = re.compile(
+    r'^alertmanager_notifications_failed_total{.*integration="webhook".*} (\S+)$', re.MULTILINE
+)
 
 needs_alertmanager = pytest.mark.skipif(
     ALERTMANAGER is None, reason="needs Alertmanager: apt-get install prometheus-alertmanager"
@@ -136,6 +141,14 @@ class Alertmanager:
             session.post(f"{self.url}/api/v2/alerts", json=alerts) as answer,
         ):
             assert answer.status == 200, await answer.text()
+
+    async def failed(self) -> float:
+        """Return how many notifications of webhooks it gave up. Until then it tries again what fails."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as answer:
+            shown = await answer.text()
+        found = _FAILED_WEBHOOKS.findall(shown)
+        assert found, shown
+        return sum(map(float, found))
 
     async def _post(self, labels: Mapping[str, str], *, ended: bool) -> None:
         alert: dict[str, Any] = {

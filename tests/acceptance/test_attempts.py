@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from router.model import Millis
-from tests.acceptance.attempts import Attempt, paired
+from tests.acceptance.attempts import Attempt, paired, without_an_answer
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,13 @@ def test_messages_are_paired_with_attempts_that_overlap(
 ) -> None:
     found = paired(moments, [Attempt(*span, "") for span in spans])
     assert Counter(each and each.outcome for each in found) == Counter(wanted)
+
+
+def test_attempts_without_an_answer_are_counted_by_destination() -> None:
+    several = [
+        Attempt(1, 5, "delivered", ""),
+        Attempt(2, 9, "interrupted", ""),
+        Attempt(3, 9, "retry", "timeout"),
+        Attempt(4, 9, "retry", "rate limited"),
+    ]
+    assert without_an_answer({"email:a": several, "email:b": several[:1]}) == {"email:a": 2}
