@@ -104,6 +104,6 @@ def _cursor(found: LastTransaction) -> type[psycopg.Cursor[Any]]:
             found.note(query)
             is_alone = self.connection.pgconn.pipeline_status == PipelineStatus.OFF
             # The pipeline of a BEGIN was counted for the transaction before.
-            found.round_trips += is_alone or query in {"BEGIN", b"BEGIN"}
+            found.round_trips += is_alone or query[:5] in {"BEGIN", b"BEGIN"}
 
     return Cursor

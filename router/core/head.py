@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from router.model import Millis
 
@@ -60,3 +61,14 @@ class Head:
         """:param grant: None: the job needs no lease. :raises LeaseLost: this process does not hold it any more"""
         if grant is not None and self.leases is not None and self.leases.get(grant.name) != grant.fence:
             raise LeaseLost(grant.name)
+
+
+class HeadReading(NamedTuple):
+    """A head, as it was read."""
+
+    head: Head
+    next_id: str | None
+    """The stored high-water mark of ids; None: there is none."""
+    asked_at: float = 0
+    """When the database was asked for it (seconds, ``time.monotonic``). The answer may have waited for the lock of a batch."""
+    answered_at: float = 0

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from router.core.head import Head
+from router.core.head import HeadReading
 from router.model import SECOND, Millis
 from router.store.disk_usage import DiskUsage
 from router.store.health import StoreUnavailable
@@ -50,8 +50,8 @@ class Backend(Dialect, Protocol):
     session: str
     """Of this process among the replicas; empty: it has none."""
 
-    def read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
-        """Return the head of a batch, and the stored high-water mark of ids (None: there is none).
+    def read_head(self, cursor: DatabaseCursor) -> HeadReading:
+        """Return the head of a batch.
 
         :param cursor: in the transaction of the batch, after its lock
         """

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
 
-from router.core.head import LAST_TIME, NEXT_ID, Grant, Head, LeaseLost, OtherRules
+from router.core.head import LAST_TIME, NEXT_ID, Grant, HeadReading, LeaseLost, OtherRules
 from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
@@ -57,8 +57,8 @@ class JobResult:
         return self.job.kind if isinstance(self.job, Direct) else type(self.job).__name__
 
 
-ReadHead = Callable[[DatabaseCursor], tuple[Head, str | None]]
-"""Reads the head of a batch, and the high-water mark of ids."""
+ReadHead = Callable[[DatabaseCursor], HeadReading]
+"""Reads the head of a batch."""
 
 
 class Batch:
@@ -144,8 +144,9 @@ class Batch:
 
     def _new_state(self) -> State:
         state = State()
-        state.head, next_id = self._read_head(self._cursor)
-        state.first_new_id = state.next_id = 1 if next_id is None else int(next_id)
+        read = self._read_head(self._cursor)
+        state.head = read.head
+        state.first_new_id = state.next_id = 1 if read.next_id is None else int(read.next_id)
         return state
 
     def _run_transitions(self, results: list[JobResult]) -> None:

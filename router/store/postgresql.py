@@ -5,6 +5,7 @@ that writes takes the second one first, so the batches of all replicas run one a
 holds the first one, alone, as long as it runs; replicas share it, so that no such version serves beside them.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -17,7 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from router.clock import STEP
 from router.core.adopt import CURSOR, POLICY, AdoptionCursor, Phase
-from router.core.head import LAST_TIME, NEXT_ID, Head
+from router.core.head import LAST_TIME, NEXT_ID, Head, HeadReading
 from router.core.undecided_count import UNDECIDED, UndecidedCount
 from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
@@ -129,19 +130,23 @@ class Postgresql(PostgresqlRows):
         """Begin a transaction that writes, and read its head, in one round trip. The head sees what was committed before the
         lock was there, because each statement has its own snapshot.
         """
+        began = time.monotonic()
         with pipeline(driver):
-            driver.execute("BEGIN")
+            # The default of a role or a database may be another one, and a pooler takes no settings before.
+            driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             if settings := driver.settings_of_transaction():
                 driver.execute(settings.encode())
             driver.execute(f"{_LOCK}, {driver.limit_of_batch()}, {PLANS}".encode(), prepare=True)
             head = driver.execute(_HEAD.encode(), (_META_OF_HEAD, self.session), prepare=True)
-        driver.head = head.fetchone()
+        driver.head = head.fetchone(), began, time.monotonic()
 
-    def read_head(self, cursor: Any) -> tuple[Head, str | None]:
-        head, cursor.connection.head = cursor.connection.head, None
-        if head is None:
-            head = cursor.execute(_HEAD, (_META_OF_HEAD, self.session), prepare=True).fetchone()
-        now, meta, leases = head
+    def read_head(self, cursor: Any) -> HeadReading:
+        reading, cursor.connection.head = cursor.connection.head, None
+        if reading is None:
+            began = time.monotonic()
+            row = cursor.execute(_HEAD, (_META_OF_HEAD, self.session), prepare=True).fetchone()
+            reading = row, began, time.monotonic()
+        (now, meta, leases), began, ended = reading
         found = (meta or {}).get
         last, at = int(found(LAST_TIME, 0)), found(CURSOR)
         # A difference of less than a step comes from another server's clock, after a failover.
@@ -151,7 +156,7 @@ class Postgresql(PostgresqlRows):
             is_indexing=at is not None and AdoptionCursor.read(at).phase is Phase.INDEX,
             has_undecided=UndecidedCount.read(found(UNDECIDED)).small > 0,
         )  # fmt: skip
-        return head, found(NEXT_ID)
+        return HeadReading(head, found(NEXT_ID), began, ended)
 
     def listen(self, hear: Callable[[str], None]) -> Listener | None:
         """Hear notices, unless a pooler is between: in its transaction mode it takes the session away after each statement."""

@@ -105,8 +105,9 @@ class Session(psycopg.Connection[Any]):
     """Whether its present transaction has no time limit, as for a migration, an export or an import."""
     hears_notices = False
     """It waits for notices of other sessions, however long none come."""
-    head: tuple[Any, ...] | None = None
-    """The head that the beginning of a batch has read, until the batch takes it."""
+    head: tuple[Any, float, float] | None = None
+    """The row of the head that the beginning of a batch has read, until the batch takes it; and when it was asked for, and was
+    there (seconds, ``time.monotonic``)."""
     unreplicated = False
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 

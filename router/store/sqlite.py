@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from router.core.head import NEXT_ID, Head
+from router.core.head import NEXT_ID, Head, HeadReading
 from router.store.disk_usage import DiskUsage, file_size
 from router.store.file_modes import (
     create_private,
@@ -85,10 +85,10 @@ class Sqlite(SqliteRows):
         sa.event.listen(self.engine, "begin", _begin)
 
     @staticmethod
-    def read_head(cursor: DatabaseCursor) -> tuple[Head, str | None]:
+    def read_head(cursor: DatabaseCursor) -> HeadReading:
         cursor.execute("SELECT value FROM meta WHERE key = ?", (NEXT_ID,))
         found = cursor.fetchall()
-        return Head(), found[0][0] if found else None
+        return HeadReading(Head(), found[0][0] if found else None)
 
     @staticmethod
     def listen(_hear: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from router.clock import DatabaseClock
 from router.core.adopt import Adopted
-from router.core.head import Grant, Head, LeaseLost, OtherRules, RefusedJob
+from router.core.head import Grant, HeadReading, LeaseLost, OtherRules, RefusedJob
 from router.core.rules_in_force import Choice
 from router.core.settled import BatchEvents
 from router.core.undecided_count import TooManyUndecided
@@ -230,17 +230,17 @@ class Database:
     def _make_batch(self, connection: sa.Connection) -> Batch:
         return Batch(connection, self._sets, self._read_head, sets_time=self.clock is not None)
 
-    def _read_head(self, cursor: DatabaseCursor) -> tuple[Head, str | None]:
-        began = time.monotonic()
-        head, next_id = self._backend.read_head(cursor)
+    def _read_head(self, cursor: DatabaseCursor) -> HeadReading:
+        read = self._backend.read_head(cursor)
+        head = read.head
         if self.clock is not None:
-            self.clock.observe(head.now, began, time.monotonic())
+            self.clock.observe(head.now, read.asked_at, read.answered_at)
         if head.is_alone:
-            return head, next_id
+            return read
         if head.rules != self._rules_seen:
             self._rules_seen = head.rules
             self._call_on_loop(self.on_other_rules)
-        return replace(head, agrees=self.rules is None or head.rules in {"", self.rules}), next_id
+        return read._replace(head=replace(head, agrees=self.rules is None or head.rules in {"", self.rules}))
 
     async def disk_usage(self) -> DiskUsage:
         """Measure the database on disk, on a reader thread. :raises StoreUnavailable: it can't be measured"""
