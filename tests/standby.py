@@ -21,8 +21,8 @@ class Standby:
         if primary.system_user is not None:
             shutil.chown(folder, primary.system_user)
         self._run(
-            "pg_basebackup", "-h", primary.socket.parent, "-U", "postgres", "-D", folder, "-R", "-X", "stream"
-        )
+            "pg_basebackup", "-h", primary.socket.parent, "-U", "postgres", "-D", folder, "-R", "-X", "stream", "-c", "fast"
+        )  # fmt: skip
         (folder / ".s.PGSQL.5432.lock").unlink()  # the primary's socket is in the folder of its data
         self._run(
             "pg_ctl", "-w", "-D", folder, "-o", f"-h '' -k {folder}", "-l", folder / "log", "start"

@@ -1,8 +1,10 @@
-"""The primary is killed under load, and its synchronous standby is promoted: the router goes on by itself, and has lost nothing."""
+"""The primary is killed under load, and its synchronous standby is promoted: both replicas go on by themselves, and nothing is lost."""
 
 import asyncio
 import json
 import os
+from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,7 +20,8 @@ from tests.tcp_proxy import proxied
 from tests.world.fake_pagerduty import KEY
 
 _SEED = int(os.environ.get("CHAOS_SEED") or 14)
-_SENDERS, _AFTERWARDS = 4, 8
+_SENDERS, _AFTERWARDS = 2, 8
+"""How many senders each replica has, and how many webhooks it accepts after the failover."""
 _ROUTES = """
 timezone: UTC
 channels: {{pagerduty: {{events_url: "{url}"}}}}
@@ -36,33 +39,51 @@ def body(name: str) -> bytes:
 
 
 class Load:
-    """Posts webhooks without a pause, each until it gets a 200."""
+    """Posts webhooks to each replica without a pause, each until it gets a 200."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
+    def __init__(self, replicas: Sequence[Router]) -> None:
+        self._replicas = replicas
         self._numbers = count()
         self.accepted: list[str] = []
-        self.refused = 0
+        self._refused: Counter[Router] = Counter()
+        self._by_replica: Counter[Router] = Counter()
 
-    async def send(self) -> None:
+    async def send(self, replica: Router) -> None:
         async with aiohttp.ClientSession() as session:
             for number in self._numbers:
-                await self._send_one(session, f"Down{number}")
+                await self._send_one(session, replica, f"Down{number}")
 
-    async def _send_one(self, session: aiohttp.ClientSession, name: str) -> None:
+    async def _send_one(self, session: aiohttp.ClientSession, replica: Router, name: str) -> None:
         while True:
-            async with session.post(f"{self._router.url}/webhook", data=body(name)) as answer:
+            async with session.post(f"{replica.url}/webhook", data=body(name)) as answer:
                 assert answer.status in {200, 503}, await answer.text()
                 if answer.status == 200:
                     self.accepted.append(name)
+                    self._by_replica[replica] += 1
                     return
-                self.refused += 1
+                self._refused[replica] += 1
 
-    async def until(self, accepted: int) -> None:
+    async def be_refused(self) -> None:
+        """Return when each replica has refused a webhook."""
+
+        async def all_have() -> bool:
+            return all(self._refused[each] for each in self._replicas)
+
+        await until(all_have, "each replica refuses a webhook")
+
+    async def go_on(self, accepted: int) -> None:
+        """Return when each replica has accepted so many more webhooks."""
+        before = self._by_replica.copy()
+
         async def enough() -> bool:
-            return len(self.accepted) >= accepted
+            return all(self._by_replica[each] >= before[each] + accepted for each in self._replicas)
 
-        await until(enough, f"{accepted} webhooks are accepted")
+        await until(enough, f"{accepted} webhooks are accepted by each replica")
+
+
+def replica(folder: Path, routes: str, url: str) -> Router:
+    folder.mkdir()
+    return Router(folder, routes, database=url, options=("--replica-name", folder.name))
 
 
 @pytest.mark.hunt
@@ -78,24 +99,26 @@ async def test_a_failover_to_a_synchronous_standby_loses_nothing(
         make_synchronous(own_postgresql)
         url = f"postgresql://postgres@127.0.0.1:{first.port},127.0.0.1:{second.port}/{name}"
         routes = _ROUTES.format(url=providers.pagerduty.url, key=KEY)
-        async with running(Router(folder, routes, database=url)) as router:
-            load = Load(router)
-            senders = [asyncio.create_task(load.send()) for _ in range(_SENDERS)]
-            await load.until(Random(_SEED).randrange(5, 40))
+        replicas = [replica(folder / name, routes, url) for name in ("a", "b")]
+        async with running(replicas[0]), running(replicas[1]):
+            load = Load(replicas)
+            senders = [asyncio.create_task(load.send(each)) for each in replicas * _SENDERS]
+            await load.go_on(Random(_SEED).randrange(3, 20))
             kill(own_postgresql)
+            await load.be_refused()
             await asyncio.to_thread(other.promote)
-            await load.until(len(load.accepted) + _AFTERWARDS)
-            for each in senders:
-                each.cancel()
+            await load.go_on(_AFTERWARDS)
+            for task in senders:
+                task.cancel()
             await asyncio.wait(senders)
 
             async def all_are_sent() -> bool:
-                return (await router.fates()).keys() == {"delivered"}
+                return all([(await each.fates()).keys() == {"delivered"} for each in replicas])
 
             await until(all_are_sent, "all is delivered")
             sent = {
                 incident.triggers[-1]["payload"]["class"] for incident in providers.pagerduty.incidents[KEY]
             }
             assert sent >= set(load.accepted)
-            assert load.refused > 0
-            assert (await router.status())["store"]["trouble"] is None
+            for each in replicas:
+                assert (await each.status())["store"]["trouble"] is None
