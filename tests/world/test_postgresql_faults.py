@@ -47,6 +47,13 @@ class There:
             f"WHERE datname = '{self.name}' AND pid <> pg_backend_pid()"
         )
 
+    def move_to(self, tablespace: str) -> None:
+        """Move the tables to another disk. The router can open no session meanwhile."""
+        self.alter("ALLOW_CONNECTIONS false")
+        self.end_sessions()
+        self.alter(f"SET TABLESPACE {tablespace}")
+        self.alter("ALLOW_CONNECTIONS true")
+
     def alter(self, what: str) -> None:
         self.server.execute(f"ALTER DATABASE {self.name} {what}")
 
@@ -96,13 +103,11 @@ def full(there: There) -> Iterator[None]:
         if there.server.system_user is not None:
             shutil.chown(disk, there.server.system_user)
         there.server.execute(f"CREATE TABLESPACE {there.name} LOCATION '{disk}'")
-        there.end_sessions()
-        there.alter(f"SET TABLESPACE {there.name}")
+        there.move_to(there.name)
         _fill(disk)
         yield
         (disk / "filler").unlink()
-        there.end_sessions()
-        there.alter("SET TABLESPACE pg_default")
+        there.move_to("pg_default")
         there.server.execute(f"DROP TABLESPACE {there.name}")
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)

@@ -208,11 +208,9 @@ async def reload_between(routers: Routers, monkeypatch: pytest.MonkeyPatch) -> d
         await b.post("Network", "critical")
         await a.post("Network", "warning")
         gate.opened.set()
-        while not reloading.done():
-            a.clock.advance(SECOND)
-            await a.service.store.ready()  # type: ignore[union-attr]
         assert (await reloading)[0] == 200
     assert gate.pieces > 1
+    await routers.settled()
     for moment in (EVENING + 2 * HOUR, DIGEST + 30 * MINUTE, OPENING + 30 * MINUTE):
         await routers.at(moment)
     return await routers.told()
