@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 
 _MICROSECONDS_PER_SECOND = 1_000_000
-_MICROSECONDS_PER_MINUTE = 60 * _MICROSECONDS_PER_SECOND
+_START_MICROSECONDS = 15 * 60 * _MICROSECONDS_PER_SECOND
+"""As TimeoutStartSec in deploy/systemd: a start may migrate the tables."""
 
 
 class SystemdNotifier:
@@ -29,8 +30,10 @@ class SystemdNotifier:
         self._send("READY=1")
 
     def waiting(self) -> None:
-        """The start waits for the database, and may take longer than the manager allows; call it at least once a minute."""
-        self._send(f"EXTEND_TIMEOUT_USEC={2 * _MICROSECONDS_PER_MINUTE}")
+        """The start waits for the database. Call it before each attempt: the rest of the start has as long as a whole one from
+        then on.
+        """
+        self._send(f"EXTEND_TIMEOUT_USEC={_START_MICROSECONDS}")
 
     def reloading(self) -> None:
         """The rules are loaded again; :meth:`ready` follows."""

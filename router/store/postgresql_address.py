@@ -4,6 +4,7 @@ The service file is read here and not by libpq, because the driver tries one hos
 stopping the process, only if it knows the hosts. https://www.postgresql.org/docs/current/libpq-pgservice.html
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -26,6 +27,14 @@ _VARIABLES = {
 }
 
 
+@functools.cache
+def taken_service() -> str:
+    """Take the service out of the environment, and return it; empty: there is none. libpq would look for it again, in a file
+    that may be another one, and refuse every connection.
+    """
+    return os.environ.pop("PGSERVICE", "")
+
+
 class ServiceFileError(psycopg.OperationalError):
     """A service file can't be read, or has no such service."""
 
@@ -39,6 +48,7 @@ class Address:
     def __init__(self, url: URL) -> None:
         url = url.set(drivername="postgresql+psycopg")
         _, self._given = url.get_dialect()().create_connect_args(url)
+        self._service = taken_service()
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters for a connection that is opened now. Those of the URL win over those of the service file, which
@@ -50,8 +60,8 @@ class Address:
             name: value[0] if isinstance(value, tuple) else value for name, value in self._given.items()
         }
         file = found.pop("servicefile", None)
-        service = found.pop("service", None) or os.environ.get("PGSERVICE")
-        if service is not None:
+        service = found.pop("service", None) or self._service
+        if service:
             found = _read_service(str(service), file) | found
         # With several hosts, only one of them can write.
         if "," in _value(found, "host") + _value(found, "hostaddr") and not _value(

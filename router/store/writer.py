@@ -98,7 +98,8 @@ class Database:
         """This process has created the tables."""
 
     def open(self, before_migration: Callable[[], None] = lambda: None) -> None:
-        """Check the database, and bring its tables up to date.
+        """Check the database, and bring its tables up to date. One that is shared is then written: a server that can be read but
+        not written is found here, where the caller can try again.
 
         :param before_migration: called before tables of an older version are changed; what it raises ends the opening
         :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
@@ -120,6 +121,9 @@ class Database:
             raise StoreUnavailable(
                 f"{error}; its tables are used by the processes {holders}", passes=True
             ) from error
+        if self.is_shared:
+            with self._backend.explained_errors():
+                self._writer.check()
 
     @property
     def session(self) -> str:

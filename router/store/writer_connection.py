@@ -56,6 +56,12 @@ class WriterConnection:
             self._connection = self._backend.open_writer()
         return self._connection
 
+    def check(self) -> None:
+        """Check that the database is writable, see :func:`router.store.starts.probe`."""
+        connection = self.open()
+        with connection.begin():
+            probe(connection)
+
     def run(self, results: Sequence[JobResult], *, notes_writes: bool) -> Committed:
         """Run jobs in one transaction.
 

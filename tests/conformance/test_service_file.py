@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from router.store import Store, StoreUnavailable
+from router.store import Store, StoreUnavailable, postgresql_address
 from router.store.backend import Backend, open_backend
 from router.store.postgresql_address import Address
 from tests.postgresql import PASSWORD, Server
@@ -31,6 +31,18 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
         )
 
     return write
+
+
+@pytest.fixture
+def set_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the service of the environment, as if the process began with it."""
+
+    def set_variable(service: str) -> None:
+        postgresql_address.taken_service.cache_clear()
+        monkeypatch.setenv("PGSERVICE", service)
+
+    yield set_variable
+    postgresql_address.taken_service.cache_clear()
 
 
 @pytest.fixture
@@ -164,14 +176,40 @@ def test_of_several_servers_the_one_that_can_write_is_asked_for(
 
 
 def test_libpqs_variables_name_the_servers_and_the_service(
-    write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    write: Callable[..., None], monkeypatch: pytest.MonkeyPatch, set_service: Callable[[str], None]
 ) -> None:
     write(host="db1")
     for variable in ("PGHOST", "PGDATABASE"):
         monkeypatch.setenv(variable, variable.lower())
     assert open_backend("postgresql:///").name == "postgresql://pghost/pgdatabase"
-    monkeypatch.setenv("PGSERVICE", "router")
+    set_service("router")
     assert open_backend("postgresql:///").name == "postgresql://db1/pgdatabase"
+    assert open_backend("postgresql:///").name == "postgresql://db1/pgdatabase"
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [("service=router&", "other"), ("", "router"), ("service=router&", "")],
+    ids=["the URL wins", "only the variable", "empty"],
+)
+async def test_libpq_does_not_look_for_the_service_again(
+    postgresql: Server,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    set_service: Callable[[str], None],
+    url: str,
+    variable: str,
+) -> None:
+    """It would look in its own file, which has none."""
+    file = tmp_path / "named"
+    file.write_text(f"[router]\nhost={postgresql.socket.parent}\ndbname={name}\nuser=postgres\n")
+    monkeypatch.delenv("PGSERVICEFILE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    set_service(variable)
+    store = await Store.open(f"postgresql:///?{url}servicefile={file}")
+    await store.ready()
+    await store.close()
 
 
 def test_the_file_of_the_user_comes_before_that_of_the_machine(
