@@ -20,6 +20,7 @@ from tests.acceptance.processes import (
     ROOT,
     Alertmanager,
     Router,
+    answers,
     needs_alertmanager,
     running,
     until,
@@ -153,11 +154,16 @@ async def test_a_role_that_may_not_change_tables_serves(
             return (await router.fates()).keys() == {"delivered"}
 
         await until(is_delivered, "it is delivered")
-    # A migration needs the owner of the tables.
+    # A migration needs the owner of the tables. The start waits for that, as the message says.
     postgresql.execute("UPDATE alembic_version SET version_num = '0021'", name)
     await router.spawn()
-    assert await router.wait() != 0
-    assert "must be owner of table" in router.log or "permission denied" in router.log
+
+    async def says_why() -> bool:
+        return "must be owner of table" in router.log or "permission denied" in router.log
+
+    await until(says_why, "the log says what is missing")
+    assert not await answers(f"{router.url}/readyz")
+    assert await router.stop() == 0
 
 
 async def test_a_dump_is_restored_for_another_role_into_an_empty_database(
