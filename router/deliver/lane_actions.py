@@ -15,11 +15,10 @@ from router.deliver.lane_table import LaneTable
 from router.deliver.self_alerts import SelfAlerts
 from router.deliver.served_lanes import LaneLeases, ServedLanes
 from router.model import SECOND, Delivered, Millis
-from router.store import LaneRequest, OperatorPause, Store, StoreUnavailable
+from router.store import PAUSE, RESUME, LaneRequest, OperatorPause, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-PAUSE, RESUME = "pause", "resume"
 # How long a person who resumes a destination waits for the outcome.
 _TRIAL_SECONDS = 25.0
 # How long to wait for the answer of another replica. Clients give up after 30 s.
@@ -31,6 +30,7 @@ _NOT_TRIED = "the pause has ended; AlertRouterDestinationBroken ends with the ne
 _NO_HOLDER = "no replica serves the destination now"
 _PAUSED_ANYWAY = f"{_NO_HOLDER}; the pause is stored, and the next replica that serves it sends nothing"
 _NOT_CONFIRMED = "the replica that serves the destination has not confirmed it yet"
+_PAUSED_SINCE = "a newer pause lasts; nothing is sent until it ends"
 _TRIED_LATER = f"{_NO_HOLDER}; the next replica that serves it tries a delivery"
 _NO_RESULT = f"no result within {_TRIAL_SECONDS:g} s; see the list of deliveries later"
 
@@ -78,13 +78,14 @@ class LaneActions:
     async def pause(self, destination: str, by: str) -> PauseAnswer | None:
         """See :meth:`router.deliver.Lanes.pause`."""
         if (lane := self._table.open(destination)) is not None:
-            pause = await self._pause_here(lane, by)
+            async with self._served.changing:
+                pause = await self._begin_pause(lane, by)
             return PauseAnswer(pause.since)
         if (lease := self._lease_elsewhere(destination)) is None:
             return None
-        pause = await self._store.pauses.begin(destination, by, self._clock.now())
+        pause, number = await self._store.pauses.begin_elsewhere(destination, by, self._clock.now())
         self._pauses = {**self._pauses, destination: pause}
-        number = await self._ask(destination, PAUSE, by)
+        self._changed()
         answer, has_holder = await self._answer_to(number, lease)
         if answer is not None:
             return PauseAnswer(pause.since)
@@ -92,11 +93,11 @@ class LaneActions:
         await self._store.lane_requests.close(destination, number)
         return PauseAnswer(pause.since, _NOT_CONFIRMED if has_holder else _PAUSED_ANYWAY)
 
-    async def _pause_here(self, lane: Lane, by: str) -> OperatorPause:
+    async def _begin_pause(self, lane: Lane, by: str) -> OperatorPause:
+        """Pause a lane. Call it in the lock."""
         key = lane.destination.key
-        async with self._served.changing:
-            pause = await self._store.pauses.begin(key, by, self._clock.now())
-            lane.pause_by_operator(pause)
+        pause = await self._store.pauses.begin(key, by, self._clock.now())
+        lane.pause_by_operator(pause)
         self._changed()
         log.warning("an operator paused a destination", destination=key, user=pause.by)
         return pause
@@ -104,27 +105,35 @@ class LaneActions:
     async def resume(self, destination: str) -> dict[str, str] | None:
         """See :meth:`router.deliver.Lanes.resume`."""
         if (lane := self._table.open(destination)) is not None:
-            return await self._resume_here(lane)
+            async with self._served.changing:
+                await self._end_pause(lane)
+            return await self._try(lane)
         if (lease := self._lease_elsewhere(destination)) is None:
             return None
-        number = await self._ask(destination, RESUME, "")
+        number = await self._store.lane_requests.ask(destination, RESUME, "", self._clock.now())
+        self._changed()
         answer, has_holder = await self._answer_to(number, lease)
         if answer is not None:
             return {"status": str(answer["status"]), "reason": str(answer["reason"])}
         # A holder that has not answered yet is still to try it.
-        await self._store.pauses.end(destination, self._clock.now(), request=None if has_holder else number)
+        now, pauses = self._clock.now(), self._store.pauses
+        if await pauses.end_unanswered(destination, number, now, closes=not has_holder) is not None:
+            return {"status": "nothing was due to try", "reason": _PAUSED_SINCE}
         await self._store.resume(destination)
         if not has_holder:
             await self._store.lanes.forget(destination, lease)
         return {"status": "is being tried", "reason": _NO_RESULT if has_holder else _TRIED_LATER}
 
-    async def _resume_here(self, lane: Lane) -> dict[str, str]:
+    async def _end_pause(self, lane: Lane) -> None:
+        """End the pause of a lane, and its conversations' backoff. Call it in the lock."""
+        key, now = lane.destination.key, self._clock.now()
+        await self._store.pauses.end(key, now)
+        await self._store.resume(key)
+        lane.end_operator_pause(now)
+
+    async def _try(self, lane: Lane) -> dict[str, str]:
+        """Try what is due next in a lane. Return the outcome, see :meth:`router.deliver.Lanes.resume`."""
         key = lane.destination.key
-        async with self._served.changing:
-            now = self._clock.now()
-            await self._store.pauses.end(key, now)
-            await self._store.resume(key)
-            lane.end_operator_pause(now)
         try:
             trial = asyncio.ensure_future(lane.try_now())
             self._changed()
@@ -146,12 +155,6 @@ class LaneActions:
         """Return the lease by which another replica serves a destination; None: there is no such destination."""
         wanted = None if self._news is None else self._leases.wanted.get(destination)
         return None if wanted is None else self._leases.lease_of(wanted.channel)
-
-    async def _ask(self, destination: str, action: str, by: str) -> int:
-        """Ask the replica that serves a destination. Return the number of the request."""
-        number = await self._store.lane_requests.ask(destination, action, by, self._clock.now())
-        self._changed()
-        return number
 
     async def _answer_to(self, number: int, lease: str) -> tuple[dict[str, Any] | None, bool]:
         """Wait for the answer to a request; None: there is none. Also return whether a replica holds the lease, or may be about to."""
@@ -201,12 +204,16 @@ class LaneActions:
 
     async def _answer(self, request: LaneRequest, lane: Lane) -> None:
         try:
-            if await self._store.lane_requests.answer_to(request.id) is not None:
-                return  # it was answered, or closed, while the list was read
-            if request.action == PAUSE:
-                answer: dict[str, Any] = {"since": (await self._pause_here(lane, request.actor)).since}
-            else:
-                answer = dict(await self._resume_here(lane))
+            # There is no await before the lock, which is first come, first served: so requests are carried out in their order.
+            async with self._served.changing:
+                if await self._store.lane_requests.answer_to(request.id) is not None:
+                    return  # it was answered, or closed, while the list was read
+                if request.action == PAUSE:
+                    answer: dict[str, Any] = {"since": (await self._begin_pause(lane, request.actor)).since}
+                else:
+                    await self._end_pause(lane)
+            if request.action == RESUME:
+                answer = dict(await self._try(lane))
             await self._store.lane_requests.answer(request.id, json.dumps(answer), self._clock.now())
             self.look_for_answers()
         except StoreUnavailable:  # it is tried again with the next look

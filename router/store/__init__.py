@@ -52,7 +52,7 @@ from router.store.health import (
 )
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
-from router.store.lane_requests import LaneRequest, LaneRequests
+from router.store.lane_requests import PAUSE, RESUME, LaneRequest, LaneRequests
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
 from router.store.notices import ReplicaNotice, ReplicaTopic
 from router.store.operator_pauses import OperatorPause, OperatorPauses
@@ -420,6 +420,8 @@ __all__ = [
     "BEAT",
     "LONGEST_BATCH",
     "MAX_BATCH_WEIGHT",
+    "PAUSE",
+    "RESUME",
     "RETRY_AFTER_FAILED_WRITE",
     "ROWS_OF_LISTS",
     "WORKS_BY",

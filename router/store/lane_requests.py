@@ -12,6 +12,7 @@ from router.store.schema import lane_requests, meta
 from router.store.starts import set_meta
 from router.store.writer import Database
 
+PAUSE, RESUME = "pause", "resume"
 _OPEN_FOR: Millis = MINUTE
 """How long a request waits for an answer. The person who made it has left by then."""
 _KEPT: Millis = 60 * MINUTE
@@ -40,7 +41,7 @@ class LaneRequests:
     async def ask(self, destination: str, action: str, actor: str, now: Millis) -> int:
         """Store a request, and wake the other replicas. Return its number. Old requests are deleted."""
         session = self._database.session
-        work = partial(_ask, session=session, row=LaneRequest(0, destination, action, actor), now=now)
+        work = partial(ask_in, session=session, row=LaneRequest(0, destination, action, actor), now=now)
         return await self._database.write(work)
 
     async def unanswered(self, now: Millis) -> list[LaneRequest]:
@@ -63,7 +64,8 @@ class LaneRequests:
         return await self._database.read(lambda connection: connection.execute(asked).scalar())
 
 
-def _ask(connection: sa.Connection, *, session: str, row: LaneRequest, now: Millis) -> int:
+def ask_in(connection: sa.Connection, *, session: str, row: LaneRequest, now: Millis) -> int:
+    """Do what :meth:`LaneRequests.ask` does, in a transaction that writes."""
     connection.execute(sa.delete(lane_requests).where(lane_requests.c.at < now - _KEPT))
     number = _new_id(connection)
     connection.execute(sa.insert(lane_requests).values(**row._replace(id=number)._asdict(), at=now))
@@ -83,6 +85,15 @@ def close_until(connection: sa.Connection, destination: str, number: int) -> Non
     is_open = lane_requests.c.answer.is_(None)
     these = (lane_requests.c.id <= number, lane_requests.c.destination == destination)
     connection.execute(sa.update(lane_requests).where(is_open, *these).values(answer=""))
+
+
+def may_end_pause(connection: sa.Connection, destination: str, number: int) -> bool:
+    """Return whether a request to a destination is open, and none to pause it is newer."""
+    row = lane_requests.c
+    is_this = sa.and_(row.id == number, row.answer.is_(None))
+    is_newer_pause = sa.and_(row.id > number, row.destination == destination, row.action == PAUSE)
+    found = connection.execute(sa.select(row.id).where(sa.or_(is_this, is_newer_pause))).scalars().all()
+    return found == [number]
 
 
 def _unanswered(connection: sa.Connection, *, now: Millis) -> list[LaneRequest]:

@@ -7,7 +7,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from router.model import Millis
-from router.store.lane_requests import close_until
+from router.store.lane_requests import PAUSE, LaneRequest, ask_in, close_until, may_end_pause
 from router.store.schema import meta
 from router.store.starts import set_meta
 from router.store.writer import Database
@@ -52,13 +52,33 @@ class OperatorPauses:
             partial(_begin, destination=destination, pause=OperatorPause(by, now))
         )
 
-    async def end(self, destination: str, now: Millis, *, request: int | None = None) -> None:
-        """Store that the pause of a destination has ended, if one lasts.
-
-        :param request: the number of the request for it that nobody answers. It is closed, and older ones to the destination,
-            so that a later holder does not do again what newer actions have overtaken. None: there is none
+    async def begin_elsewhere(self, destination: str, by: str, now: Millis) -> tuple[OperatorPause, int]:
+        """Do what :meth:`begin` does, and ask the replica that serves the destination to pause it. Both are one transaction, so
+        what another person asks is either older than the pause, or newer. Return the pause, and the number of the request.
         """
-        await self._database.write(partial(_end, destination=destination, now=now, request=request))
+        request = LaneRequest(0, destination, PAUSE, by)
+        return await self._database.write(
+            partial(_begin_elsewhere, session=self._database.session, request=request, now=now)
+        )
+
+    async def end(self, destination: str, now: Millis) -> None:
+        """Store that the pause of a destination has ended, if one lasts."""
+        await self._database.write(partial(_end, destination=destination, now=now))
+
+    async def end_unanswered(
+        self, destination: str, request: int, now: Millis, *, closes: bool
+    ) -> OperatorPause | None:
+        """Do what :meth:`end` does for a request that nobody answers, unless a newer one to pause it exists, or it is
+        not open any more.
+
+        :param request: its number
+        :param closes: whether to close it, and older ones, so that a later holder does not do again what newer actions have
+            overtaken. If a newer pause exists, they are closed anyway
+        :returns: the newer pause, which lasts; None: none lasts
+        """
+        return await self._database.write(
+            partial(_end_unanswered, destination=destination, request=request, now=now, closes=closes)
+        )
 
 
 def _load(connection: sa.Connection) -> dict[str, OperatorPause]:
@@ -74,9 +94,26 @@ def _begin(connection: sa.Connection, *, destination: str, pause: OperatorPause)
     return pause
 
 
-def _end(connection: sa.Connection, *, destination: str, now: Millis, request: int | None) -> None:
-    if request is not None:
+def _begin_elsewhere(
+    connection: sa.Connection, *, session: str, request: LaneRequest, now: Millis
+) -> tuple[OperatorPause, int]:
+    pause = _begin(connection, destination=request.destination, pause=OperatorPause(request.actor, now))
+    return pause, ask_in(connection, session=session, row=request, now=now)
+
+
+def _end_unanswered(
+    connection: sa.Connection, *, destination: str, request: int, now: Millis, closes: bool
+) -> OperatorPause | None:
+    may_end = may_end_pause(connection, destination, request)
+    if may_end:
+        _end(connection, destination=destination, now=now)
+    if closes or not may_end:
         close_until(connection, destination, request)
+    pause = _one(connection, destination)
+    return None if pause is None or pause.until is not None else pause
+
+
+def _end(connection: sa.Connection, *, destination: str, now: Millis) -> None:
     before = _one(connection, destination)
     if before is not None and before.until is None:
         _save(connection, destination, replace(before, until=now))

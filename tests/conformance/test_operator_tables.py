@@ -53,6 +53,27 @@ async def test_a_pause_is_kept_until_it_ends(store: Store) -> None:
     assert await store.pauses.load() == {key: OperatorPause("otto", NOW + 4)}
 
 
+async def test_an_unanswered_resume_ends_only_pauses_older_than_it(store: Store) -> None:
+    key, pauses = "slack:C1", store.pauses
+
+    async def asked(at: int) -> int:
+        return await store.lane_requests.ask(key, "resume", "ada", at)
+
+    await pauses.begin(key, "ada", NOW)
+    for closes in (False, True):
+        older = await asked(NOW)
+        pause, newer = await pauses.begin_elsewhere(key, "otto", NOW + 1)
+        assert await pauses.end_unanswered(key, older, NOW + 2, closes=closes) == pause
+        assert (await pauses.load())[key] == pause
+        await store.lane_requests.close(key, newer)
+        closed = await asked(NOW)
+        await store.lane_requests.close(key, closed)
+        assert await pauses.end_unanswered(key, closed, NOW + 2, closes=closes) == pause
+        assert await pauses.end_unanswered(key, await asked(NOW), NOW + 3, closes=closes) is None
+        assert (await pauses.load())[key].until == NOW + 3
+    assert not any(each.destination == key for each in await store.lane_requests.unanswered(NOW))
+
+
 def receiver_test(number: int) -> ReceiverTest:
     answer = MessageAnswer(AnswerState.FAILED, "not_in_channel \U0001f642", 400, 7)
     return ReceiverTest(

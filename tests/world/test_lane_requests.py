@@ -12,6 +12,7 @@ from router.deliver import Lanes, PauseAnswer, lane_actions
 from router.model import SECOND, Millis
 from router.store import LaneRequest, StoreUnavailable
 from router.store.lane_requests import LaneRequests
+from router.store.operator_pauses import OperatorPauses
 from tests.waiting import until
 from tests.world.asking import SLACK, run_deliveries_command, until_delivered
 from tests.world.conftest import MONDAY_NOON, World
@@ -97,21 +98,61 @@ async def test_a_request_overtakes_older_ones_that_nobody_answered(
     assert open_requests(pair) == 0
 
 
+async def test_a_resume_that_nobody_answered_leaves_a_newer_pause_alone(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    hang(monkeypatch, holder)
+    resuming = asyncio.create_task(resume(other))
+    await asked(pair)
+    monkeypatch.setattr(lane_actions, "_ANSWER_WITHIN", 0)
+    await pause(other)  # it closes the older request
+    expected = "a newer pause lasts; nothing is sent until it ends"
+    assert await resuming == {"status": "nothing was due to try", "reason": expected}
+    stored = await service_of(other).store.pauses.read()
+    assert stored[SLACK].until is None
+
+
+async def test_requests_are_carried_out_in_their_order(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    requests = service_of(pair.other(holder)).store.lane_requests
+    answer_to, now = LaneRequests.answer_to, pair.a.clock.now()
+    with monkeypatch.context() as patch:
+        hang(patch, holder)
+        first = await requests.ask(SLACK, "resume", "anna", now)
+        await requests.ask(SLACK, "pause", "anna", now)
+
+        async def slow(of: LaneRequests, number: int) -> str | None:
+            """The answer to the first request is read slowly."""
+            if number == first:
+                for _ in range(20):
+                    await answer_to(of, number)
+            return await answer_to(of, number)
+
+    monkeypatch.setattr(LaneRequests, "answer_to", slow)
+    await service_of(holder).lanes._actions.answer_requests()
+    await pair.when(lambda: open_requests(pair) == 0, "both are answered")
+    assert (await service_of(holder).store.pauses.read())[SLACK].until is None
+
+
 async def test_a_destination_that_a_reload_removes_can_be_asked_for(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await pair.start()
     other = pair.other(pair.holder(SLACK_LANES))
-    ask = LaneRequests.ask
-
-    async def removed(requests: LaneRequests, *arguments: Any) -> int:
-        await service_of(other).lanes.serve(())
-        return await ask(requests, *arguments)
-
-    for act in (pause, resume):
+    for act, store, name in ((pause, OperatorPauses, "begin_elsewhere"), (resume, LaneRequests, "ask")):
         await service_of(other).reloader.reload("anna")
+        ask = getattr(store, name)
+
+        async def removed(*arguments: Any, ask: Callable[..., Awaitable[Any]] = ask) -> Any:
+            await service_of(other).lanes.serve(())
+            return await ask(*arguments)
+
         with monkeypatch.context() as patch:
-            patch.setattr(LaneRequests, "ask", removed)
+            patch.setattr(store, name, removed)
             await act(other)
 
 
