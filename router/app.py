@@ -358,9 +358,8 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     if not membership.is_alone:
         background.load_first(undecided.load)
         background.load_first(silence_watch.load)
-        background.call_first(
-            reconciler.restart
-        )  # what it knows of Alertmanager's answers is of another time
+        # What this replica knows of Alertmanager's answers is of another time.
+        background.call_first(reconciler.restart)
         background.call_first(deadman.restart)
         background.add("findings", findings.publish)
         background.add("undecided", undecided.serve)

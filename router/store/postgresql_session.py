@@ -146,7 +146,8 @@ class Session(psycopg.Connection[Any]):
         """Wait for the server, for a limited time.
 
         :raises NoAnswer: the time is over; the session is closed, and nobody knows what the server did
-        :raises OtherServer: before a transaction; the session is closed
+        :raises OtherServer: no transaction runs, and the writer has connected again since this session began; the session is
+            closed, because another server may serve by now
         """
         is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
         if is_idle and self.is_outdated():

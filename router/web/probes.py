@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from router.store import StoreUnavailable
 from router.web.access import needs
 from router.web.app_context import APP_CONTEXT, AppContext
+from router.web.request_log import Handler
 
 STARTED: web.AppKey[float] = web.AppKey("started", float)
 """When the service started (seconds of the monotonic clock)."""
@@ -25,26 +26,22 @@ _HEADERS = {"Cache-Control": "no-store"}
 
 
 def add_probes(app: web.Application) -> None:
-    app[STARTED] = time.monotonic()
-    app.add_routes(
-        [
-            web.get("/healthz", _healthy),
-            web.get("/-/healthy", _healthy),
-            web.get("/readyz", _ready),
-            web.get("/-/ready", _ready),
-        ]
-    )
+    _add(app, _healthy, _ready)
 
 
 def add_waiting_probes(app: web.Application) -> None:
     """Add the probes of a service that waits for its database."""
+    _add(app, _healthy_without_database, _waiting)
+
+
+def _add(app: web.Application, healthy: Handler, ready: Handler) -> None:
     app[STARTED] = time.monotonic()
     app.add_routes(
         [
-            web.get("/healthz", _healthy_without_database),
-            web.get("/-/healthy", _healthy_without_database),
-            web.get("/readyz", _waiting),
-            web.get("/-/ready", _waiting),
+            web.get("/healthz", healthy),
+            web.get("/-/healthy", healthy),
+            web.get("/readyz", ready),
+            web.get("/-/ready", ready),
         ]
     )
 

@@ -68,6 +68,14 @@ def hang(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     monkeypatch.setattr(LaneRequests, "unanswered", found)
 
 
+async def start_with_hung_holder(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> tuple[World, World]:
+    """Start. :returns: the replica that serves Slack and answers no request, and the other one"""
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    hang(monkeypatch, holder)
+    return holder, pair.other(holder)
+
+
 async def test_what_is_asked_while_nobody_serves_is_done_once(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,10 +109,7 @@ async def test_a_request_overtakes_older_ones_that_nobody_answered(
 async def test_a_resume_that_nobody_answered_leaves_a_newer_pause_alone(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await pair.start()
-    holder = pair.holder(SLACK_LANES)
-    other = pair.other(holder)
-    hang(monkeypatch, holder)
+    _, other = await start_with_hung_holder(pair, monkeypatch)
     resuming = asyncio.create_task(resume(other))
     await asked(pair)
     monkeypatch.setattr(lane_actions, "_ANSWER_WITHIN", 0)
@@ -186,10 +191,7 @@ async def _is(value: bool) -> bool:
 async def test_a_pause_holds_for_the_next_holder_if_the_last_one_dies(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await pair.start()
-    holder = pair.holder(SLACK_LANES)
-    other = pair.other(holder)
-    hang(monkeypatch, holder)
+    holder, other = await start_with_hung_holder(pair, monkeypatch)
     with unserved(monkeypatch):
         pausing = asyncio.create_task(run_deliveries_command(other, "pause", SLACK))
         await asked(pair)
