@@ -23,6 +23,10 @@ class ManualClock:
         awake = (each for each in self._known if each not in self._asleep and not each.done())
         return all(each is asyncio.current_task() for each in awake)
 
+    def knows(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task has ever waited here. A task that was just created has not: :attr:`at_rest` does not mind it."""
+        return task in self._known
+
     def is_asleep(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task waits here."""
         return task in self._asleep

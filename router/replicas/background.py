@@ -1,7 +1,7 @@
 """The work in the background, which only one replica does: the holder of a lease."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -42,8 +42,9 @@ class BackgroundWork:
         self._works.append((name, work))
 
     @property
-    def is_running(self) -> bool:
-        return bool(self._tasks)
+    def tasks(self) -> Sequence[asyncio.Task[None]]:
+        """The work that runs here, a task for each."""
+        return self._tasks
 
     async def begin(self, grant: Grant | None = None) -> None:
         """Begin all work, after all that was begun before has ended.

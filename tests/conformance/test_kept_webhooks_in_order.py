@@ -36,7 +36,10 @@ async def keep(store: Store, *sizes: int) -> list[str]:
 
 @asynccontextmanager
 async def deciding(store: Store, clock: ManualClock) -> AsyncIterator[list[str]]:
-    """Decide what is kept, and yield the sources in the order in which it is decided."""
+    """Decide what is kept, and yield the sources in the order in which it is decided.
+
+    They are told a moment after the database knows, so wait for their number.
+    """
     order: list[str] = []
     undecided = Undecided(
         store, clock, Metrics(), lambda: POLICY, lambda _: None, lambda source, _: order.append(source)
@@ -48,12 +51,14 @@ async def deciding(store: Store, clock: ManualClock) -> AsyncIterator[list[str]]
     undecided.close()
 
 
-async def none_waits(store: Store, clock: ManualClock, step: int = SECOND) -> None:
-    async def is_none() -> bool:
+async def all_decided(
+    store: Store, clock: ManualClock, order: list[str], count: int, step: int = SECOND
+) -> None:
+    async def are_decided() -> bool:
         clock.advance(step)
-        return (await store.undecided.count()).alerts == 0
+        return (await store.undecided.count()).alerts == 0 and len(order) >= count
 
-    await until(is_none, "all is decided")
+    await until(are_decided, "all is decided")
 
 
 @pytest.mark.parametrize("sizes", [(200, 200, 1), (100, 1), (1,) * 300], ids=len)
@@ -73,7 +78,7 @@ async def test_a_batch_that_is_lost_is_not_overtaken(postgresql: Server, sizes: 
                 return queued_jobs(store) >= 2
 
             await until(are_queued, "the first webhooks wait for the writer")
-        await none_waits(store, clock)
+        await all_decided(store, clock, order, len(sources))
         await begun.__aexit__(None, None, None)
         assert order == sources
         assert not commits
@@ -94,6 +99,6 @@ async def test_one_that_cannot_be_decided_holds_up_no_other(
 
     monkeypatch.setattr("router.core.large_webhooks.decide_whole", raises)
     async with deciding(store, clock) as order:
-        await none_waits(store, clock, step=0)
+        await all_decided(store, clock, order, len(sources) - 1, step=0)
     assert order == [sources[0], *sources[2:]]
     assert [each.source for each in await quarantined(store)] == [sources[1]]

@@ -52,7 +52,16 @@ class Pair:
         await until(self._works, "the background work runs", pause=0.05)
 
     async def _works(self) -> bool:
-        return any(each.background.is_running for each in self.both)
+        return any(map(self._is_at_work, self.both))
+
+    def _is_at_work(self, service: Service) -> bool:
+        """Whether a replica does the work in the background, and all of it waits for its time."""
+        tasks = service.background.tasks
+        # "undecided" only begins two tasks that wait.
+        waiting = (each for each in tasks if each.get_name() != "undecided")
+        return (
+            service.membership.holds(BACKGROUND) and bool(tasks) and all(map(self.world.clock.knows, waiting))
+        )
 
     async def hand_over(self, during: Millis = 0) -> None:
         """Stop the one that does the work in the background, and wait until the other one does it.
@@ -65,7 +74,7 @@ class Pair:
         self.world.clock.advance(during)
 
         async def took_over() -> bool:
-            return going_on.membership.holds(BACKGROUND) and going_on.background.is_running
+            return self._is_at_work(going_on)
 
         await until(took_over, "the other replica works in the background", pause=0.05)
 
@@ -82,7 +91,7 @@ class Pair:
             me = going_on.membership.session
             await going_on.store.database.write(partial(_expire, session=session, other=me))
             going_on.membership.renew_soon()
-            return going_on.membership.holds(BACKGROUND) and going_on.background.is_running
+            return self._is_at_work(going_on)
 
         await until(took_over, "the other replica works in the background", pause=0.05)
         lost.membership.renew_soon()
