@@ -26,7 +26,7 @@ from router.store.health import StoreUnavailable
 from router.store.postgresql_address import Address, ServiceFileError
 from router.store.postgresql_errors import explain
 from router.store.postgresql_listener import Listener
-from router.store.postgresql_rows import PLANS, PostgresqlRows, pipeline
+from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, Purpose, Session, chosen_settings
 from router.store.row_writes import BatchId
 from router.store.schema import writers
@@ -131,7 +131,7 @@ class Postgresql(PostgresqlRows):
         lock was there, because each statement has its own snapshot.
         """
         began = time.monotonic()
-        with pipeline(driver):
+        with driver.together():
             # The default of a role or a database may be another one, and a pooler takes no settings before.
             driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             if settings := driver.settings_of_transaction():

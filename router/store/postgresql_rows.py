@@ -10,7 +10,7 @@ also right for large tables. :data:`PLANS` and the form of the look-ups ensure t
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -44,7 +44,7 @@ class PostgresqlRows:
     def load(cursor: Any, lookups: Sequence[RowLookup]) -> Iterator[Sequence[Any]]:
         driver = cursor.connection
         # A pipeline sends more messages than one statement needs.
-        with pipeline(driver) if len(lookups) > 1 else nullcontext():
+        with driver.together() if len(lookups) > 1 else nullcontext():
             running = [
                 driver.cursor().execute(sql, None if keys is None else (keys,), prepare=True)
                 for sql, keys in lookups
@@ -58,7 +58,7 @@ class PostgresqlRows:
     @staticmethod
     def finish(cursor: Any, end: BatchEnd) -> None:
         """Write what is left and commit, in one round trip."""
-        with pipeline(cursor.connection):
+        with cursor.connection.together():
             if end.changes:
                 batch = (end.id.writer, end.id.number, end.now)
                 _save(cursor, [*end.writes, (_LAST_BATCH, [batch])], end.notice)
@@ -82,22 +82,6 @@ def _save(cursor: Any, writes: RowWrites, notice: str = "") -> None:
     for write, rows in writes:
         if not isinstance(write, RowInsert):
             cursor.executemany(write.sql("%s"), rows)
-
-
-@contextmanager
-def pipeline(driver: Any) -> Iterator[None]:
-    """Send the statements that are executed meanwhile together; this takes one round trip.
-
-    :raises psycopg.Error: of the first statement that failed; those after it were not run
-    """
-    with driver.pipeline() as sent:
-        try:
-            yield
-        except BaseException:
-            # The statements after the first error fail, too. That is neither raised nor logged.
-            with suppress(Exception):
-                sent.sync()
-            raise
 
 
 @lru_cache(PREPARED_STATEMENTS)

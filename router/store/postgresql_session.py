@@ -1,7 +1,8 @@
 """A session with a PostgreSQL server: its settings, and how long it waits for an answer."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 from router.store.backend import LONGEST_BATCH
 from router.store.postgresql_rows import NEVER, PREPARED_STATEMENTS
@@ -108,6 +110,7 @@ class Session(psycopg.Connection[Any]):
     head: tuple[Any, float, float] | None = None
     """The row of the head that the beginning of a batch has read, until the batch takes it; and when it was asked for, and was
     there (seconds, ``time.monotonic``)."""
+    _sends_together = False
     unreplicated = False
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
@@ -142,6 +145,24 @@ class Session(psycopg.Connection[Any]):
         settings = {name: value for name, value in self.purpose.settings.items() if "tcp_" not in name}
         return f"SELECT {_set_config(settings, (), local=True)}"
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send the statements that are executed meanwhile together; this takes one round trip.
+
+        :raises psycopg.Error: of the first statement that failed; those after it were not run
+        """
+        with self.pipeline() as sent:
+            self._sends_together = True
+            try:
+                yield
+            except BaseException:
+                # The statements after the first error fail, too. That is neither raised nor logged.
+                with suppress(Exception):
+                    sent.sync()
+                raise
+            finally:
+                self._sends_together = False
+
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server, for a limited time.
 
@@ -157,6 +178,8 @@ class Session(psycopg.Connection[Any]):
         own = None
         if timeout is None and not self.hears_notices and (is_idle or not self.is_unlimited):
             timeout = own = limit
+        if self._sends_together:
+            gen = self._waiting_less(gen)
         try:
             return super().wait(gen, interval, timeout)
         except errors._WaitTimeout:  # noqa: SLF001  (psycopg has no public name for it)
@@ -164,6 +187,19 @@ class Session(psycopg.Connection[Any]):
                 raise
             self.close()
             raise NoAnswer(f"the server has not answered within {limit:g} s") from None
+
+    def _waiting_less(self, gen: PQGen[RV]) -> PQGen[RV]:
+        """Wait for the socket only if it does not take what is sent. The driver waits before and after each statement of a
+        pipeline, and each wait gives the interpreter to another thread, so that the writer has to wait for it again.
+        """
+        try:
+            wanted = next(gen)
+            while True:
+                is_sent = wanted & Wait.W and self.pgconn.flush() == 0
+                wanted = gen.send(Ready.W if is_sent else (yield wanted))
+        except StopIteration as end:
+            result: RV = end.value
+            return result
 
     def _noticed(self, notice: errors.Diagnostic) -> None:
         # https://github.com/postgres/postgres/blob/master/src/backend/replication/syncrep.c: "The transaction has already
