@@ -60,14 +60,14 @@ async def test_it_runs_while_the_lease_is_held_and_begins_again(noting: NotingWo
     for _ in range(2):
         await noting.work.gained(HELD)
         await rest()
-        assert noting.work.is_running
+        assert noting.work.tasks
         await noting.work.release(BACKGROUND)
     assert noting.told == ["loaded", "began", "ended"] * 2
 
 
 async def test_other_leases_do_not_matter(noting: NotingWork) -> None:
     await noting.work.gained(Held("lanes slack", Grant("lanes slack", 1)))
-    assert not noting.work.is_running
+    assert not noting.work.tasks
     await noting.work.gained(HELD)
     await noting.work.release("lanes slack")
     noting.work.lost("lanes slack")
@@ -93,10 +93,10 @@ async def test_nothing_begins_if_what_is_stored_cannot_be_read(noting: NotingWor
     noting.fails = True
     with pytest.raises(StoreUnavailable):
         await noting.work.gained(HELD)
-    assert not noting.work.is_running
+    assert not noting.work.tasks
     noting.fails = False
     await noting.work.gained(HELD)
-    assert noting.work.is_running
+    assert noting.work.tasks
 
 
 async def test_a_beginning_that_is_cancelled_begins_nothing(noting: NotingWork) -> None:
@@ -108,7 +108,7 @@ async def test_a_beginning_that_is_cancelled_begins_nothing(noting: NotingWork) 
     noting.may_load.set()
     await rest()
     assert noting.told == []
-    assert not noting.work.is_running
+    assert not noting.work.tasks
 
 
 async def test_work_that_ends_by_an_error_is_logged(noting: NotingWork) -> None:
