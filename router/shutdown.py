@@ -48,9 +48,14 @@ class Shutdown:
         return max(_MIN_CLOSE_SECONDS, left)
 
     async def run(self) -> None:
-        """Close everything."""
+        """Close everything, also if the caller's task was cancelled.
+
+        It has a task of its own. In a task that was cancelled, a time limit that ends a wait looks like another cancellation
+        (https://github.com/python/cpython/issues/102780, and aiohttp's own limits in every version), and the rest of what
+        had to be closed would be left open.
+        """
         self._deadline = time.monotonic() + self._drain / SECOND
-        await self.stack.aclose()
+        await asyncio.create_task(self.stack.aclose(), name="shutdown")
         log.info("stopped")
 
 

@@ -8,10 +8,9 @@ import pytest
 
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
-from router.store import Phase, StoreUnavailable
+from router.store import Phase
 from router.store.rule_changes import RuleChanges
 from tests.database import change, rows
-from tests.waiting import until
 from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Want
@@ -161,15 +160,7 @@ async def test_a_start_goes_on_where_the_one_before_was_stopped(
         await starting
     assert len(pieces.done) == pieces_before
     pieces.let_all()
-
-    async def has_started() -> bool:
-        # On a busy machine, the start that was cut off may hold the lock of the file for a moment longer.
-        with suppress(StoreUnavailable):
-            await night.start(sends_at_night)
-            return True
-        return False
-
-    await until(has_started, "it starts")
+    await night.start(sends_at_night)
     assert len(pieces.done) == 2 * (len(WARNINGS) + 1)
     await warnings_are_told_once(night)
 

@@ -1,0 +1,46 @@
+"""The end of the service."""
+
+import asyncio
+
+import pytest
+
+from router.shutdown import Shutdown
+
+
+async def test_a_stop_in_a_cancelled_task_closes_everything() -> None:
+    """What it closes has time limits. In a cancelled task these would end the stop, not the wait."""
+    shutdown, begun, seen = Shutdown(0), asyncio.Event(), list[int]()
+
+    async def close() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        seen.append(task.cancelling())
+
+    async def serve() -> None:
+        shutdown.stack.push_async_callback(close)
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await shutdown.run()
+
+    task = asyncio.create_task(serve())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [0]
+
+
+async def test_a_stop_says_what_failed_after_all_is_closed() -> None:
+    shutdown, closed = Shutdown(0), list[str]()
+
+    def fails() -> None:
+        raise OSError("a bug")
+
+    shutdown.stack.callback(closed.append, "first")
+    shutdown.stack.callback(fails)
+    shutdown.stack.callback(closed.append, "last")
+    with pytest.raises(OSError, match="a bug"):
+        await shutdown.run()
+    assert closed == ["last", "first"]
