@@ -18,6 +18,8 @@ _ASKS_FOR_ENCRYPTION = (80877103, 80877104)
 _COMMIT = b"COMMIT\0"
 """The text of a Query message, and in a Parse message, which begins with the name of a prepared statement."""
 _COMMITTED = b"C" + _LENGTH.pack(4 + len(b"COMMIT\0")) + b"COMMIT\0"
+_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+_ENDED = b"E" + _LENGTH.pack(4 + len(_FIELDS)) + _FIELDS
 _CHUNK = 65_536
 
 
@@ -33,8 +35,9 @@ class TcpProxy:
         """How many COMMITs clients have sent. One that is lost counts as well."""
         self.on_commit: Callable[[int], str | None] = lambda _number: None
         """Called with the number of each COMMIT, in a thread of the proxy. ``before``: the connection is cut, and the server
-        never gets the COMMIT. ``after``: it is cut when the server has answered, and the answer is lost. ``hang``: it is not
-        cut, but the answer never arrives. None: it is forwarded."""
+        never gets the COMMIT. ``after``: it is cut when the server has answered, and the answer is lost. ``ended``: the server
+        has committed, and then ends the session with an error, as at a restart. ``hang``: it is not cut, but the answer never
+        arrives. None: it is forwarded."""
         self._lock = threading.Lock()
         self._open: set[_Pair] = set()
         self._flows = threading.Event()
@@ -127,6 +130,9 @@ class TcpProxy:
         try:
             for frame in _frames(pair.server):
                 if frame == _COMMITTED and pair.loses_answer == "after":
+                    return
+                if frame == _COMMITTED and pair.loses_answer == "ended":
+                    self._send(pair, pair.client, frame + _ENDED)
                     return
                 if pair.loses_answer == "hang":
                     continue

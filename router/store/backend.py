@@ -134,8 +134,8 @@ class Backend(Dialect, Protocol):
         :param driver: the writer's connection, as the driver's own object
         """
 
-    def is_commit_unknown(self, driver: Any) -> bool:
-        """Return whether a commit that raised an error may have succeeded, because the server's answer was lost."""
+    def is_commit_unknown(self, driver: Any, error: Exception) -> bool:
+        """Return whether a batch that raised an error may be committed, because the server's answer was lost."""
 
     def is_unreplicated(self, driver: Any) -> bool:
         """Return whether a commit has succeeded that is not on all disks that it has to be on."""

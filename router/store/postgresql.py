@@ -24,7 +24,7 @@ from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
 from router.store.health import StoreUnavailable
 from router.store.postgresql_address import Address, ServiceFileError
-from router.store.postgresql_errors import explain
+from router.store.postgresql_errors import explain, undid_transaction
 from router.store.postgresql_listener import Listener
 from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.postgresql_session import CONNECT_TIMEOUTS, READS, WRITES, Purpose, Session, chosen_settings
@@ -115,7 +115,7 @@ class Postgresql(PostgresqlRows):
     def _begin(self, connection: sa.Connection) -> None:
         options = connection.get_execution_options()
         driver: Any = connection.connection.driver_connection
-        driver.head = None
+        driver.head, driver.is_committing = None, False
         driver.is_unlimited = options.get("unlimited", False)
         if not options.get("writes", False):
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -288,9 +288,11 @@ class Postgresql(PostgresqlRows):
         return int(number or 0)
 
     @staticmethod
-    def is_commit_unknown(driver: Any) -> bool:
-        """Return whether the session has ended. Otherwise the server has answered, and undone the transaction."""
-        return bool(driver.closed or driver.broken)
+    def is_commit_unknown(driver: Any, error: Exception) -> bool:
+        """Return whether the COMMIT was sent, and the server has not said that it undid the transaction. An error that ends the
+        session says nothing: a server that is shut down may end it between the commit and its answer.
+        """
+        return driver.is_committing and not undid_transaction(error)
 
     @staticmethod
     def is_unreplicated(driver: Any) -> bool:

@@ -42,6 +42,18 @@ _SERVER_AWAY = (
 )
 
 
+_UNDONE = "ERROR"
+"""The severity of an error after which the session goes on."""
+
+
+def undid_transaction(error: Exception) -> bool:
+    """Return whether an error is the server's, and says that the transaction was undone.
+    https://www.postgresql.org/docs/current/protocol-error-fields.html
+    """
+    error = getattr(error, "orig", None) or error
+    return isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == _UNDONE
+
+
 def explain(error: BaseException) -> tuple[str, bool]:
     """Return in words what happened and what to do, and whether it may pass without a change of the router.
 

@@ -107,10 +107,12 @@ class Session(psycopg.Connection[Any]):
     """Whether its present transaction has no time limit, as for a migration, an export or an import."""
     hears_notices = False
     """It waits for notices of other sessions, however long none come."""
+    _sends_together = False
     head: tuple[Any, float, float] | None = None
     """The row of the head that the beginning of a batch has read, until the batch takes it; and when it was asked for, and was
     there (seconds, ``time.monotonic``)."""
-    _sends_together = False
+    is_committing = False
+    """The COMMIT of its present batch was sent."""
     unreplicated = False
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
@@ -151,17 +153,23 @@ class Session(psycopg.Connection[Any]):
 
         :raises psycopg.Error: of the first statement that failed; those after it were not run
         """
-        with self.pipeline() as sent:
-            self._sends_together = True
-            try:
-                yield
-            except BaseException:
-                # The statements after the first error fail, too. That is neither raised nor logged.
-                with suppress(Exception):
-                    sent.sync()
-                raise
-            finally:
-                self._sends_together = False
+        try:
+            with self.pipeline() as sent:
+                self._sends_together = True
+                try:
+                    yield
+                except BaseException:
+                    # The statements after the first error fail, too. That is neither raised nor logged.
+                    with suppress(Exception):
+                        sent.sync()
+                    raise
+                finally:
+                    self._sends_together = False
+        except psycopg.Error as error:
+            said = error.__context__
+            if error.sqlstate is None and isinstance(said, psycopg.Error) and said.sqlstate is not None:
+                raise said from None  # the server ended the session; the driver's own error says less
+            raise
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server, for a limited time.

@@ -230,7 +230,7 @@ class Sqlite(SqliteRows):
         return int(driver.total_changes)
 
     @staticmethod
-    def is_commit_unknown(driver: Any) -> bool:  # noqa: ARG004  (PostgreSQL needs it)
+    def is_commit_unknown(driver: Any, error: Exception) -> bool:  # noqa: ARG004  (PostgreSQL needs them)
         return False
 
     @staticmethod

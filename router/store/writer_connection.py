@@ -73,7 +73,7 @@ class WriterConnection:
         connection, committed = self.open(), Committed()
         driver = connection.connection.driver_connection
         self._batches += 1
-        id_, is_committing = BatchId(self._writer, self._batches), False
+        id_ = BatchId(self._writer, self._batches)
         try:
             with connection.begin():
                 before = self._backend.write_count(driver) if notes_writes else 0
@@ -83,10 +83,9 @@ class WriterConnection:
                 if notes_writes:
                     batch.flush()
                     committed.wrote = self._backend.write_count(driver) > before
-                is_committing = True
                 batch.finish(id_)
         except Exception as error:
-            if not is_committing or not self._backend.is_commit_unknown(driver):
+            if not self._backend.is_commit_unknown(driver, error):
                 raise
             reason = str(self._backend.explain_error(error))
         else:

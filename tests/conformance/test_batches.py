@@ -94,3 +94,21 @@ async def test_look_ups_that_fail_together_raise_the_first_error(
 
     await on_writer(store, fails)
     assert not caplog.records
+
+
+async def test_look_ups_may_be_larger_than_what_the_socket_takes(
+    on_postgresql: tuple[Store, str],
+) -> None:
+    """In both directions: neither side waits for the other one to read first."""
+    store, _ = on_postgresql
+    size, count = 3_000_000, 8
+    lookups = [(f"SELECT length(%s), repeat('y', {size})", "x" * size)] * count
+
+    def works(connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        for each in PostgresqlRows.load(driver.cursor(), lookups):
+            ((sent, got),) = each
+            assert (sent, len(got)) == (size, size)
+
+    await on_writer(store, works)

@@ -61,11 +61,12 @@ async def lossy(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def test_a_commit_whose_answer_is_lost_succeeds_and_counts_once(lossy: Lossy) -> None:
+@pytest.mark.parametrize("order", ["after", "ended"])
+async def test_a_commit_whose_answer_is_lost_succeeds_and_counts_once(lossy: Lossy, order: str) -> None:
     store, seen = lossy.store, list[BatchEvents]()
     store.observe_events(seen.append)
     commits = store.commits
-    lossy.lose("after")
+    lossy.lose(order)
     receipt = await store.accept(webhook(alert("Down", "critical")), "default", b"{}", POLICY, NOON)
     assert receipt.webhook > 0
     assert len(seen) <= 1
@@ -87,7 +88,7 @@ async def test_the_question_may_be_lost_as_well(lossy: Lossy) -> None:
     assert await quarantined_bytes(lossy.store) == [b"kept"]
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("order", ["before", "after", "ended"])
 async def test_a_caller_waits_until_the_server_can_be_asked(lossy: Lossy, order: str) -> None:
     lossy.lose_and_refuse(order)
     waiting = asyncio.create_task(lossy.keep(b"unknown"))
@@ -102,7 +103,7 @@ async def test_a_caller_waits_until_the_server_can_be_asked(lossy: Lossy, order:
             await waiting
     else:
         await waiting
-    assert await quarantined_bytes(lossy.store) == ([b"unknown"] if order == "after" else [])
+    assert await quarantined_bytes(lossy.store) == ([] if order == "before" else [b"unknown"])
 
 
 async def test_a_close_does_not_wait_for_the_server(lossy: Lossy) -> None:

@@ -6,25 +6,28 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from router.cli import main
+from tests.waiting import guarded
 from tests.world.conftest import World
 
 
 async def until_delivered(world: World, count: int) -> None:
     """Wait until so many attempts are recorded as delivered."""
     assert world.service is not None
-    store = world.service.store
-    while (
-        sum(each.get("delivered", 0) for each in (await store.pages.status())["deliveries"].values()) < count
-    ):
-        await store.ready()
+    store, found = world.service.store, dict[str, dict[str, int]]()
+    async with guarded(lambda: f"deliveries: {found}"):
+        while sum(each.get("delivered", 0) for each in found.values()) < count:
+            await store.ready()
+            found = (await store.pages.status())["deliveries"]
 
 
 async def until_failed(world: World, destination: str, times: int = 1, outcome: str = "retry") -> None:
     """Wait until so many attempts at a destination are recorded as failed. :param outcome: retry or broken"""
     assert world.service is not None
-    store = world.service.store
-    while (await store.pages.status())["deliveries"].get(destination, {}).get(outcome, 0) < times:
-        await store.ready()
+    store, found = world.service.store, dict[str, dict[str, int]]()
+    async with guarded(lambda: f"deliveries: {found}"):
+        while found.get(destination, {}).get(outcome, 0) < times:
+            await store.ready()
+            found = (await store.pages.status())["deliveries"]
 
 
 async def metric_value(world: World, name: str) -> float:

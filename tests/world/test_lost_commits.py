@@ -190,7 +190,7 @@ Scenario = Callable[[Lossy], Awaitable[None]]
 
 
 @pytest.mark.hunt
-@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("order", ["before", "after", "ended"])
 @pytest.mark.parametrize("play", [single, large, storm, dead_letter])
 async def test_a_lost_commit_changes_nothing_in_the_end(lossy: Lossy, order: str, play: Scenario) -> None:
     lossy.lose(order)

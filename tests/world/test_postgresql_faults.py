@@ -20,6 +20,7 @@ from router.store import StoreUnavailable, postgresql_session
 from tests.memory import MEMORY
 from tests.postgresql import PASSWORD, Server
 from tests.tcp_proxy import TcpProxy, proxied
+from tests.waiting import guarded
 from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_slack import Fault as SlackFault
@@ -217,14 +218,16 @@ async def test_an_outage_refuses_webhooks_and_all_goes_on_by_itself(there: There
 async def recovered(world: World) -> None:
     """Post until a webhook is accepted, and wait until all is sent."""
     assert world.service is not None
-    while await world.post("Back", "critical") != 200:
-        pass
-    while (await world.service.store.pages.status())["fates"]["delivered"] < 6:
-        world.clock.advance(2 * SECOND)
-        try:
-            await world.service.store.ready()
-        except StoreUnavailable:
-            continue
+    store, fates = world.service.store, dict[str, int]()
+    async with guarded(lambda: f"trouble: {store.trouble}; delivered: {fates}"):
+        while await world.post("Back", "critical") != 200:
+            pass
+        while (fates := (await store.pages.status())["fates"])["delivered"] < 6:
+            world.clock.advance(2 * SECOND)
+            try:
+                await store.ready()
+            except StoreUnavailable:
+                continue
 
 
 async def statuses(world: World, *paths: str) -> list[int]:
