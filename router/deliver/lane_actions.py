@@ -79,6 +79,7 @@ class LaneActions:
         """See :meth:`router.deliver.Lanes.pause`."""
         if (lane := self._table.open(destination)) is not None:
             async with self._served.changing:
+                await self._supersede_requests(destination)
                 pause = await self._begin_pause(lane, by)
             return PauseAnswer(pause.since)
         if (lease := self._lease_elsewhere(destination)) is None:
@@ -93,6 +94,11 @@ class LaneActions:
         await self._store.lane_requests.close(destination, number)
         return PauseAnswer(pause.since, _NOT_CONFIRMED if has_holder else _PAUSED_ANYWAY)
 
+    async def _supersede_requests(self, destination: str) -> None:
+        """What was asked through other replicas is older than what is done here now, so it is not done after it."""
+        if self._news is not None:
+            await self._store.lane_requests.close(destination)
+
     async def _begin_pause(self, lane: Lane, by: str) -> OperatorPause:
         """Pause a lane. Call it in the lock."""
         key = lane.destination.key
@@ -106,6 +112,7 @@ class LaneActions:
         """See :meth:`router.deliver.Lanes.resume`."""
         if (lane := self._table.open(destination)) is not None:
             async with self._served.changing:
+                await self._supersede_requests(destination)
                 await self._end_pause(lane)
             return await self._try(lane)
         if (lease := self._lease_elsewhere(destination)) is None:

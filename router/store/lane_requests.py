@@ -54,8 +54,11 @@ class LaneRequests:
             partial(_answer, session=self._database.session, number=number, answer=answer, now=now)
         )
 
-    async def close(self, destination: str, number: int) -> None:
-        """Close a request to a destination, and older ones: nobody is to do any more what they ask."""
+    async def close(self, destination: str, number: int | None = None) -> None:
+        """Close the open requests to a destination: nobody is to do any more what they ask.
+
+        :param number: only this one and older ones; None: all
+        """
         await self._database.write(partial(close_until, destination=destination, number=number))
 
     async def answer_to(self, number: int) -> str | None:
@@ -80,11 +83,12 @@ def _new_id(connection: sa.Connection) -> int:
     return number
 
 
-def close_until(connection: sa.Connection, destination: str, number: int) -> None:
-    """Close the open requests to a destination up to this number, in a transaction that writes."""
-    is_open = lane_requests.c.answer.is_(None)
-    these = (lane_requests.c.id <= number, lane_requests.c.destination == destination)
-    connection.execute(sa.update(lane_requests).where(is_open, *these).values(answer=""))
+def close_until(connection: sa.Connection, destination: str, number: int | None) -> None:
+    """Do what :meth:`LaneRequests.close` does, in a transaction that writes."""
+    row = lane_requests.c
+    until = () if number is None else (row.id <= number,)
+    open_ones = (row.destination == destination, row.answer.is_(None), *until)
+    connection.execute(sa.update(lane_requests).where(*open_ones).values(answer=""))
 
 
 def may_end_pause(connection: sa.Connection, destination: str, number: int) -> bool:

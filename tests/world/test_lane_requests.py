@@ -1,7 +1,7 @@
 """What is asked of a lane through a replica that does not serve it, while the one that serves it hangs, ends, or is gone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.world.fake_slack import Want
 from tests.world.replicas import PAGES, SLACK_LANES, Pair, lanes_of, replica_pair
 
 pair = replica_pair
+Act = Callable[[World], Coroutine[Any, Any, Any]]
 
 
 def service_of(world: World) -> Service:
@@ -118,6 +119,23 @@ async def test_a_resume_that_nobody_answered_leaves_a_newer_pause_alone(
     assert await resuming == {"status": "nothing was due to try", "reason": expected}
     stored = await service_of(other).store.pauses.read()
     assert stored[SLACK].until is None
+
+
+@pytest.mark.parametrize("acts", [(pause, resume), (resume, pause)])
+async def test_what_a_holder_does_itself_supersedes_older_requests(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, acts: tuple[Act, Act]
+) -> None:
+    with monkeypatch.context() as patch:
+        holder, other = await start_with_hung_holder(pair, patch)
+        first, second = acts
+        asking = asyncio.create_task(first(other))
+        await asked(pair)
+        await second(holder)
+        assert open_requests(pair) == 0
+        await asking
+    await pair.a.at_rest()
+    stored = await service_of(other).store.pauses.read()
+    assert (stored[SLACK].until is None) == (second is pause)
 
 
 async def test_requests_are_carried_out_in_their_order(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +244,7 @@ async def test_the_next_holder_answers_what_the_last_one_was_asked(
 
 @pytest.mark.parametrize("act", [pause, resume])
 async def test_what_a_holder_did_without_an_answer_is_done_again(
-    act: Callable[[World], Awaitable[Any]], pair: Pair, monkeypatch: pytest.MonkeyPatch
+    act: Act, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await pair.start()
     holder, answer, lost = pair.holder(SLACK_LANES), LaneRequests.answer, []
