@@ -15,7 +15,7 @@ from router.store.postgresql_session import READS, WRITES
 from tests.acceptance.lives import Router, stable
 from tests.acceptance.processes import until
 from tests.acceptance.test_kill import _body
-from tests.postgresql import PATIENT, Server
+from tests.postgresql import PATIENT, Server, limits_transactions
 from tests.world.conftest import MONDAY_NOON
 from tests.world.fake_pagerduty import FakePagerDuty
 from tests.world.fake_slack import FakeSlack
@@ -33,6 +33,7 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@limits_transactions
 @pytest.mark.parametrize(
     "point", ["WITH w0 AS (INSERT INTO meta", "COMMIT after WITH w0 AS (INSERT INTO meta"]
 )

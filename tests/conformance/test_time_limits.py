@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from router.store.backend import open_backend
 from router.store.schema import meta
 from tests.acceptance.processes import free_port
-from tests.postgresql import Server, made
+from tests.postgresql import Server, limits_transactions, made
 
 _LIMITS = (
     "statement_timeout",
@@ -40,6 +40,7 @@ def shown(connection: sa.Connection, *names: str) -> list[str]:
     return [connection.exec_driver_sql(f"SHOW {each}").scalar_one() for each in names]
 
 
+@limits_transactions
 def test_who_reads_whole_tables_can_be_as_slow_as_needed(over_tcp: str) -> None:
     backend = open_backend(over_tcp)
     with backend.open_read_only() as connection:
@@ -51,6 +52,7 @@ def test_who_reads_whole_tables_can_be_as_slow_as_needed(over_tcp: str) -> None:
     backend.close()
 
 
+@limits_transactions
 def test_a_migration_takes_as_long_as_it_needs_but_waits_for_no_table(over_tcp: str) -> None:
     backend = open_backend(over_tcp)
     with backend.engine.execution_options(writes=True, unlimited=True).begin() as connection:
