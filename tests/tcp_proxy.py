@@ -18,8 +18,14 @@ _ASKS_FOR_ENCRYPTION = (80877103, 80877104)
 _COMMIT = b"COMMIT\0"
 """The text of a Query message, and in a Parse message, which begins with the name of a prepared statement."""
 _COMMITTED = b"C" + _LENGTH.pack(4 + len(b"COMMIT\0")) + b"COMMIT\0"
-_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
-_ENDED = b"E" + _LENGTH.pack(4 + len(_FIELDS)) + _FIELDS
+
+
+def _error(fields: bytes) -> bytes:
+    return b"E" + _LENGTH.pack(4 + len(fields)) + fields
+
+
+_ENDED = _error(b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0")
+_CANCELLED = _error(b"SERROR\0VERROR\0C57014\0Mcanceling statement due to user request\0\0")
 _CHUNK = 65_536
 
 
@@ -36,8 +42,9 @@ class TcpProxy:
         self.on_commit: Callable[[int], str | None] = lambda _number: None
         """Called with the number of each COMMIT, in a thread of the proxy. ``before``: the connection is cut, and the server
         never gets the COMMIT. ``after``: it is cut when the server has answered, and the answer is lost. ``ended``: the server
-        has committed, and then ends the session with an error, as at a restart. ``hang``: it is not cut, but the answer never
-        arrives. None: it is forwarded."""
+        has committed, and then ends the session with an error, as at a restart. ``cancelled``: it has committed, and then says
+        that the statement was cancelled, as if that came while it logs how long the commit took. ``hang``: it is not cut, but
+        the answer never arrives. None: it is forwarded."""
         self._lock = threading.Lock()
         self._open: set[_Pair] = set()
         self._flows = threading.Event()
@@ -137,6 +144,8 @@ class TcpProxy:
                 if pair.loses_answer == "hang":
                     continue
                 self._send(pair, pair.client, frame)
+                if frame == _COMMITTED and pair.loses_answer == "cancelled":
+                    self._send(pair, pair.client, _CANCELLED)
         finally:
             self._end(pair)
 

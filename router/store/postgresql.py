@@ -115,7 +115,7 @@ class Postgresql(PostgresqlRows):
     def _begin(self, connection: sa.Connection) -> None:
         options = connection.get_execution_options()
         driver: Any = connection.connection.driver_connection
-        driver.head, driver.is_committing = None, False
+        driver.head = driver.committing = None
         driver.is_unlimited = options.get("unlimited", False)
         if not options.get("writes", False):
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -290,9 +290,12 @@ class Postgresql(PostgresqlRows):
     @staticmethod
     def is_commit_unknown(driver: Any, error: Exception) -> bool:
         """Return whether the COMMIT was sent, and the server has not said that it undid the transaction. An error that ends the
-        session says nothing: a server that is shut down may end it between the commit and its answer.
+        session says nothing: a server that is shut down may end it between the commit and its answer. An error after the answer
+        says nothing either.
         """
-        return driver.is_committing and not undid_transaction(error)
+        return driver.committing is not None and (
+            driver.has_answered_commit() or not undid_transaction(error)
+        )
 
     @staticmethod
     def is_unreplicated(driver: Any) -> bool:

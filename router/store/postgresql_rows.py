@@ -62,7 +62,7 @@ class PostgresqlRows:
             if end.changes:
                 batch = (end.id.writer, end.id.number, end.now)
                 _save(cursor, [*end.writes, (_LAST_BATCH, [batch])], end.notice)
-            cursor.connection.is_committing = True
+            cursor.connection.committing = cursor
             cursor.execute("COMMIT")
 
 

@@ -111,8 +111,8 @@ class Session(psycopg.Connection[Any]):
     head: tuple[Any, float, float] | None = None
     """The row of the head that the beginning of a batch has read, until the batch takes it; and when it was asked for, and was
     there (seconds, ``time.monotonic``)."""
-    is_committing = False
-    """The COMMIT of its present batch was sent."""
+    committing: psycopg.Cursor[Any] | None = None
+    """The cursor that has sent the COMMIT of its present batch; None: it was not sent yet."""
     unreplicated = False
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
@@ -130,6 +130,12 @@ class Session(psycopg.Connection[Any]):
             self.prepare_threshold, self.prepared_max = NEVER, PREPARED_STATEMENTS
             self.execute(f"SELECT {_set_config(purpose.settings, chosen, local=False)}".encode())
         self.autocommit = False
+
+    def has_answered_commit(self) -> bool:
+        """Return whether the server has said that the present batch is committed. An error may follow: an administrator may
+        cancel the statement just then, while the server logs how long it took.
+        """
+        return self.committing is not None and self.committing.statusmessage == "COMMIT"
 
     def limit_of_batch(self) -> str:
         """Return SQL of a column that limits the time of a transaction from now on. Servers before 17 can't.

@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 
 from router.core.settled import BatchEvents
 from router.store import Store, StoreUnavailable
+from router.store.backend import open_backend
+from router.store.postgresql import Postgresql
+from router.store.row_writes import BatchEnd, BatchId
 from tests.postgresql import Server
 from tests.quarantine import quarantined_bytes
 from tests.tcp_proxy import TcpProxy, proxied
@@ -40,6 +44,9 @@ class Lossy:
     async def keep(self, body: bytes) -> int:
         return await self.store.quarantine(body, "default", "r", 1)
 
+    async def has_committed(self, batch: BatchId) -> bool:
+        return await self.store.database.read(lambda connection: Postgresql.has_committed(connection, batch))
+
 
 async def in_trouble(store: Store) -> None:
     """Wait until the router could not ask the server."""
@@ -61,7 +68,7 @@ async def lossy(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.mark.parametrize("order", ["after", "ended"])
+@pytest.mark.parametrize("order", ["after", "ended", "cancelled"])
 async def test_a_commit_whose_answer_is_lost_succeeds_and_counts_once(lossy: Lossy, order: str) -> None:
     store, seen = lossy.store, list[BatchEvents]()
     store.observe_events(seen.append)
@@ -82,13 +89,30 @@ async def test_a_commit_that_never_arrived_fails_and_leaves_nothing(lossy: Lossy
     assert await quarantined_bytes(lossy.store) == [b"kept"]
 
 
+async def test_what_the_server_says_after_its_answer_undoes_nothing(lossy: Lossy, postgresql: Server) -> None:
+    """For example an administrator cancels the statement when it is committed, and the server logs how long that took."""
+    backend = open_backend(postgresql.through(lossy.proxy, lossy.name), 1)
+    connection = backend.open_writer()
+    end = BatchEnd((), changes=True, id=BatchId("w", 1), now=NOON, notice="")
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    connection.begin()
+    lossy.lose("cancelled")
+    with pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
+        backend.finish(driver.cursor(), end)
+    assert backend.is_commit_unknown(driver, cancelled.value)
+    connection.invalidate()
+    backend.close()
+    assert await lossy.has_committed(end.id)
+
+
 async def test_the_question_may_be_lost_as_well(lossy: Lossy) -> None:
     lossy.lose("after", "before", "after", "after")
     await lossy.keep(b"kept")
     assert await quarantined_bytes(lossy.store) == [b"kept"]
 
 
-@pytest.mark.parametrize("order", ["before", "after", "ended"])
+@pytest.mark.parametrize("order", ["before", "after", "ended", "cancelled"])
 async def test_a_caller_waits_until_the_server_can_be_asked(lossy: Lossy, order: str) -> None:
     lossy.lose_and_refuse(order)
     waiting = asyncio.create_task(lossy.keep(b"unknown"))
