@@ -48,15 +48,25 @@ class Shutdown:
         return max(_MIN_CLOSE_SECONDS, left)
 
     async def run(self) -> None:
-        """Close everything, also if the caller's task was cancelled.
+        """Close everything, also if the caller's task was cancelled, or is cancelled meanwhile.
 
         It has a task of its own. In a task that was cancelled, a time limit that ends a wait looks like another cancellation
         (https://github.com/python/cpython/issues/102780, and aiohttp's own limits in every version), and the rest of what
         had to be closed would be left open.
+
+        :raises asyncio.CancelledError: the caller's task was cancelled meanwhile; everything is closed
         """
         self._deadline = time.monotonic() + self._drain / SECOND
-        await asyncio.create_task(self.stack.aclose(), name="shutdown")
+        closing, cancelled = asyncio.create_task(self.stack.aclose(), name="shutdown"), None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})  # which does not cancel it
+            except asyncio.CancelledError as error:
+                cancelled = error
+        closing.result()
         log.info("stopped")
+        if cancelled is not None:
+            raise cancelled
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

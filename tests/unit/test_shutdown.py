@@ -32,6 +32,31 @@ async def test_a_stop_in_a_cancelled_task_closes_everything() -> None:
     assert seen == [0]
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+async def test_a_stop_that_is_cancelled_closes_everything_first(steps: int) -> None:
+    """Also if it is cancelled before its first step."""
+    shutdown, closed, may_close = Shutdown(0), list[str](), asyncio.Event()
+
+    async def close(name: str) -> None:
+        await may_close.wait()
+        closed.append(name)
+
+    shutdown.stack.push_async_callback(close, "first")
+    shutdown.stack.push_async_callback(close, "last")
+    stopping = asyncio.create_task(shutdown.run())
+    await asyncio.sleep(0)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    for _ in range(2):
+        stopping.cancel()
+        await asyncio.sleep(0)
+    assert not stopping.done()
+    may_close.set()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert closed == ["last", "first"]
+
+
 async def test_a_stop_says_what_failed_after_all_is_closed() -> None:
     shutdown, closed = Shutdown(0), list[str]()
 
