@@ -293,9 +293,8 @@ class Postgresql(PostgresqlRows):
         session says nothing: a server that is shut down may end it between the commit and its answer. An error after the answer
         says nothing either.
         """
-        return driver.committing is not None and (
-            driver.has_answered_commit() or not undid_transaction(error)
-        )
+        is_undone = undid_transaction(error) and not driver.closed and not driver.has_answered_commit()
+        return driver.committing is not None and not is_undone
 
     @staticmethod
     def is_unreplicated(driver: Any) -> bool:

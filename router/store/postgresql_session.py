@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 from psycopg.abc import RV, PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from router.store.backend import LONGEST_BATCH
@@ -171,11 +171,19 @@ class Session(psycopg.Connection[Any]):
                     raise
                 finally:
                     self._sends_together = False
-        except psycopg.Error as error:
+        except BaseException as error:
+            if self.pgconn.pipeline_status != PipelineStatus.OFF:
+                self.close()  # it can't run anything any more
             said = error.__context__
-            if error.sqlstate is None and isinstance(said, psycopg.Error) and said.sqlstate is not None:
+            is_drivers = isinstance(error, psycopg.Error) and error.sqlstate is None
+            if is_drivers and isinstance(said, psycopg.Error) and said.sqlstate is not None:
                 raise said from None  # the server ended the session; the driver's own error says less
             raise
+
+    def rollback(self) -> None:
+        """Roll back, unless the session has ended: then the server does. The caller keeps the error that ended it."""
+        if not self.closed:
+            super().rollback()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server, for a limited time.

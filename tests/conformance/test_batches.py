@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from router.model import MINUTE, Millis, Status, Webhook
 from router.store import Store
+from router.store.backend import open_backend
 from router.store.postgresql_rows import PostgresqlRows
 from tests.database import on_writer, rows
 from tests.postgresql import Server
@@ -94,6 +95,30 @@ async def test_look_ups_that_fail_together_raise_the_first_error(
 
     await on_writer(store, fails)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("count", "kind"), [(1, psycopg.errors.AdminShutdown), (3, psycopg.OperationalError)]
+)
+async def test_a_transaction_fails_with_the_error_that_ended_its_session(
+    on_postgresql: tuple[Store, str], count: int, kind: type[Exception]
+) -> None:
+    """Not with that of the rollback, which can't be sent."""
+    _, url = on_postgresql
+    lookups = [
+        ("SELECT pg_terminate_backend(pg_backend_pid())", None),
+        ("SELECT 1", None),
+        ("SELECT 2", None),
+    ]
+    backend = open_backend(url, 1)
+    connection = backend.open_writer()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with pytest.raises(kind), connection.begin():
+        backend.load(driver.cursor(), lookups[:count])
+    assert backend.in_transaction(driver)  # so it is not used any more
+    connection.close()
+    backend.close()
 
 
 async def test_look_ups_may_be_larger_than_what_the_socket_takes(
