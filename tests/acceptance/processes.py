@@ -282,8 +282,16 @@ class Router:
             return status
 
     async def fates(self) -> dict[str, int]:
-        """Return the ledger's counts that are not zero, by fate."""
-        ledger = (await self.status())["ledger"]
+        """Return the ledger's counts that are not zero, by fate. Wait as long as the database can't be read."""
+        status = dict[str, Any]()
+
+        async def is_readable() -> bool:
+            nonlocal status
+            status = await self.status()
+            return "ledger" in status
+
+        await until(is_readable, "the database can be read")
+        ledger = status["ledger"]
         assert ledger["imbalance"] == 0
         return {fate: count for fate, count in ledger["fates"].items() if count}
 

@@ -38,12 +38,17 @@ async def post_large(service: Service, key: str) -> None:
         assert answer.status == 200
 
 
-async def parsed_bodies(pair: Pair) -> int:
-    """Return how many large webhooks are in memory, parsed."""
-    for service in pair.both:
-        await service.store.ready()  # a writer knows its last batch until the next one
-    gc.collect()
-    return sum(isinstance(each, Webhook) and len(each.alerts) == LARGE for each in gc.get_objects())
+async def until_parsed(pair: Pair, count: int) -> None:
+    """Wait until so many large webhooks are in memory, parsed."""
+
+    async def are_parsed() -> bool:
+        for service in pair.both:
+            await service.store.ready()  # a writer knows its last batch until the next one
+        gc.collect()
+        found = sum(isinstance(each, Webhook) and len(each.alerts) == LARGE for each in gc.get_objects())
+        return found == count
+
+    await until(are_parsed, f"{count} parsed webhooks are in memory")
 
 
 async def all_decided(pair: Pair, fired: int) -> None:
@@ -92,7 +97,7 @@ async def test_large_webhooks_of_both_replicas_are_decided(
             await post_large(service, f"{service.membership.name}{number}")
     gate.open()
     await all_decided(pair, 4 * LARGE)
-    assert await parsed_bodies(pair) == 0
+    await until_parsed(pair, 0)
 
 
 async def test_a_replica_that_decides_nothing_keeps_no_parsed_body(
@@ -101,13 +106,13 @@ async def test_a_replica_that_decides_nothing_keeps_no_parsed_body(
     gate = Gate(pair.holder, monkeypatch)
     await gate.closed(pair)
     await post_large(pair.other, "many")
-    assert await parsed_bodies(pair) == 0
+    await until_parsed(pair, 0)
     await post_large(pair.holder, "more")
-    assert await parsed_bodies(pair) == 1
+    await until_parsed(pair, 1)
     await pair.holder.background.end()
-    assert await parsed_bodies(pair) == 0
+    await until_parsed(pair, 0)
     await post_large(pair.holder, "most")
-    assert await parsed_bodies(pair) == 0
+    await until_parsed(pair, 0)
     gate.open()
     await pair.holder.background.begin()
     await all_decided(pair, 3 * LARGE)
