@@ -24,17 +24,19 @@ _REPLICAS = 2
 
 @contextmanager
 def durable_server(bench: Bench) -> Iterator[postgresql.Server]:
-    """Run a server of the tests' wheel with its defaults: a commit waits for the disk. It runs on the load's core."""
+    """Run a server of the tests' wheel with its defaults: a commit waits for the disk. The kernel places its processes on the
+    cores: on the load's core alone, a commit waits for up to a time slice of the load.
+    """
     folder = bench.folder / f"postgresql-{bench.take(1)[0]}"
     folder.mkdir()
-    with on_cores(LOAD_CORE):
+    with on_cores(SERVER_CORE, LOAD_CORE):
         server = postgresql.Server(folder, durable=True)
     try:
         ((version,),) = server.execute("SHOW server_version")
         said = {name: server.execute(f"SHOW {name}")[0][0] for name in ("fsync", "synchronous_commit")}
         bench.notes["PostgreSQL"] = (
-            f"PostgreSQL {version} with its defaults ({', '.join(f'{name}={value}' for name, value in said.items())}), on the "
-            "load's core, by a socket of the file system. A network adds its round trips: see the rows of batches.\n"
+            f"PostgreSQL {version} with its defaults ({', '.join(f'{name}={value}' for name, value in said.items())}), on both "
+            "cores, by a socket of the file system. A network adds its round trips: see the rows of batches.\n"
         )
         yield server
     finally:

@@ -29,7 +29,7 @@ of the rounds.
 - **durable**: the minimum of a durable handler: the same without sending, with one webhook row and three delivery rows.
 - **decode**: decodes the body with pydantic and answers. **bare**: reads the body and answers.
 - **sqlite**: the router on SQLite. Rows "on PostgreSQL" compare the router on PostgreSQL with it. Commits of both wait for the
-  same disk. PostgreSQL's server is on the load's core.
+  same disk. PostgreSQL's server may use both cores.
 
 A figure marked as cut reached its time limit. What was missing then counts as if it had taken the whole time. If the load
 before the run is not near 0, other programs used part of both cores. Times then vary by a factor of several; compare only
