@@ -28,13 +28,25 @@ def insert(url: str, number: int) -> None:
         connection.execute("INSERT INTO kept VALUES (%s)", (number,))
 
 
-@pytest.mark.parametrize(("order", "kept"), [("before", []), ("after", [(1,)]), ("ended", [(1,)])])
+@pytest.mark.parametrize(
+    ("order", "kept", "error"),
+    [
+        ("before", [], psycopg.OperationalError),
+        ("after", [(1,)], psycopg.OperationalError),
+        ("ended", [(1,)], psycopg.InternalError),
+    ],
+)
 def test_a_commit_is_lost_or_its_answer_is(
-    proxy: TcpProxy, postgresql: Server, database: str, order: str, kept: list[tuple[int]]
+    proxy: TcpProxy,
+    postgresql: Server,
+    database: str,
+    order: str,
+    kept: list[tuple[int]],
+    error: type[psycopg.Error],
 ) -> None:
     url = postgresql.through(proxy, database)
     proxy.on_commit = lambda number: order if number == 1 else None
-    with pytest.raises(psycopg.Error):
+    with pytest.raises(error):
         insert(url, 1)
     assert postgresql.execute("SELECT number FROM kept", database) == kept
     insert(url, 2)

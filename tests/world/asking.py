@@ -1,6 +1,7 @@
 """What tests ask of a running service, and what they wait for."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -9,25 +10,28 @@ from router.cli import main
 from tests.waiting import guarded
 from tests.world.conftest import World
 
+Counts = dict[str, dict[str, int]]
+"""The deliveries by destination and outcome."""
+
 
 async def until_delivered(world: World, count: int) -> None:
     """Wait until so many attempts are recorded as delivered."""
-    assert world.service is not None
-    store, found = world.service.store, dict[str, dict[str, int]]()
-    async with guarded(lambda: f"deliveries: {found}"):
-        while sum(each.get("delivered", 0) for each in found.values()) < count:
-            await store.ready()
-            found = (await store.pages.status())["deliveries"]
+    await _until_counted(
+        world, lambda found: sum(each.get("delivered", 0) for each in found.values()) >= count
+    )
 
 
 async def until_failed(world: World, destination: str, times: int = 1, outcome: str = "retry") -> None:
     """Wait until so many attempts at a destination are recorded as failed. :param outcome: retry or broken"""
+    await _until_counted(world, lambda found: found.get(destination, {}).get(outcome, 0) >= times)
+
+
+async def _until_counted(world: World, are_enough: Callable[[Counts], bool]) -> None:
     assert world.service is not None
-    store, found = world.service.store, dict[str, dict[str, int]]()
+    store, found = world.service.store, Counts()
     async with guarded(lambda: f"deliveries: {found}"):
-        while found.get(destination, {}).get(outcome, 0) < times:
+        while not are_enough(found := (await store.pages.status())["deliveries"]):
             await store.ready()
-            found = (await store.pages.status())["deliveries"]
 
 
 async def metric_value(world: World, name: str) -> float:
