@@ -24,8 +24,10 @@ _REPLICAS = 2
 
 @contextmanager
 def durable_server(bench: Bench) -> Iterator[postgresql.Server]:
-    """Run a server of the tests' wheel with its defaults: a commit waits for the disk. The kernel places its processes on the
-    cores: on the load's core alone, a commit waits for up to a time slice of the load.
+    """Run a server of the tests' wheel with its defaults: a commit waits for the disk.
+
+    Its processes may use both cores. If they had only the load's core, a commit would also wait until the load generator
+    gives the core away.
     """
     folder = bench.folder / f"postgresql-{bench.take(1)[0]}"
     folder.mkdir()

@@ -48,11 +48,11 @@ class Shutdown:
         return max(_MIN_CLOSE_SECONDS, left)
 
     async def run(self) -> None:
-        """Close everything, also if the caller's task was cancelled, or is cancelled meanwhile.
+        """Close everything. A cancellation of the caller's task, before or meanwhile, does not keep anything open.
 
-        It has a task of its own. In a task that was cancelled, a time limit that ends a wait looks like another cancellation
-        (https://github.com/python/cpython/issues/102780, and aiohttp's own limits in every version), and the rest of what
-        had to be closed would be left open.
+        The closing runs in a task of its own. In a task that was cancelled, a time limit that expires raises CancelledError
+        instead of TimeoutError (https://github.com/python/cpython/issues/102780; aiohttp's own limits do so in every
+        version). That would end the close of the part that waits, for example of the database.
 
         :raises asyncio.CancelledError: the caller's task was cancelled meanwhile; everything is closed
         """

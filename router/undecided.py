@@ -190,7 +190,7 @@ class Undecided:
     ) -> None:
         """Decide a small webhook, or quarantine it.
 
-        :param after: the number of the webhook that was kept just before it; None: it is the oldest
+        :param after: the number of the webhook that was kept just before this one; None: this one is the oldest
         :raises NotItsTurn: the one before it is not decided yet
         :raises StoreUnavailable:
         """

@@ -47,7 +47,7 @@ class Delivery:
         self._duration: Millis | None = None
         """How long sending took (ms); None: nothing was sent."""
         self._outcome: Outcome | None = None
-        """None: the attempt has not ended, or it was cut off."""
+        """The outcome of the attempt; None: the attempt has not ended, or it was cut off."""
         self._log_fields = {"destination": lane.destination.key, "delivery": work.delivery}
         self._trial = lane.delivery_began(self)
         self._observer = context.telemetry.deliver(work, lane.destination, context.current().policy)

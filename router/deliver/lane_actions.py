@@ -95,7 +95,7 @@ class LaneActions:
         return PauseAnswer(pause.since, _NOT_CONFIRMED if has_holder else _PAUSED_ANYWAY)
 
     async def _supersede_requests(self, destination: str) -> None:
-        """What was asked through other replicas is older than what is done here now, so it is not done after it."""
+        """Close what was asked through other replicas. It is older than what is done here now, so it must not be done later."""
         if self._news is not None:
             await self._store.lane_requests.close(destination)
 

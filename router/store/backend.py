@@ -135,7 +135,9 @@ class Backend(Dialect, Protocol):
         """
 
     def is_commit_unknown(self, driver: Any, error: Exception) -> bool:
-        """Return whether a batch that raised an error may be committed, because the server's answer was lost."""
+        """Return whether a batch that raised this error may be committed all the same: the server may have committed it, and
+        its answer may be lost.
+        """
 
     def is_unreplicated(self, driver: Any) -> bool:
         """Return whether a commit has succeeded that is not on all disks that it has to be on."""

@@ -19,6 +19,11 @@ RETRY_AFTER_FAILED_WRITE: Millis = 2 * SECOND
 """How long callers wait before the next attempt when the store can't be written (ms)."""
 
 
+def driver_error(error: BaseException) -> BaseException:
+    """Return the error of the database's driver, which SQLAlchemy wraps; any other error is returned as it is."""
+    return getattr(error, "orig", None) or error
+
+
 class StoreUnavailable(Exception):  # noqa: N818  (it names a state of the store)
     """The store can't be used now: a full queue or disk, a lock, a server that is down, or the store is closing.
 

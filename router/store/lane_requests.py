@@ -59,7 +59,7 @@ class LaneRequests:
 
         :param number: only this one and older ones; None: all
         """
-        await self._database.write(partial(close_until, destination=destination, number=number))
+        await self._database.write(partial(close_in, destination=destination, number=number))
 
     async def answer_to(self, number: int) -> str | None:
         """Return the answer to a request; empty: it was closed without one; None: there is none yet."""
@@ -68,7 +68,7 @@ class LaneRequests:
 
 
 def ask_in(connection: sa.Connection, *, session: str, row: LaneRequest, now: Millis) -> int:
-    """Do what :meth:`LaneRequests.ask` does, in a transaction that writes."""
+    """Store a request as :meth:`LaneRequests.ask` does, in the transaction of the caller."""
     connection.execute(sa.delete(lane_requests).where(lane_requests.c.at < now - _KEPT))
     number = _new_id(connection)
     connection.execute(sa.insert(lane_requests).values(**row._replace(id=number)._asdict(), at=now))
@@ -83,8 +83,8 @@ def _new_id(connection: sa.Connection) -> int:
     return number
 
 
-def close_until(connection: sa.Connection, destination: str, number: int | None) -> None:
-    """Do what :meth:`LaneRequests.close` does, in a transaction that writes."""
+def close_in(connection: sa.Connection, destination: str, number: int | None) -> None:
+    """Close requests as :meth:`LaneRequests.close` does, in the transaction of the caller."""
     row = lane_requests.c
     until = () if number is None else (row.id <= number,)
     open_ones = (row.destination == destination, row.answer.is_(None), *until)

@@ -7,7 +7,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from router.model import Millis
-from router.store.lane_requests import PAUSE, LaneRequest, ask_in, close_until, may_end_pause
+from router.store.lane_requests import PAUSE, LaneRequest, ask_in, close_in, may_end_pause
 from router.store.schema import meta
 from router.store.starts import set_meta
 from router.store.writer import Database
@@ -108,7 +108,7 @@ def _end_unanswered(
     if may_end:
         _end(connection, destination=destination, now=now)
     if closes or not may_end:
-        close_until(connection, destination, request)
+        close_in(connection, destination, request)
     pause = _one(connection, destination)
     return None if pause is None or pause.until is not None else pause
 

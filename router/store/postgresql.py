@@ -22,7 +22,7 @@ from router.core.head import LAST_TIME, NEXT_ID, Head, HeadReading
 from router.core.undecided_count import UNDECIDED, UndecidedCount
 from router.store.columns import kind_of
 from router.store.disk_usage import DiskUsage
-from router.store.health import StoreUnavailable
+from router.store.health import StoreUnavailable, driver_error
 from router.store.postgresql_address import Address, ServiceFileError
 from router.store.postgresql_errors import explain, undid_transaction
 from router.store.postgresql_listener import Listener
@@ -289,9 +289,10 @@ class Postgresql(PostgresqlRows):
 
     @staticmethod
     def is_commit_unknown(driver: Any, error: Exception) -> bool:
-        """Return whether the COMMIT was sent, and the server has not said that it undid the transaction. An error that ends the
-        session says nothing: a server that is shut down may end it between the commit and its answer. An error after the answer
-        says nothing either.
+        """Return whether the COMMIT was sent, and it is not certain that the server undid the transaction.
+
+        An error that ends the session makes nothing certain: a server that is shut down may end the session after it has
+        committed, and before it has answered. An error that comes after the answer does not undo the commit.
         """
         is_undone = undid_transaction(error) and not driver.closed and not driver.has_answered_commit()
         return driver.committing is not None and not is_undone
@@ -310,7 +311,7 @@ class Postgresql(PostgresqlRows):
         return bool(driver.info.transaction_status != TransactionStatus.IDLE)
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
-        words, passes = explain(getattr(error, "orig", None) or error)
+        words, passes = explain(driver_error(error))
         return StoreUnavailable(f"{self.name}: {words}", passes=passes)
 
     @contextmanager
@@ -330,7 +331,7 @@ class Postgresql(PostgresqlRows):
 
     @staticmethod
     def is_row_error(error: BaseException) -> bool:
-        error = getattr(error, "orig", None) or error
+        error = driver_error(error)
         return not isinstance(error, psycopg.Error) or isinstance(
             error, errors.DataError | errors.IntegrityError | errors.ProgramLimitExceeded
         )
@@ -338,7 +339,7 @@ class Postgresql(PostgresqlRows):
     @staticmethod
     def is_wrong_server(error: BaseException) -> bool:
         """Return whether the server can't write. After a failover the URL may lead to another server, so connect again."""
-        return isinstance(getattr(error, "orig", None) or error, errors.ReadOnlySqlTransaction)
+        return isinstance(driver_error(error), errors.ReadOnlySqlTransaction)
 
     def close(self) -> None:
         self.engine.pool.dispose()

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import errors
 
-from router.store.health import OTHER_TABLES, RESUMES
+from router.store.health import OTHER_TABLES, RESUMES, driver_error
 from router.store.postgresql_address import ServiceFileError
 from router.store.postgresql_session import NoAnswer
 
@@ -42,16 +42,12 @@ _SERVER_AWAY = (
 )
 
 
-_UNDONE = "ERROR"
-"""The severity of an error after which the session goes on."""
-
-
 def undid_transaction(error: Exception) -> bool:
-    """Return whether an error is the server's, and says that the transaction was undone.
-    https://www.postgresql.org/docs/current/protocol-error-fields.html
+    """Return whether the server reported the error, and the session goes on after it: then the transaction is undone.
+    The severities are in https://www.postgresql.org/docs/current/protocol-error-fields.html
     """
-    error = getattr(error, "orig", None) or error
-    return isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == _UNDONE
+    own = driver_error(error)
+    return isinstance(own, psycopg.Error) and own.diag.severity_nonlocalized == "ERROR"
 
 
 def explain(error: BaseException) -> tuple[str, bool]:

@@ -112,7 +112,7 @@ class Session(psycopg.Connection[Any]):
     """The row of the head that the beginning of a batch has read, until the batch takes it; and when it was asked for, and was
     there (seconds, ``time.monotonic``)."""
     committing: psycopg.Cursor[Any] | None = None
-    """The cursor that has sent the COMMIT of its present batch; None: it was not sent yet."""
+    """The cursor with which the COMMIT of the present batch was sent; None: no COMMIT was sent yet."""
     unreplicated = False
     """The server committed something without waiting for its standby, because somebody cancelled the wait."""
 
@@ -132,8 +132,8 @@ class Session(psycopg.Connection[Any]):
         self.autocommit = False
 
     def has_answered_commit(self) -> bool:
-        """Return whether the server has said that the present batch is committed. An error may follow: an administrator may
-        cancel the statement just then, while the server logs how long it took.
+        """Return whether the server has answered that the present batch is committed. An error may still follow the answer: an
+        administrator may cancel the statement while the server logs how long it took.
         """
         return self.committing is not None and self.committing.statusmessage == "COMMIT"
 
@@ -189,8 +189,8 @@ class Session(psycopg.Connection[Any]):
         """Wait for the server, for a limited time.
 
         :raises NoAnswer: the time is over; the session is closed, and nobody knows what the server did
-        :raises OtherServer: no transaction runs, and the writer has connected again since this session began; the session is
-            closed, because another server may serve by now
+        :raises OtherServer: the writer has connected again since this session began, and may use another server now. The session
+            is closed. This is checked only while no transaction runs
         """
         is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
         if is_idle and self.is_outdated():
@@ -211,8 +211,10 @@ class Session(psycopg.Connection[Any]):
             raise NoAnswer(f"the server has not answered within {limit:g} s") from None
 
     def _waiting_less(self, gen: PQGen[RV]) -> PQGen[RV]:
-        """Wait for the socket only if it does not take what is sent. The driver waits before and after each statement of a
-        pipeline, and each wait gives the interpreter to another thread, so that the writer has to wait for it again.
+        """Run what the driver does to send a statement, and wait only while the socket accepts no more bytes.
+
+        The driver itself waits before and after each statement of a pipeline. In each wait, another thread gets the lock of
+        the interpreter, and then the writer's thread has to wait until it gets the lock back.
         """
         try:
             wanted = next(gen)

@@ -19,7 +19,7 @@ from router.store.backup_file import (
     private_copy,
 )
 from router.store.file_modes import give_to_owner, owned_by_service
-from router.store.health import StoreUnavailable
+from router.store.health import StoreUnavailable, driver_error
 from router.store.new_files import put_in_place, sync, unwritable
 from router.store.sqlite import Sqlite
 from router.store.sqlite_backup import empty_wal, set_meta_of_copy
@@ -59,11 +59,11 @@ def restore_backup(
         give_to_owner(Path(f"{database.path}.lock"), like=owned_by_service(database.path))
         return _replace(database, backup, now, progress or CopyProgress())
     except StoreUnavailable as error:
-        cause = getattr(error.__cause__, "orig", None) or error.__cause__
+        cause = error.__cause__
         if not error.damaged or cause is None:
             raise
         raise StoreUnavailable(
-            f"{backup.name} is damaged ({cause}); use an older backup", damaged=True
+            f"{backup.name} is damaged ({driver_error(cause)}); use an older backup", damaged=True
         ) from None
     except OSError as error:
         raise unwritable(database.path, error) from None

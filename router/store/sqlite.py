@@ -21,7 +21,7 @@ from router.store.file_modes import (
     owned_by_service,
     restrict_files,
 )
-from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable
+from router.store.health import OTHER_TABLES, RESUMES, StoreUnavailable, driver_error
 from router.store.new_files import put_in_place, unfinished_file
 from router.store.row_writes import BatchId
 from router.store.sets import DatabaseCursor
@@ -249,7 +249,7 @@ class Sqlite(SqliteRows):
         return bool(driver.in_transaction)
 
     def explain_error(self, error: BaseException) -> StoreUnavailable:
-        error = getattr(error, "orig", None) or error
+        error = driver_error(error)
         code = _code(error)
         if code in _DAMAGED_BY_CODE:
             return self._damaged(_DAMAGED_BY_CODE[code].format(error=error))
@@ -271,7 +271,7 @@ class Sqlite(SqliteRows):
 
     @staticmethod
     def is_row_error(error: BaseException) -> bool:
-        error = getattr(error, "orig", None) or error
+        error = driver_error(error)
         return _code(error) not in _DAMAGED_BY_CODE and not isinstance(error, sqlite3.OperationalError)
 
     @staticmethod
