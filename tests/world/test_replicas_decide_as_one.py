@@ -48,7 +48,11 @@ class Routers:
         await (self.a.start(change) if self.pair is None else self.pair.start(change))
 
     async def at(self, moment: Millis) -> None:
-        """Let time pass until a moment, and wait until all is done that is due then."""
+        """Do all that is due now, let time pass until a moment, and do all that is due then.
+
+        A message shows when it was sent, so what is due now must not be sent after the time has passed.
+        """
+        await self.settled()
         self.a.clock.advance(moment - self.a.clock.now())
         await self.settled()
 
