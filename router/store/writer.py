@@ -50,6 +50,8 @@ _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
 _FIND_OUT_SECONDS = 2.0
 """How long the writer waits before it asks again whether its last transaction was committed."""
+_NEXT_JOB_SECONDS = 0.01
+"""How long a job waits for the next one, if it is to run in that one's batch."""
 _LAST_READS_SECONDS = 0.5
 """How long a close waits for the readers."""
 
@@ -302,7 +304,7 @@ class Database:
                 if weight >= MAX_BATCH_WEIGHT:
                     break
                 try:
-                    job = self._queue.get_nowait()
+                    job = self._next_of_batch(batch)
                 except queue.Empty:
                     break
             else:
@@ -325,6 +327,12 @@ class Database:
                 return self._queue.get(timeout=_FIND_OUT_SECONDS)
             self._find_out()
         return self._queue.get()
+
+    def _next_of_batch(self, batch: list[QueuedJob]) -> QueuedJob | None:
+        """Return the next job of a batch; None: the store closes. :raises queue.Empty: no job waits"""
+        if all(each.result.job.with_next for each in batch):
+            return self._queue.get(timeout=_NEXT_JOB_SECONDS)
+        return self._queue.get_nowait()
 
     def _write(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails

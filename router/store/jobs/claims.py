@@ -98,6 +98,8 @@ class Permit:
     """Leave large conversations due: one of them is under way at the lane, and each takes as much memory as its alerts."""
     grant: Grant | None = None
     """The lease by which the lane is served; None: no other process serves."""
+    ahead: bool = False
+    """Nothing is due yet. The claim waits a moment for the next job, which probably makes something due, and runs in its batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,15 @@ class Claim:
     @property
     def weight(self) -> int:
         return self.permit.count
+
+    @property
+    def with_next(self) -> bool:
+        return self.permit.ahead
+
+    def tells_all(self, found: object) -> bool:
+        """Return whether a result of this claim says when its lane has to look again, so that nothing has to wake it."""
+        looks_at_all = not (self.permit.overdue or self.permit.skips_large)
+        return looks_at_all and isinstance(found, Claimed) and found.idle is not None
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
