@@ -156,6 +156,7 @@ async def _accept(
             context.heard(source, ())
             observer.kept(webhook, source, number)
             return number
+        await context.claim_ahead()
         receipt = await context.store.accept(webhook, source, body, policy, now)
         if receipt.kept:
             context.webhook_kept(webhook)
