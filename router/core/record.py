@@ -58,14 +58,13 @@ def want_recorded(
     """
     state.conversations.want("id", (each.id for each in works))
     state.deliveries.want("id", (each.delivery for each in works))
-    state.ready()
-    works = [each for each in works if not is_fenced(state, each)]
     state.groups.want("id", (each.group for each in works if each.group is not None))
     members = [each.member for part in works for each in part.notices]
     state.members.want("id", members)
     state.fates.want("open of member", members)
     state.dead_letters.want("open of conversation", (each.id for each in works))
     state.ready()
+    works = [each for each in works if not is_fenced(state, each)]
     whole = [
         each.id
         for each in works
