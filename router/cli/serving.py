@@ -80,15 +80,13 @@ async def _serve(options: ServeOptions) -> None:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
+    _keep_what_exists()  # the modules, so that the next time takes a few milliseconds: webhooks come already
     service = await _started(options, stop, manager)
     if service is None:
         return
     try:
         started.set_result(service)
-        # The objects that exist after the start live as long as the process. Without the freeze, each full collection would
-        # visit them and stop the loop for 100 ms.
-        gc.collect()
-        gc.freeze()
+        _keep_what_exists()
         gc.set_threshold(*_GC_THRESHOLDS)
         if options.preview:
             click.echo(f"Preview: nothing is sent. Open {service.url} to see every message.")
@@ -99,6 +97,14 @@ async def _serve(options: ServeOptions) -> None:
         manager.stopping()
         await service.stop()
         gc.freeze()  # else the interpreter collects garbage at exit, which takes seconds on a busy machine
+
+
+def _keep_what_exists() -> None:
+    """Take the objects that exist now out of all later collections. They live as long as the process, and each full collection
+    would visit them and stop the loop for 100 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _start(options: ServeOptions, manager: SystemdNotifier) -> Service:
