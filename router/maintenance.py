@@ -1,7 +1,7 @@
 """The regular work in the background: measures, checks, pruning, and the limits of the quarantine.
 
 Every minute, the sizes of the database are measured, and the state and the new part of the ledger are checked. Every
-hour, expired rows are pruned and the whole ledger is checked. Checking a long history takes minutes; meanwhile, the other
+hour, and a minute after the start, expired rows are pruned and the whole ledger is checked. Checking a long history takes minutes; meanwhile, the other
 checks wait.
 """
 
@@ -51,7 +51,8 @@ class Maintenance:
         """The result of the last check; None: there was none yet."""
         # Times of the monotonic clock.
         self._check_at: Millis = 0
-        self._prune_at: Millis = 0
+        self._prune_at: Millis = clock.elapsed() + MINUTE
+        """The first time is some time after the start: what waited for the router comes first."""
 
     async def run(self) -> None:
         """Do the work every minute, without end."""
