@@ -52,7 +52,7 @@ class Maintenance:
         # Times of the monotonic clock.
         self._check_at: Millis = 0
         self._prune_at: Millis = clock.elapsed() + MINUTE
-        """The first time is some time after the start: what waited for the router comes first."""
+        """The first time is a minute after the start, so that webhooks that waited for the start come first."""
 
     async def run(self) -> None:
         """Do the work every minute, without end."""

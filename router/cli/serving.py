@@ -80,7 +80,7 @@ async def _serve(options: ServeOptions) -> None:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    _keep_what_exists()  # the modules, so that the next time takes a few milliseconds: webhooks come already
+    _keep_what_exists()  # the modules; the second time is then short, while webhooks come in already
     service = await _started(options, stop, manager)
     if service is None:
         return

@@ -59,7 +59,7 @@ class Dispatcher:
         """Nothing begins any more: claims that return are taken back."""
         self._claims: set[asyncio.Task[None]] = set()
         self._recent: dict[Lane, Millis] = {}
-        """When deliveries last began (monotonic clock), at the lanes at which that was last, the latest last."""
+        """The lanes where deliveries began last, and when (monotonic clock); the latest is the last one."""
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -162,6 +162,7 @@ class Dispatcher:
         else:
             if self._is_cut_off or lane not in self._lanes:
                 await self._take_back(claimed.works)
+                self._lanes.wake({key})  # another lane may serve the destination by now
                 return
             for work in claimed.works:
                 self._running.start(self._make_delivery(lane, work))
@@ -216,4 +217,3 @@ class Dispatcher:
             return
         with suppress(StoreUnavailable):  # then they count as interrupted after the next start
             await self._store.unclaim(works, self._policy(), self._clock.now())
-            self._lanes.wake({each.conversation.destination for each in works})

@@ -128,6 +128,11 @@ class Lane:
         return self._due_at is None or self._due_at > self._clock.now()
 
     @property
+    def _is_tried(self) -> bool:
+        """Whether a person waits for the outcome of the next delivery."""
+        return self._trial is not None and not self._trial.done()
+
+    @property
     def is_done(self) -> bool:
         """Whether no delivery is under way and none can begin, because nothing is due or the lane is paused.
 
@@ -279,7 +284,7 @@ class Lane:
 
     async def try_now(self) -> Outcome | None:
         """End a pause, try what is due next, and return its outcome; None: nothing is due."""
-        if self._trial is None or self._trial.done():
+        if self._trial is None or not self._is_tried:
             self._trial = asyncio.get_running_loop().create_future()
         self.resume()
         return await asyncio.shield(self._trial)
@@ -383,7 +388,9 @@ class Lane:
         self._large_under_way += sum(work.is_large for work in claimed.works)
         self.note_due(0 if claimed.idle is None else claimed.idle.until)
         self._request_look(self)
-        if claimed.idle is None or claimed.works or not self._slots.is_idle:
+        if claimed.idle is None or claimed.works or claimed.skipped:
+            return False
+        if self._claims.under_way or not self._slots.is_idle:
             return False
         conclude(self._claim_trial, None)
         return not claimed.idle.failing
@@ -394,13 +401,13 @@ class Lane:
         self._shared.give_back(slots)
 
     def claim_failed(self, permit: Permit, wait: Millis | None = None) -> None:
-        """Record that a claim has failed. What is due stays due, and is claimed later. After a claim that was made ahead, nothing
-        is.
+        """Record that a claim has failed: claim again later. If the claim was made ahead, nothing is known to be due, and the
+        next webhook tries again.
 
         :param wait: how long to wait (ms); None: a time that grows with each failure
         """
         self._claims.ended()
-        if permit.ahead:
+        if permit.ahead and not self._is_tried:
             self._request_look(self)
         else:
             self.put_off_claims(wait)
@@ -441,7 +448,7 @@ class Lane:
         self.delivery_sent(delivery)
         self._slots.ended(delivery)
         self._large_under_way -= delivery.work.is_large
-        if claim_again or delivery.work.is_large or (self._trial is not None and not self._trial.done()):
+        if claim_again or delivery.work.is_large or self._is_tried:
             self._due_at = 0
         self._request_look(self)
 

@@ -120,7 +120,7 @@ class Batch:
             self._changes = True
             self._state = self._new_state()
         self._run_transitions(last)
-        self._wake_others(first, last)
+        self._drop_needless_wakes(first, last)
 
     def flush(self) -> None:
         """Write now what :meth:`finish` would write."""
@@ -179,7 +179,7 @@ class Batch:
             self.events.append(events)
         state.journal.clear()
 
-    def _wake_others(self, first: list[JobResult], last: list[JobResult]) -> None:
+    def _drop_needless_wakes(self, first: list[JobResult], last: list[JobResult]) -> None:
         """Let the results wake no lane that has claimed after them in this batch, and so knows when to look again."""
         claimed = {
             each.job.permit.destination.key

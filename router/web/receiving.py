@@ -149,7 +149,7 @@ async def _accept(
     :raises Undecidable: nothing of it was stored
     :raises StoreUnavailable: the store failed; the cause is not the webhook
     """
-    policy, now = context.policy(), context.clock.now()
+    now = context.clock.now()
     try:
         if len(webhook.alerts) > MAX_PIECE_ALERTS:
             number = await context.store_large_webhook(webhook, source, body)
@@ -157,6 +157,7 @@ async def _accept(
             observer.kept(webhook, source, number)
             return number
         await context.claim_ahead()
+        policy = context.policy()  # nothing waits between this and the job: a reload relies on it
         receipt = await context.store.accept(webhook, source, body, policy, now)
         if receipt.kept:
             context.webhook_kept(webhook)

@@ -10,14 +10,24 @@ import pytest
 
 from router.channels.base import ChannelSpec
 from router.deliver import dispatcher
-from router.model import HOUR, SECOND, LaneLimits, Rate, SharedLimits
+from router.model import HOUR, SECOND, LaneLimits, Rate, Retry, SharedLimits
 from router.store import Claimed, Permit
 from router.store.claiming import Claiming
 from router.store.jobs import Claim, ClaimAgain
 from tests.database import busy_writer, empty_disk, fill_disk, queued_jobs
 from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
-from tests.world.made_up_channels import NOON, ODD, POLICY, Fake, LanesHarness, kind, open_lanes
+from tests.world.made_up_channels import (
+    NOON,
+    ODD,
+    POLICY,
+    Fake,
+    LanesHarness,
+    delivered,
+    kind,
+    open_lanes,
+    returning,
+)
 from tests.world.test_dispatcher import OTHERS, Batches, Held, quiet, waiting
 
 ONLY = replace(POLICY, receivers={"all": (ODD,)})
@@ -142,6 +152,26 @@ async def test_while_a_claim_runs_one_more_waits_for_the_next_webhook(tmp_path: 
         await harness.until("delivered", 1 + len(fires))
         assert batches.of("Accept") == [4]
         assert next(batch.count("Claim") for batch in batches if "Accept" in batch) == 2
+
+
+@pytest.mark.usefixtures("patient_claims")
+async def test_a_second_claim_does_not_hide_that_attempts_fail(tmp_path: Path) -> None:
+    batches, fails = Batches(), Fake(odd=[delivered, returning(Retry("HTTP 500"))])
+    async with open_lanes(tmp_path, fails, odd_kind=MANY, policy=ONLY, observe=batches) as harness:
+        await deliver_one(harness, batches)
+        await harness.fire("second")
+        await harness.until("retry", 1)
+        await quiet(harness)
+        before = await harness.store.troubles()
+        assert before[0]
+        batches.clear()
+        async with busy_writer(harness.store):
+            fires = [asyncio.create_task(fire_ahead(harness, "second")) for _ in range(2)]
+            await waiting(harness, 4)
+        await asyncio.gather(*fires)
+        await quiet(harness)
+        assert batches.of("Claim") == [2]
+        assert await harness.store.troubles() == before
 
 
 @pytest.mark.usefixtures("patient_claims")
