@@ -1,5 +1,8 @@
 """What the errors of PostgreSQL and its driver mean, in words."""
 
+import errno
+import os
+
 import psycopg
 from psycopg import errors
 
@@ -59,7 +62,17 @@ def explain(error: BaseException) -> tuple[str, bool]:
     said = str(error).strip().split("\n")[0]
     for prefix in ("connection failed: ", "connection is bad: "):
         said = said.removeprefix(prefix)
-    words = next((text for kind, text in _MESSAGES_BY_ERROR.items() if isinstance(error, kind)), None)
+    # The error of a connection that can't begin has no code, only the server's words with those of the operating system.
+    kind = errors.DiskFull if _is_refused_by_full_disk(error, said) else type(error)
+    words = next((text for known, text in _MESSAGES_BY_ERROR.items() if issubclass(kind, known)), None)
     if words is None:
         words = _SERVER_AWAY if isinstance(error, psycopg.OperationalError) else _UNKNOWN
     return words.format(error=said), words not in {OTHER_TABLES, _UNKNOWN, _AS_IT_IS}
+
+
+def _is_refused_by_full_disk(error: BaseException, said: str) -> bool:
+    return (
+        isinstance(error, psycopg.OperationalError)
+        and error.sqlstate is None
+        and os.strerror(errno.ENOSPC) in said
+    )
