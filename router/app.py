@@ -343,7 +343,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     drafts = DigestDrafts(store, clock, active.runtime, threads)
     app = make_app(AppContext(
         store=store, clock=clock, metrics=metrics, sources=active.sources, policy=active.policy, config=lambda: active.config,
-        wake_lanes=lanes.wake, store_large_webhook=undecided.keep, webhook_kept=undecided.kept, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
+        claim_ahead=lanes.claim_ahead, wake_lanes=lanes.wake, store_large_webhook=undecided.keep, webhook_kept=undecided.kept, undecided=lambda: undecided.alerts, silences=lambda: alertmanagers.silences(() if options.preview else active.sources()), lanes=lanes.describe, stopping=shutdown.has_begun,
         max_body=options.max_body, preview=options.preview, rules_status=lambda: {**status.describe(), "in_force": agreement.describe()}, reload=reloader.reload,
         resume=lanes.resume, pause=lanes.pause, start_test=tests.start, follow_test=tests.follow, access=Identification(access), files_on_disk=reloader.files_on_disk,
         check_files=file_check.result, draft_digest=drafts.draft, threads=threads,

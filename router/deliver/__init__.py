@@ -188,6 +188,10 @@ class Lanes:
         """Look at the lanes of these destinations, because something may be due there."""
         self._table.wake(destinations)
 
+    async def claim_ahead(self) -> None:
+        """See :meth:`router.deliver.dispatcher.Dispatcher.claim_ahead`. Call it just before a webhook is written."""
+        await self._dispatcher.claim_ahead()
+
     def restart(self) -> None:
         """Begin all timers again, and look at every lane. Call it after a step of the clock."""
         self._self_alerts.restart()

@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 # How long a stop waits, after its time has passed, for deliveries and the store to end. Then it cancels them, and waits
 # as long again.
 _EXTRA_SECONDS = 1.0
+# Where deliveries began this lately, the next webhook probably makes another one due.
+_LATELY: Millis = SECOND
+# At how many lanes at most a webhook's claims are made ahead. Each takes part of a batch, also if it finds nothing.
+_MAX_RECENT = 8
 
 
 class Dispatcher:
@@ -54,6 +58,8 @@ class Dispatcher:
         self._is_cut_off = False
         """Nothing begins any more: claims that return are taken back."""
         self._claims: set[asyncio.Task[None]] = set()
+        self._recent: dict[Lane, Millis] = {}
+        """The lanes where deliveries began last, and when (monotonic clock); the latest is the last one."""
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -96,9 +102,7 @@ class Dispatcher:
         try:
             permit = lane.begin_claim()
             if permit is not None:
-                task = asyncio.create_task(self._claim(lane, permit), name=f"claim for {key}")
-                self._claims.add(task)
-                task.add_done_callback(self._claims.discard)
+                self._begin_claim(lane, permit)
                 return
             self._outages.look(lane)
             if lane.is_handed_over and lane.is_done:
@@ -107,7 +111,41 @@ class Dispatcher:
                 self._lanes.remove(lane)
         except Exception:  # the lane must go on: it is looked at again
             log.exception("lane failed unexpectedly", destination=key)
-            lane.claim_failed()
+            lane.put_off_claims()
+
+    async def claim_ahead(self) -> None:
+        """Claim where deliveries began lately, in the batch of the next job, although nothing is due there yet: that job
+        probably makes something due. Otherwise its delivery would begin one batch later. Return when these claims wait for
+        the job.
+        """
+        if self._is_stopping or self._store.trouble is not None:
+            return
+        since = self._clock.elapsed() - _LATELY
+        self._recent = {lane: at for lane, at in self._recent.items() if at >= since and lane in self._lanes}
+        begun = False
+        for lane in self._recent:
+            try:
+                permit = lane.begin_claim_ahead()
+            except Exception:  # the webhook must be accepted all the same
+                log.exception("claim ahead failed unexpectedly", destination=lane.destination.key)
+                continue
+            if permit is not None:
+                self._begin_claim(lane, permit)
+                begun = True
+        if begun:
+            await asyncio.sleep(0)
+
+    def _begin_claim(self, lane: Lane, permit: Permit) -> None:
+        task = asyncio.create_task(self._claim(lane, permit), name=f"claim for {lane.destination.key}")
+        self._claims.add(task)
+        task.add_done_callback(self._claims.discard)
+
+    def _note_begun(self, lane: Lane) -> None:
+        """Record that deliveries have begun at a lane."""
+        self._recent.pop(lane, None)
+        self._recent[lane] = self._clock.elapsed()
+        if len(self._recent) > _MAX_RECENT:
+            del self._recent[next(iter(self._recent))]
 
     async def _claim(self, lane: Lane, permit: Permit) -> None:
         """Begin what is due at a lane, the most urgent first."""
@@ -115,19 +153,22 @@ class Dispatcher:
         try:
             claimed = await self._store.claim_several(permit, self._policy(), self._clock.now())
         except StoreUnavailable:  # the store logs it, once for all lanes
-            lane.claim_failed(RETRY_AFTER_FAILED_WRITE)
+            lane.claim_failed(permit, RETRY_AFTER_FAILED_WRITE)
         except LeaseLost:  # the lane is about to be removed
-            lane.claim_failed(RETRY_AFTER_FAILED_WRITE)
+            lane.claim_failed(permit, RETRY_AFTER_FAILED_WRITE)
         except Exception:
             log.exception("claim failed unexpectedly", destination=key)
-            lane.claim_failed()
+            lane.claim_failed(permit)
         else:
             if self._is_cut_off or lane not in self._lanes:
                 await self._take_back(claimed.works)
+                self._lanes.wake({key})  # another lane may serve the destination by now
                 return
             for work in claimed.works:
                 self._running.start(self._make_delivery(lane, work))
                 begun += 1
+            if begun:
+                self._note_begun(lane)
             if lane.end_claim(claimed):
                 self._outages.forget_failures(key)
         finally:

@@ -3,12 +3,15 @@
 import asyncio
 import random
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from router.channels.base import Channel, ChannelSpec
 from router.clock import Clock, offset
 from router.core.head import Grant
+from router.deliver import lane_claims
 from router.deliver.give_up import ContentSuspects
+from router.deliver.lane_claims import LaneClaims
 from router.deliver.lane_memory import LaneMemory
 from router.deliver.lane_slots import LaneSlots
 from router.deliver.retry_schedule import next_attempt, next_probe
@@ -80,15 +83,11 @@ class Lane:
         self._clock = clock
         self._request_look = request_look
         self._slots = LaneSlots()
-        self._is_claiming = False
+        self._claims = LaneClaims()
         self._due_at: Millis | None = 0
         """When something may be due, by the wall clock; None: nothing will be, unless something happens."""
         self._no_storms_until: Millis = 0
         self._paused_until = self._paused_since = 0
-        self._claims_off_until: Millis = 0
-        """No claim is made before this time (ms), because a claim failed."""
-        self._failed_claims = 0
-        """How many claims have failed in a row."""
         self._criticals = 0
         """How many critical deliveries started in a row."""
         self._probes = 0
@@ -119,9 +118,19 @@ class Lane:
     @property
     def relies_on_notices(self) -> bool:
         """Whether it could begin a delivery, but knows of none that is due now."""
-        if self._is_claiming or self.is_paused_by_operator or self.is_handed_over or self.paused_for:
+        return not self._claims.under_way and self._knows_of_none
+
+    @property
+    def _knows_of_none(self) -> bool:
+        """Whether it serves, but knows of nothing that is due now, beside what a claim finds."""
+        if self.is_paused_by_operator or self.is_handed_over or self.paused_for:
             return False
         return self._due_at is None or self._due_at > self._clock.now()
+
+    @property
+    def _is_tried(self) -> bool:
+        """Whether a person waits for the outcome of the next delivery."""
+        return self._trial is not None and not self._trial.done()
 
     @property
     def is_done(self) -> bool:
@@ -129,13 +138,13 @@ class Lane:
 
         A delivery that only waits for the rate can begin.
         """
-        if self._is_claiming or not self._slots.is_idle:
+        if self._claims.under_way or not self._slots.is_idle:
             return False
         if self.is_handed_over:
             return True
         if self._due_at is None or self._due_at > self._clock.now() or self.is_paused_by_operator:
             return True
-        return max(self._paused_until, self._claims_off_until) > self._clock.elapsed()
+        return max(self._paused_until, self._claims.off_until) > self._clock.elapsed()
 
     def peers(self) -> Collection["Lane"]:
         """Return the lanes that share limits with this one, this one included."""
@@ -275,7 +284,7 @@ class Lane:
 
     async def try_now(self) -> Outcome | None:
         """End a pause, try what is due next, and return its outcome; None: nothing is due."""
-        if self._trial is None or self._trial.done():
+        if self._trial is None or not self._is_tried:
             self._trial = asyncio.get_running_loop().create_future()
         self.resume()
         return await asyncio.shield(self._trial)
@@ -299,34 +308,74 @@ class Lane:
         slots = self._shared.take(self, startable, now)
         if not slots:
             return None
-        self._is_claiming, self._due_at, self._claim_trial = True, None, self._trial
+        self._due_at = None
+        return self._make_permit(slots)
+
+    def begin_claim_ahead(self) -> Permit | None:
+        """Return the permit for one delivery, although nothing is due yet: see :attr:`router.store.Permit.ahead`. None: none
+        could begin, or something is due already and is claimed anyway.
+        """
+        now = self._clock.elapsed()
+        if not self._knows_of_none or self._ready_at(now) > now:
+            return None
+        if not self._within_rate(self._free_slots(lane_claims.MOST), now):
+            return None
+        if not self._shared.take(self, 1, now):
+            self._shared.stop_waiting(self, now)
+            return None
+        return replace(self._make_permit(1), ahead=True)
+
+    def _make_permit(self, slots: int) -> Permit:
+        self._claim_trial = self._trial
         self._slots.take(slots)
         limits, spec = None, self.spec
-        if spec.storm_every is not None and now >= self._no_storms_until:
+        if spec.storm_every is not None and self._clock.elapsed() >= self._no_storms_until:
             above = self.destination.limits.storm_above
             limits = Limits(above, spec.storm_every, spec.storm_room, spec.edits)
         others_first = self._criticals >= _MAX_CRITICALS_IN_A_ROW
+        # The other claim may just begin a large one.
+        skips_large = self._large_under_way > 0 or self._claims.under_way > 0
+        self._claims.began()
         return Permit(
-            self.destination, limits, slots, others_first=others_first, skips_large=self._large_under_way > 0,
+            self.destination,
+            limits,
+            slots,
+            others_first=others_first,
+            skips_large=skips_large,
             grant=self.grant,
-        )  # fmt: skip
+        )
 
     def _startable(self) -> int:
         """Return how many deliveries can begin by the limits of the lane itself. If none can, set :attr:`look_at`."""
         self.look_at = None
-        # While a destination is broken, one delivery probes it. Where storms are possible, the state that a storm's message
-        # shows must not change during a delivery.
-        one_at_a_time = self.spec.storm_every is not None or self.is_broken
-        slots = self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
-        is_off = self._is_claiming or self.is_paused_by_operator or self.is_handed_over
-        if is_off or self._due_at is None or slots <= 0:
+        slots = self._free_slots(most_claims=1)
+        if self._due_at is None or slots <= 0:
             return 0
         now = self._clock.elapsed()
-        due_at = self._due_at - offset(self._clock)
-        at = max(due_at, self._paused_until, self._claims_off_until, self._bucket.ready_at(now))
+        at = max(self._due_at - offset(self._clock), self._ready_at(now))
         if at > now:
             self.look_at = at
             return 0
+        return self._within_rate(slots, now)
+
+    def _free_slots(self, most_claims: int) -> int:
+        """Return how many deliveries can begin, whatever the rate is.
+
+        :param most_claims: how many claims may then be under way, this one included
+        """
+        if self._claims.under_way >= most_claims or self.is_paused_by_operator or self.is_handed_over:
+            return 0
+        # While a destination is broken, one delivery probes it. Where storms are possible, the state that a storm's message
+        # shows must not change during a delivery.
+        one_at_a_time = self.spec.storm_every is not None or self.is_broken
+        return self._slots.free(self.destination.limits.max_concurrency, one_at_a_time=one_at_a_time)
+
+    def _ready_at(self, now: Millis) -> Millis:
+        """Return when its pause is over, it may claim, and its rate allows a delivery."""
+        return max(self._paused_until, self._claims.off_until, self._bucket.ready_at(now))
+
+    def _within_rate(self, slots: int, now: Millis) -> int:
+        """Return how many of these slots the rate allows."""
         return max(0, min(slots, self._bucket.tokens(now) - self._slots.uncounted))
 
     def end_claim(self, claimed: Claimed) -> bool:
@@ -334,11 +383,14 @@ class Lane:
 
         :returns: whether nothing is left to do here, and nothing waits only because an attempt failed
         """
-        self._is_claiming, self._failed_claims = False, 0
+        self._claims.ended()
+        self._claims.succeeded()
         self._large_under_way += sum(work.is_large for work in claimed.works)
         self.note_due(0 if claimed.idle is None else claimed.idle.until)
         self._request_look(self)
-        if claimed.idle is None or claimed.works or not self._slots.is_idle:
+        if claimed.idle is None or claimed.works or claimed.skipped:
+            return False
+        if self._claims.under_way or not self._slots.is_idle:
             return False
         conclude(self._claim_trial, None)
         return not claimed.idle.failing
@@ -348,16 +400,22 @@ class Lane:
         self._slots.give_back(slots)
         self._shared.give_back(slots)
 
-    def claim_failed(self, wait: Millis | None = None) -> None:
-        """Claim again later; what is due stays due.
+    def claim_failed(self, permit: Permit, wait: Millis | None = None) -> None:
+        """Record that a claim has failed: claim again later. If the claim was made ahead, nothing is known to be due, and the
+        next webhook tries again.
 
         :param wait: how long to wait (ms); None: a time that grows with each failure
         """
-        self._is_claiming, self._due_at = False, 0
-        self._failed_claims += 1
-        if wait is None:
-            wait = next_attempt(self._failed_claims, 0, random.random())  # noqa: S311
-        self._claims_off_until = self._clock.elapsed() + wait
+        self._claims.ended()
+        if permit.ahead and not self._is_tried:
+            self._request_look(self)
+        else:
+            self.put_off_claims(wait)
+
+    def put_off_claims(self, wait: Millis | None = None) -> None:
+        """Claim again later. :param wait: see :meth:`claim_failed`"""
+        self._due_at = 0
+        self._claims.put_off(self._clock.elapsed(), random.random(), wait)  # noqa: S311
         self._request_look(self)
 
     # Deliveries.
@@ -390,7 +448,7 @@ class Lane:
         self.delivery_sent(delivery)
         self._slots.ended(delivery)
         self._large_under_way -= delivery.work.is_large
-        if claim_again or delivery.work.is_large or (self._trial is not None and not self._trial.done()):
+        if claim_again or delivery.work.is_large or self._is_tried:
             self._due_at = 0
         self._request_look(self)
 

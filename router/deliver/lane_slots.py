@@ -13,14 +13,19 @@ class LaneSlots:
     """
 
     def __init__(self) -> None:
-        self.uncounted = 0
-        """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
+        self._claimed = 0
+        """How many slots are taken for deliveries that are being claimed."""
         self._under_way: dict[object, Millis] = {}
         """When each delivery under way began, the first one first."""
         self._unpaid: set[object] = set()
         """Deliveries whose first call is not counted in the rate yet."""
         self._sending: set[object] = set()
         """Deliveries that are not sent yet. The others only wait to be recorded."""
+
+    @property
+    def uncounted(self) -> int:
+        """How many slots have no delivery yet, or have one whose first call is not counted in the rate yet."""
+        return self._claimed + len(self._unpaid)
 
     @property
     def is_idle(self) -> bool:
@@ -38,22 +43,22 @@ class LaneSlots:
         :param one_at_a_time: the next delivery begins only after the last one is recorded
         """
         if one_at_a_time:
-            return 1 - len(self._under_way)
+            return 1 - len(self._under_way) - self._claimed
         # The second bound is for a store that is slow to record.
-        return min(
-            max_concurrency - len(self._sending), _MAX_UNRECORDED * max_concurrency - len(self._under_way)
-        )
+        sending, under_way = len(self._sending), len(self._under_way)
+        return min(max_concurrency - sending, _MAX_UNRECORDED * max_concurrency - under_way) - self._claimed
 
     def take(self, slots: int) -> None:
         """Take slots for deliveries that are about to be claimed."""
-        self.uncounted += slots
+        self._claimed += slots
 
     def give_back(self, slots: int) -> None:
         """Return slots that no delivery used."""
-        self.uncounted -= slots
+        self._claimed -= slots
 
     def began(self, delivery: object, now: Millis) -> None:
         """Record that a claimed delivery begins."""
+        self._claimed -= 1
         self._under_way[delivery] = now
         self._unpaid.add(delivery)
         self._sending.add(delivery)
@@ -65,7 +70,6 @@ class LaneSlots:
         """
         is_new = delivery in self._unpaid
         self._unpaid.discard(delivery)
-        self.uncounted -= is_new
         return is_new
 
     def sent(self, delivery: object) -> bool:

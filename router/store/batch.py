@@ -8,11 +8,13 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
 
+from router.core.accept import Receipt
 from router.core.head import LAST_TIME, NEXT_ID, Grant, HeadReading, LeaseLost, OtherRules
+from router.core.record import Recorded
 from router.core.rows import MetaRow
 from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
-from router.store.jobs import Job
+from router.store.jobs import Claim, Job
 from router.store.notices import ReplicaNotice, lanes_to_wake, topics_of
 from router.store.queries import run_queries
 from router.store.row_writes import BatchEnd, BatchId, RowWrites
@@ -32,6 +34,7 @@ class Direct:
 
     work: Callable[[sa.Connection], Any]
     weight: ClassVar[int] = 1
+    with_next: ClassVar[bool] = False
 
     @property
     def kind(self) -> str:
@@ -117,6 +120,7 @@ class Batch:
             self._changes = True
             self._state = self._new_state()
         self._run_transitions(last)
+        self._drop_needless_wakes(first, last)
 
     def flush(self) -> None:
         """Write now what :meth:`finish` would write."""
@@ -174,6 +178,18 @@ class Batch:
         if events.any:
             self.events.append(events)
         state.journal.clear()
+
+    def _drop_needless_wakes(self, first: list[JobResult], last: list[JobResult]) -> None:
+        """Let the results wake no lane that has claimed after them in this batch, and so knows when to look again."""
+        claimed = {
+            each.job.permit.destination.key
+            for each in last
+            if isinstance(each.job, Claim) and each.error is None and each.job.tells_all(each.value)
+        }
+        self._woken -= claimed
+        for each in first:
+            if isinstance(each.value, Receipt | Recorded) and not claimed.isdisjoint(each.value.wake):
+                each.value = replace(each.value, wake=each.value.wake - claimed)
 
     @staticmethod
     def _without_judging(results: list[JobResult]) -> list[JobResult]:

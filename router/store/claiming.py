@@ -54,7 +54,9 @@ class Claiming:
             await self._give_back(*lost.pop(), policy, now)
         while True:
             work: ClaimedDelivery | None = None
-            match found := await self._claim_when_indexed(job, rules):
+            found = await self._claim_when_indexed(job, rules)
+            job = replace(job, permit=replace(permit, ahead=False))
+            match found:
                 case StormBegins():
                     await self._recheck(destination.key, found.limits, policy, now)
                     job = replace(job, rechecked=True)

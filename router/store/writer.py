@@ -50,6 +50,8 @@ _MAX_QUEUED_JOBS = 10_000
 _READERS = 4
 _FIND_OUT_SECONDS = 2.0
 """How long the writer waits before it asks again whether its last transaction was committed."""
+_NEXT_JOB_SECONDS = 0.01
+"""How long jobs wait for the next one, if they are to run in its batch."""
 _LAST_READS_SECONDS = 0.5
 """How long a close waits for the readers."""
 
@@ -296,13 +298,14 @@ class Database:
         while open_:
             batch: list[QueuedJob] = []
             job, weight = self._next_job(), 0
+            until = time.monotonic() + _NEXT_JOB_SECONDS
             while job is not None:
                 batch.append(job)
                 weight += job.result.job.weight
                 if weight >= MAX_BATCH_WEIGHT:
                     break
                 try:
-                    job = self._queue.get_nowait()
+                    job = self._next_of_batch(batch, until)
                 except queue.Empty:
                     break
             else:
@@ -325,6 +328,16 @@ class Database:
                 return self._queue.get(timeout=_FIND_OUT_SECONDS)
             self._find_out()
         return self._queue.get()
+
+    def _next_of_batch(self, batch: list[QueuedJob], until: float) -> QueuedJob | None:
+        """Return the next job of a batch; None: the store closes.
+
+        :param until: how long jobs wait that are to run with the next one (``time.monotonic``)
+        :raises queue.Empty: no job waits
+        """
+        if all(each.result.job.with_next for each in batch):
+            return self._queue.get(timeout=max(0.0, until - time.monotonic()))
+        return self._queue.get_nowait()
 
     def _write(self, batch: list[QueuedJob]) -> list[QueuedJob]:
         """Commit a batch. A job that fails among others runs once more, alone; it is answered with an error only if it fails

@@ -70,6 +70,8 @@ class AppContext:
     """Returns the rules in force."""
     config: Callable[[], Config]
     """Returns the configuration in force."""
+    claim_ahead: Callable[[], Awaitable[None]]
+    """Claims what the webhook makes due that is written next, in the same batch."""
     wake_lanes: Callable[[Iterable[str]], None]
     """Makes the lanes of these destinations (by key) look for due deliveries."""
     store_large_webhook: Callable[[Webhook, str, bytes], Awaitable[int]]

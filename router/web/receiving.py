@@ -149,9 +149,12 @@ async def _accept(
     :raises Undecidable: nothing of it was stored
     :raises StoreUnavailable: the store failed; the cause is not the webhook
     """
-    policy, now = context.policy(), context.clock.now()
+    now, is_large = context.clock.now(), len(webhook.alerts) > MAX_PIECE_ALERTS
+    if not is_large:
+        await context.claim_ahead()
+    policy = context.policy()  # nothing waits between this and the job: a reload relies on it
     try:
-        if len(webhook.alerts) > MAX_PIECE_ALERTS:
+        if is_large:
             number = await context.store_large_webhook(webhook, source, body)
             context.heard(source, ())
             observer.kept(webhook, source, number)

@@ -279,7 +279,8 @@ async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path, serv
                 group.create_task(work(tmp_path / str(number)))
     killed = {point for each in chains for point in each.killed}
     assert killed | plan.missed == {point for point in points if point.startswith(tuple(PHASES))}
-    assert len(killed) > 20 * len(plan.missed), plan.missed
+    # A replica renews its session in real time, so its two statements may not come again in the phase in which they are due.
+    assert len(plan.missed) <= max(2, len(killed) // 20), plan.missed
     assert len(killed) > (100 if _ALL else 20 if server is None else 10)
     log.info(
         "killed at %d points, duplicates: %s; %s",

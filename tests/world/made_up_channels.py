@@ -54,7 +54,7 @@ def kind(
 Send = Callable[[], Awaitable[Any]]
 
 
-async def _delivered() -> Outcome:
+async def delivered() -> Outcome:
     return Delivered()
 
 
@@ -73,7 +73,7 @@ class Fake:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         self.tries += 1
-        outcome: Outcome = await (self.odd.pop(0) if self.odd else _delivered)()
+        outcome: Outcome = await (self.odd.pop(0) if self.odd else delivered)()
         if isinstance(outcome, Delivered):
             self.delivered.append(tuple(each.alert.status for each in conversation.alerts))
         return outcome

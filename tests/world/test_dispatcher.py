@@ -363,6 +363,7 @@ async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path)
         assert len(claimed.works) == 1
         await harness.store.unclaim(claimed.works, harness.policy, NOON)
         await fire
+        harness.lanes.wake([CALM.key])  # the claim was not the lane's
         await harness.until("delivered", 1, CALM)
 
 

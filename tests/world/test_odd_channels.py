@@ -24,7 +24,7 @@ from tests.world.made_up_channels import (
     ODD,
     Fake,
     Send,
-    _delivered,
+    delivered,
     open_lanes,
     returning,
 )
@@ -192,7 +192,7 @@ async def test_what_could_not_be_made_and_has_ended_is_obsolete(tmp_path: Path) 
 async def test_a_message_that_always_fails_does_not_block_its_lane(
     tmp_path: Path,
 ) -> None:
-    async with open_lanes(tmp_path, Fake([returning(Delivered({"ts": object()})), _delivered])) as harness:
+    async with open_lanes(tmp_path, Fake([returning(Delivered({"ts": object()})), delivered])) as harness:
         await harness.fire("Poison")
         await harness.until("retry", 1)
         await harness.fire("Down")

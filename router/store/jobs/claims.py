@@ -1,7 +1,7 @@
 """Jobs by which deliveries begin."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import ClassVar
 
@@ -46,6 +46,8 @@ class Claimed:
     works: tuple[ClaimedDelivery, ...]
     idle: Idle | None = None
     """None: more may be due."""
+    skipped: bool = False
+    """Large conversations that are due were left out, see :attr:`Permit.skips_large`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,15 @@ class Permit:
     overdue: Millis = 0
     """Claim only conversations that have been due for at least this long (ms)."""
     skips_large: bool = False
-    """Leave large conversations due: one of them is under way at the lane, and each takes as much memory as its alerts."""
+    """Leave large conversations due: one of them is under way at the lane, or is perhaps just claimed there. Each takes as much
+    memory as its alerts.
+    """
     grant: Grant | None = None
     """The lease by which the lane is served; None: no other process serves."""
+    ahead: bool = False
+    """Nothing is due yet. The claim waits a moment for the next job, and runs in that job's batch. The job probably makes something
+    due.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,16 @@ class Claim:
     @property
     def weight(self) -> int:
         return self.permit.count
+
+    @property
+    def with_next(self) -> bool:
+        return self.permit.ahead
+
+    def tells_all(self, found: object) -> bool:
+        """Return whether a result of this claim says when its lane has to look again, so that nothing has to wake it."""
+        if not isinstance(found, Claimed) or self.permit.overdue:
+            return False
+        return found.idle is not None and not found.skipped
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
@@ -147,7 +165,7 @@ class Claim:
         if plan.waits:
             # While the storm's message waits, the lane looks for conversations with their own messages at most once a second.
             until = _earliest(plan.not_before, None if until is None else max(until, self.now + SECOND))
-        return Claimed(found.works, Idle(until, found.idle.failing or plan.failing))
+        return replace(found, idle=Idle(until, found.idle.failing or plan.failing))
 
     def _claim_separate(
         self, state: State, share: Share
@@ -164,10 +182,12 @@ class Claim:
         state.conversations.want("id", ids)
         state.ready()
         due = [row for id_ in ids if (row := state.conversations[id_]).next_at is not None]
-        if permit.skips_large:
-            due = [row for row in due if not _is_large(row)][:candidates]
+        skipped = permit.skips_large and any(map(_is_large, due))
+        if skipped:
+            due = [row for row in due if not _is_large(row)]
             if not due:
-                return Claimed((), Idle(now + SECOND))
+                return Claimed((), Idle(now + SECOND), skipped=True)
+        due = due[:candidates]
         if due and _is_large(due[0]):
             return LargeConversation(due[0].id)
         if due and due[0].slot is not None and digests.is_large_digest(state, due[0], self.policy, now):
@@ -192,7 +212,7 @@ class Claim:
                 *(state.conversations[row.id].next_at for row in some),
             )
             more = left or (until is not None and until <= now)
-            return Claimed(tuple(works), None if more else Idle(until))
+            return Claimed(tuple(works), None if more else Idle(until), skipped)
         if ids:
             return ClaimAgain()
         return Claimed((), Idle(*state.ask("next time", (key, now))))

@@ -24,6 +24,10 @@ class Job(Protocol[T_co]):
     def weight(self) -> int:
         """How long it takes, as a number of alerts. A batch takes jobs up to a total weight."""
 
+    @property
+    def with_next(self) -> bool:
+        """Whether it waits a moment for the next job, to run in its batch."""
+
     def want(self, state: State) -> None:
         """Name the rows to load before the job runs.
 
@@ -46,6 +50,10 @@ class BaseJob:
     @property
     def weight(self) -> int:
         return 1
+
+    @property
+    def with_next(self) -> bool:
+        return False
 
     def want(self, state: State) -> None:
         """Name no rows: the job finds out which it needs while it runs."""

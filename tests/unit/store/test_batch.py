@@ -1,6 +1,7 @@
 """Jobs of one batch: a job that fails leaves nothing behind, and the others are as if each had a batch of its own."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,28 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.core.accept import Receipt
+from router.core.record import Recorded
 from router.core.state import State
-from router.model import DAY, HOUR, MINUTE, SECOND, Delivered, Outcome, Rejected, Retention, Retry, Status
+from router.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Delivered,
+    Outcome,
+    Rejected,
+    Retention,
+    Retry,
+    Status,
+)
 from router.store import ClaimedDelivery, Store, jobs
+from router.store.batch import JobResult
 from router.store.jobs import Job
 from tests.examples import examples
 from tests.quarantine import quarantined
 from tests.unit.core.stories import ALERTS, STEPS, History
-from tests.unit.core.world import ALL, MONDAY, POLICY, RULES, World, alert, webhook
+from tests.unit.core.world import ALL, MONDAY, PAGER, PER_ALERT, POLICY, RULES, SLACK, World, alert, webhook
 from tests.unit.store.sqlite_world import collected, contents, in_sqlite
 
 
@@ -177,3 +192,61 @@ def test_jobs_in_one_batch_do_the_same_as_in_separate_batches(
         world = preludes[0].world
         world.accepted = sum(1 for _ in world.state.changes)
         world.assert_balanced()
+
+
+@given(STEPS, _chosen, st.sampled_from(RULES), st.sets(st.sampled_from(range(len(ALL)))))
+@examples(20)
+def test_a_lane_that_no_job_wakes_knows_by_its_claim_when_to_look_again(
+    steps: list[Any], chosen: list[Any], rules: Any, claiming: set[int]
+) -> None:
+    with in_sqlite() as together, in_sqlite() as without:
+        preludes = [Prelude(World(policy=rules, database=each), steps) for each in (together, without)]
+        world, several = preludes[0].world, preludes[0].jobs(chosen)
+        claims = [
+            jobs.Claim(jobs.Permit(ALL[each], count=2), world.policy, world.now) for each in sorted(claiming)
+        ]
+        results = together.batch(*claims, *several)
+        missing = _woken(without.batch(*preludes[1].jobs(chosen))) - _woken(results)
+        idle = {
+            result.job.permit.destination.key: result.value.idle
+            for result in results
+            if isinstance(result.job, jobs.Claim) and isinstance(result.value, jobs.Claimed)
+        }
+        for key in missing:
+            assert (found := idle[key]) is not None
+            waiting = [row for row in together.state.conversations if row.destination == key]
+            assert not any(row.next_at <= world.now for row in waiting if row.next_at is not None)
+            next_at = min((row.next_at for row in waiting if row.next_at is not None), default=None)
+            assert next_at is None or (found.until is not None and found.until <= next_at)
+
+
+def _woken(results: Sequence[JobResult]) -> frozenset[str]:
+    """Return the destinations whose lanes the results wake."""
+    found = (each.value.wake for each in results if isinstance(each.value, Receipt | Recorded))
+    return frozenset().union(*found)
+
+
+def test_a_lane_that_claims_in_the_batch_of_a_webhook_is_not_woken() -> None:
+    with in_sqlite() as database:
+        claim = jobs.Claim(jobs.Permit(SLACK), POLICY, MONDAY)
+        claimed, accepted = database.batch(claim, an_accept("A"))
+        assert len(claimed.value.works) == 1
+        assert claimed.value.idle == jobs.Idle(None)
+        assert accepted.value.wake == {PAGER.key, PER_ALERT.key}
+
+
+def test_a_lane_that_has_more_to_claim_is_woken() -> None:
+    with in_sqlite() as database:
+        claim = jobs.Claim(jobs.Permit(SLACK), POLICY, MONDAY)
+        claimed, *accepted = database.batch(claim, an_accept("A"), an_accept("B"))
+        assert len(claimed.value.works) == 1
+        assert claimed.value.idle is None
+        assert all(SLACK.key in each.value.wake for each in accepted)
+
+
+def test_a_claim_of_what_is_overdue_does_not_stop_a_lane_from_being_woken() -> None:
+    with in_sqlite() as database:
+        claim = jobs.Claim(jobs.Permit(SLACK, overdue=HOUR), POLICY, MONDAY)
+        claimed, accepted = database.batch(claim, an_accept("A"))
+        assert claimed.value.works == ()
+        assert SLACK.key in accepted.value.wake

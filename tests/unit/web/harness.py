@@ -62,6 +62,9 @@ class WebHarness:
     def wake(self, destinations: Iterable[str]) -> None:
         self.woken.update(destinations)
 
+    async def claim_ahead(self) -> None:
+        """There are no lanes."""
+
     def lanes(self) -> list[dict[str, Any]]:
         return [
             {
@@ -119,7 +122,7 @@ class WebHarness:
     def parts(self) -> AppContext:
         return AppContext(
             store=self.store, clock=SystemClock(), metrics=self.metrics, sources=lambda: self.sources,
-            policy=self.policy, config=self.config, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
+            policy=self.policy, config=self.config, claim_ahead=self.claim_ahead, wake_lanes=self.wake, store_large_webhook=self.undecided.keep,
             undecided=lambda: self.undecided.alerts,
             lanes=self.lanes, stopping=lambda: self.stopping,
             max_body=self.max_body, read_seconds=self.read_seconds, keep_seconds=self.keep_seconds, rules_status=lambda: {"applied": self.applied},

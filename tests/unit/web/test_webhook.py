@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,23 @@ async def test_each_odd_body_comes_to_what_it_should(body: Body, harness: WebHar
     )
     outcome = "accepted" if body.status == 200 else "quarantined"
     assert harness.counted("default", outcome) == 1
+
+
+async def test_a_webhook_is_decided_by_rules_that_come_in_force_meanwhile(
+    harness: WebHarness, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload judges all that was accepted before by its rules, so nothing may be decided by older rules afterwards."""
+
+    rules = [harness.policy()]
+
+    async def reloads(_harness: WebHarness) -> None:
+        rules.append(replace(rules[0], receivers={"team": ()}))
+
+    monkeypatch.setattr(WebHarness, "claim_ahead", reloads)
+    harness.policy = lambda: rules[-1]
+    client = await serve(harness)
+    assert (await client.post("/webhook", data=GOOD)).status == 200
+    assert harness.woken == set()
 
 
 async def test_an_accepted_webhook_is_stored_counted_and_wakes_lanes(
