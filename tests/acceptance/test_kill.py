@@ -32,8 +32,8 @@ _ALL = "CHAOS_SEED" in os.environ
 _WRITES_NOTHING = re.compile(r".*: (SELECT .*|[\w.<>]+, line \d+)")
 _STATEMENT = re.compile(r".*: (INSERT|UPDATE|DELETE|RELEASE|COMMIT).*")
 _CHAINS = 3
-_MAX_TRIES = 4
-"""A point that depends on when maintenance runs is tried in this many rounds."""
+_MAX_TRIES = 8
+"""A point that depends on when maintenance runs, or when a replica renews its session, is tried in this many rounds."""
 
 
 @dataclass
@@ -279,8 +279,7 @@ async def test_a_kill_at_any_step_of_the_path_loses_nothing(tmp_path: Path, serv
                 group.create_task(work(tmp_path / str(number)))
     killed = {point for each in chains for point in each.killed}
     assert killed | plan.missed == {point for point in points if point.startswith(tuple(PHASES))}
-    # A replica renews its session in real time, so its two statements may not come again in the phase in which they are due.
-    assert len(plan.missed) <= max(2, len(killed) // 20), plan.missed
+    assert len(killed) > 20 * len(plan.missed), plan.missed
     assert len(killed) > (100 if _ALL else 20 if server is None else 10)
     log.info(
         "killed at %d points, duplicates: %s; %s",
