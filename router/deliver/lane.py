@@ -122,7 +122,7 @@ class Lane:
 
     @property
     def _knows_of_none(self) -> bool:
-        """Whether it serves, but knows of nothing that is due now, beside what a claim finds."""
+        """Whether it serves, and knows of nothing that is due now. A claim under way may still find something."""
         if self.is_paused_by_operator or self.is_handed_over or self.paused_for:
             return False
         return self._due_at is None or self._due_at > self._clock.now()
@@ -312,8 +312,8 @@ class Lane:
         return self._make_permit(slots)
 
     def begin_claim_ahead(self) -> Permit | None:
-        """Return the permit for one delivery, although nothing is due yet: see :attr:`router.store.Permit.ahead`. None: none
-        could begin, or something is due already and is claimed anyway.
+        """Return a permit for one delivery before anything is due, see :attr:`router.store.Permit.ahead`. None: no delivery could
+        begin, or something is due already, and another claim takes it.
         """
         now = self._clock.elapsed()
         if not self._knows_of_none or self._ready_at(now) > now:
@@ -359,7 +359,7 @@ class Lane:
         return self._within_rate(slots, now)
 
     def _free_slots(self, most_claims: int) -> int:
-        """Return how many deliveries can begin, whatever the rate is.
+        """Return how many more deliveries the concurrency allows. The rate may allow fewer.
 
         :param most_claims: how many claims may then be under way, this one included
         """

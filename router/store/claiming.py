@@ -54,9 +54,7 @@ class Claiming:
             await self._give_back(*lost.pop(), policy, now)
         while True:
             work: ClaimedDelivery | None = None
-            found = await self._claim_when_indexed(job, rules)
-            job = replace(job, permit=replace(permit, ahead=False))
-            match found:
+            match found := await self._claim_when_indexed(job, rules):
                 case StormBegins():
                     await self._recheck(destination.key, found.limits, policy, now)
                     job = replace(job, rechecked=True)
@@ -72,6 +70,7 @@ class Claiming:
                     return found
             if work is not None:
                 return Claimed((work,))
+            job = replace(job, permit=replace(permit, ahead=False))  # only the first look waits for a webhook
 
     async def _claim_when_indexed(
         self, job: jobs.Claim, rules: RuleChanges

@@ -332,7 +332,7 @@ class Database:
     def _next_of_batch(self, batch: list[QueuedJob], until: float) -> QueuedJob | None:
         """Return the next job of a batch; None: the store closes.
 
-        :param until: how long jobs wait that are to run with the next one (``time.monotonic``)
+        :param until: when jobs that are to run with the next one stop waiting for it (``time.monotonic``)
         :raises queue.Empty: no job waits
         """
         if all(each.result.job.with_next for each in batch):

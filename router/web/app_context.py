@@ -71,7 +71,7 @@ class AppContext:
     config: Callable[[], Config]
     """Returns the configuration in force."""
     claim_ahead: Callable[[], Awaitable[None]]
-    """Claims what the webhook makes due that is written next, in the same batch."""
+    """Call it just before a webhook is written. What the webhook makes due is then claimed in the same batch."""
     wake_lanes: Callable[[Iterable[str]], None]
     """Makes the lanes of these destinations (by key) look for due deliveries."""
     store_large_webhook: Callable[[Webhook, str, bytes], Awaitable[int]]
