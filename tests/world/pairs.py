@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from router.app import ServeOptions, Service
 from router.core.leases import BACKGROUND
-from router.model import HOUR, SECOND, Millis
+from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store.schema import replicas
 from tests.postgresql import Server
 from tests.waiting import until
@@ -22,7 +22,9 @@ from tests.world.resting import at_rest
 
 @dataclass
 class Pair:
-    """A world with two services. Leases last for real time, the rest happens by the clock of the test."""
+    """A world with two services. Leases use real time, and never expire during a test; the rest happens by the clock of the
+    test.
+    """
 
     world: World
     a: Service
@@ -42,11 +44,14 @@ class Pair:
         return next(each for each in self.both if not each.membership.holds(BACKGROUND))
 
     async def until_shared(self) -> None:
-        """Wait until each lease is held, and both replicas hold some."""
+        """Wait until each lease is held, and both replicas hold as many, or one of them one more. Then none passes on."""
 
         async def is_shared() -> bool:
-            found = (await self.a.store.replicas.view()).leases
-            return all(each.replica for each in found) and len({each.replica for each in found}) == 2
+            for each in self.both:
+                each.membership.renew_soon()
+            holders = [each.replica for each in (await self.a.store.replicas.view()).leases]
+            numbers = [holders.count(each.membership.session) for each in self.both]
+            return sum(numbers) == len(holders) and max(numbers) - min(numbers) <= 1
 
         await until(is_shared, "both replicas hold leases", pause=0.05)
         await until(self._works, "the background work runs", pause=0.05)
@@ -74,6 +79,7 @@ class Pair:
         self.world.clock.advance(during)
 
         async def took_over() -> bool:
+            going_on.membership.renew_soon()
             return self._is_at_work(going_on)
 
         await until(took_over, "the other replica works in the background", pause=0.05)
@@ -94,7 +100,6 @@ class Pair:
             return self._is_at_work(going_on)
 
         await until(took_over, "the other replica works in the background", pause=0.05)
-        lost.membership.renew_soon()
         await self.until_shared()
 
     async def passes(self, by: Millis) -> None:
@@ -131,7 +136,7 @@ async def pair_of(
     world: World,
     postgresql: Server,
     change: Callable[[str], str] = lambda rules: rules,
-    term: Millis = 10 * SECOND,
+    term: Millis = 60 * MINUTE,
 ) -> AsyncIterator[Pair]:
     """Two replicas that share the leases."""
     path = world.write(change)

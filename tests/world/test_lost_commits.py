@@ -151,7 +151,7 @@ async def large(lossy: Lossy) -> None:
     await lossy.send("large", *({**each, "status": "resolved"} for each in alerts))
     await lossy.quiet()
     lossy.assert_told(fired=_LARGE, ended=_LARGE)
-    assert lossy.counts("deliveries", "outcome") == {"delivered": 6}
+    assert lossy.counts("deliveries", "outcome") == {"delivered": 6}, lossy.counts("deliveries", "reason")
     assert [each.open for each in lossy.world.pagerduty.incidents[KEY]] == [False]
     assert "Resolved" in lossy.world.slack.only.text
 
