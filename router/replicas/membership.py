@@ -32,6 +32,7 @@ _RENEWALS_PER_TERM, _MARGINS_PER_TERM = 4, 5
 _RETRY_AFTER: Millis = SECOND // 2
 _OTHER_BATCHES: Millis = SECOND
 """The batches that run before a renewal, once the lock is free."""
+_TOO_LATE = "the session could not be renewed in time"
 
 
 def shortest_trust(term: Millis) -> Millis:
@@ -105,12 +106,19 @@ class Membership:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the leases that are held may be used at this moment."""
+        """Whether the leases that are held may be used at this moment. Once they may not, they are lost."""
         return self.is_alone or self._clock.elapsed() < self._trusted_until
 
     def holds(self, name: str) -> bool:
         """Return whether this process may work by a lease now."""
         return name in self._held and self.is_trusted
+
+    def may_use(self, grant: Grant | None) -> bool:
+        """Return whether this process may still work by a grant; None: it was begun without one. Any thread may ask."""
+        if grant is None:
+            return self.is_alone
+        held = self._held.get(grant.name)
+        return held is not None and held.grant == grant and self.is_trusted
 
     @property
     def held(self) -> frozenset[str]:
@@ -210,7 +218,8 @@ class Membership:
                 self._lose(
                     "the session had expired, and another replica has expelled it; check the network and the database"
                 )
-                self._renew_at = 0
+            elif not self.is_trusted:  # what asked for it since may have been cut off already
+                self._lose(_TOO_LATE)
             else:
                 self._apply(renewal, request, began)
         except StoreUnavailable:  # the store logs it
@@ -323,6 +332,7 @@ class Membership:
         for name in names:
             self._drop(name)
         self._metrics.leases_lost()
+        self.renew_soon()
 
     async def _guard(self) -> None:
         """When the leases are not to be trusted any more, end the session. A new one begins once the database answers."""
@@ -331,8 +341,7 @@ class Membership:
             if self.session and self.is_trusted:
                 await wait_elapsed(self._clock, self._renewed, self._trusted_until)
             if self.session and not self.is_trusted:
-                self._lose("the session could not be renewed in time")
-                self._soon.set()
+                self._lose(_TOO_LATE)
             if not self.session:
                 await self._renewed.wait()
 

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.app import ServeOptions
+from router.core.head import Grant
 from router.core.leases import EXPIRED, RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
 from router.metrics import Metrics
 from router.model import SECOND, Millis
@@ -269,14 +270,32 @@ async def test_leases_are_lost_at_the_end_of_trust_and_not_later(alone: OneRepli
     assert alone.user.told[2:] == ["lost one", "lost two"]
 
 
-async def test_a_stopped_process_trusts_nothing_before_it_has_renewed(
-    alone: OneReplica,
+@pytest.mark.parametrize("is_asked_before", [False, True])
+async def test_a_process_that_was_stopped_has_lost_its_leases(
+    alone: OneReplica, *, is_asked_before: bool
 ) -> None:
+    """A renewal does not bring the trust back: a delivery may have seen meanwhile that it is over, and was cut off."""
+    if is_asked_before:  # the answer to the renewal comes before anything else runs
+        alone.store.answers.clear()
+        await passes(alone.database, TERM // 4)
+        alone.store.answers.set()
     alone.database.clock.advance(TERM)  # nothing runs meanwhile
     assert not alone.membership.is_trusted
     await rest()
     assert alone.membership.holds("one")
-    assert alone.user.told[2:] == []
+    assert alone.user.told[2:] == ["lost one", "lost two", "gained one 2 released", "gained two 2 released"]
+
+
+async def test_a_grant_that_was_lost_is_not_usable_in_the_next_session(alone: OneReplica) -> None:
+    """An attempt that began by it may still be under way."""
+    earlier, later = Grant("one", 1), Grant("one", 2)
+    assert [alone.membership.may_use(each) for each in (earlier, later, Grant("three", 1), None)] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    alone.database.clock.advance(TERM)  # nothing runs meanwhile
+    assert not alone.membership.may_use(earlier)
+    await rest()
+    assert [alone.membership.may_use(each) for each in (earlier, later)] == [False, True]
 
 
 async def test_another_one_takes_over_and_the_stopped_one_comes_back(alone: OneReplica) -> None:
