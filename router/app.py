@@ -279,7 +279,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     clock_watch = ClockWatch(store.timekeeping, clock, active.policy, is_shared=store.replicas.are_possible)
     lanes = Lanes(
         store=store, clock=clock, metrics=metrics, channels=REGISTRY, current=active.runtime,
-        counting_since=clock_watch.look, telemetry=telemetry, is_trusted=lambda: membership.is_trusted,
+        counting_since=clock_watch.look, telemetry=telemetry, may_use=membership.may_use,
     )  # fmt: skip
     background = BackgroundWork()
     if not membership.is_alone:

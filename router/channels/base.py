@@ -183,7 +183,8 @@ class Channel(Protocol):
 
     A channel object serves all destinations of its channel. ``render`` is pure. ``send`` makes the calls in
     ``message.calls`` for which the lane has taken tokens (the first ``message.paid``). It never retries, because the
-    lanes do. It raises nothing, whatever a provider does: every failure is an outcome, and no outcome contains a secret.
+    lanes do. It raises nothing, whatever a provider does: every failure is an outcome, and no outcome contains a secret. What
+    it writes in another task or thread asks first, see :mod:`router.channels.steps`.
     """
 
     def render(

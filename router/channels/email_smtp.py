@@ -11,11 +11,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import aiosmtplib
 
 from router.channels.provider_words import tls_failure
+from router.channels.steps import check_may_send
 from router.model import (
     KNOWN_FIRING,
     KNOWN_OVER,
@@ -128,6 +129,7 @@ async def deliver(
     """
     try:
         async with client:
+            _check_before_writing(client)
             try:
                 if access.starttls:
                     await _start_tls(client)
@@ -136,12 +138,33 @@ async def deliver(
                     await client.login(*access.login)
                 return await _send(client, mail, conversation, known)
             except asyncio.CancelledError:
-                client.close()  # otherwise it would send QUIT and wait for the answer
+                # Otherwise it would send what is left of the mail, and QUIT, and wait for the answer.
+                _abort(client)
                 raise
     except aiosmtplib.SMTPResponseException as error:
         return _refused_early(error)
     except (aiosmtplib.SMTPException, OSError) as error:
         return _unreachable(error, ambiguous=False)
+
+
+def _check_before_writing(client: aiosmtplib.SMTP) -> None:
+    """See :func:`router.channels.steps.check_may_send`. Nothing is written while it connects."""
+    if (protocol := client.protocol) is None:  # the connection is lost already
+        return
+    write = protocol.write
+
+    def check_and_write(data: bytes) -> None:
+        check_may_send()
+        write(data)
+
+    protocol.write = check_and_write  # type: ignore[method-assign]
+
+
+def _abort(client: aiosmtplib.SMTP) -> None:
+    """End the connection. What the transport has buffered is not sent any more."""
+    if client.transport is not None:
+        cast("asyncio.WriteTransport", client.transport).abort()  # uvloop's is no subclass of asyncio's
+    client.close()
 
 
 async def _start_tls(client: aiosmtplib.SMTP) -> None:

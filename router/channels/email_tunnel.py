@@ -8,6 +8,8 @@ import ssl
 from collections.abc import AsyncIterator
 from urllib.parse import unquote, urlsplit
 
+from router.channels.steps import may_send
+
 _MAX_HEAD_BYTES = 16 * 2**10
 # A transport closes within five passes of the loop.
 _MAX_LOOP_PASSES = 20
@@ -107,10 +109,10 @@ async def _connect(
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy all bytes until there are no more, and close the other side then."""
+    """Copy all bytes until there are no more, or until the attempt may not send any more, and close the other side then."""
     with contextlib.suppress(OSError):
         try:
-            while chunk := await reader.read(_CHUNK_BYTES):
+            while (chunk := await reader.read(_CHUNK_BYTES)) and may_send.get()():
                 writer.write(chunk)
                 await writer.drain()
         finally:

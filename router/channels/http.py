@@ -229,7 +229,7 @@ class HttpTransport:
         """
         import aiohttp
 
-        from router.channels.http_faults import refuse_redirect
+        from router.channels.http_faults import CheckedRequest, refuse_redirect
 
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -238,6 +238,7 @@ class HttpTransport:
                 trust_env=False,  # the network settings have the proxies of the environment already
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
+                request_class=CheckedRequest,
                 middlewares=(refuse_redirect,),  # for libraries that don't set allow_redirects=False
             )
         return self._session

@@ -1,12 +1,16 @@
-"""The errors that end an HTTP request without an answer, and what each means for the message.
+"""How an HTTP request is sent, the errors that end it without an answer, and what each means for the message.
 
 This is a separate module, because it imports aiohttp: commands that send nothing start faster without it.
 """
+
+import asyncio
+from typing import Any
 
 import aiohttp
 
 from router.channels.http import REDIRECT_REASONS, REDIRECTS
 from router.channels.provider_words import tls_failure
+from router.channels.steps import Steps, may_send
 from router.model import Broken, Retry
 
 # The errors that end a request without an answer. A timeout is an OSError.
@@ -63,3 +67,14 @@ async def refuse_redirect(
         response.close()
         raise RedirectError(response.status)
     return response
+
+
+class CheckedRequest(aiohttp.ClientRequest):
+    """Is written only as long as its attempt may send: aiohttp writes it in another task."""
+
+    async def write_bytes(self, writer: Any, conn: Any, content_length: int | None = None) -> None:
+        try:
+            await Steps(super().write_bytes(writer, conn, content_length), may_send.get())
+        except asyncio.CancelledError:
+            conn.close()  # if it was cut off, nobody else does: the attempt waits for the answer
+            raise

@@ -18,6 +18,7 @@ from router.channels.base import ChannelSettings, ChannelSpec, DestinationOption
 from router.channels.http import REDIRECT_REASONS, REDIRECTS, HttpAnswer, StatusTable
 from router.channels.pagerduty_import import PagerDutyImport
 from router.channels.provider_words import causes_of, masked_outcome, tls_failure
+from router.channels.steps import may_send
 from router.model import (
     MINUTE,
     Broken,
@@ -117,7 +118,7 @@ class PagerDutyChannel:
 
     async def send(self, destination: Destination, conversation: Conversation, message: Message) -> Outcome:
         key = destination.options.routing_key.get_secret_value()
-        attempt = self._new_adapter(self._tls)
+        attempt = self._new_adapter(self._tls, may_send.get())
         try:
             async with asyncio.timeout(_MAX_TIMEOUTS_PER_ATTEMPT * self._timeout):
                 return await self._threads.run(self._enqueue, key, message.body, conversation.now, attempt)

@@ -7,19 +7,25 @@ name nor an answer that arrives byte by byte. So the attempt has to be cancelled
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 
+_CANCELLED = "the attempt was cancelled"
+
 
 class CancellableAdapter(HTTPAdapter):
     """Serves one attempt. After :meth:`cancel` nothing is sent, not even by a thread that is still looking up a name."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        """:param tls: verifies servers, in addition to the authorities of requests; None: only those count"""
+    def __init__(self, tls: ssl.SSLContext | None, may_send: Callable[[], bool]) -> None:
+        """:param tls: verifies servers, in addition to the authorities of requests; None: only those count
+        :param may_send: is asked before anything is sent over a connection; see :data:`router.channels.steps.may_send`
+        """
         self._tls = tls
+        self._may_send = may_send
         super().__init__()
         self._lock = threading.Lock()
         self._is_cancelled = False
@@ -55,13 +61,23 @@ class CancellableAdapter(HTTPAdapter):
                 adapter._register(made)
                 return made
 
+            def send(self, data: Any) -> None:
+                if self.sock is None:
+                    self.connect()  # it takes time
+                adapter._check()
+                super().send(data)
+
         pool.ConnectionCls = Connection
         return pool
+
+    def _check(self) -> None:
+        if self._is_cancelled or not self._may_send():
+            raise requests.ConnectionError(_CANCELLED)
 
     def _register(self, made: socket.socket) -> None:
         """Remember a socket by a copy of its descriptor, because TLS detaches the socket itself."""
         with self._lock:
             if self._is_cancelled:
                 made.close()
-                raise requests.ConnectionError("the attempt was cancelled")
+                raise requests.ConnectionError(_CANCELLED)
             self._sockets.append(made.dup())

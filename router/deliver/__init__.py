@@ -8,6 +8,7 @@ import structlog
 
 from router.channels.base import ChannelSpec
 from router.clock import Clock
+from router.core.head import Grant
 from router.deliver.agenda import Agenda
 from router.deliver.attempt import MAX_SECONDS
 from router.deliver.delivery import Delivery
@@ -40,7 +41,7 @@ async def _always() -> Millis:
     return 0
 
 
-def _yes() -> bool:
+def _yes(_: Grant | None) -> bool:
     return True
 
 
@@ -58,7 +59,7 @@ class Lanes:
         send_seconds: float = MAX_SECONDS,
         counting_since: Callable[[], Awaitable[Millis]] = _always,
         telemetry: Telemetry | None = None,
-        is_trusted: Callable[[], bool] = _yes,
+        may_use: Callable[[Grant | None], bool] = _yes,
     ) -> None:
         """:param channels: by name
         :param current: the configuration in force
@@ -66,7 +67,7 @@ class Lanes:
         :param counting_since: returns since when time has passed without a step of the clock (epoch ms), see
             :class:`router.clock_watch.ClockWatch`
         :param telemetry: observes the deliveries; None: nothing does
-        :param is_trusted: returns whether the leases that this process holds are to be trusted at this moment
+        :param may_use: returns whether this process may still send by a grant; any thread may call it
         """
         self._leases = leases = LaneLeases(channels)
         self._replica: Sharing | None = None
@@ -89,7 +90,7 @@ class Lanes:
         self._after_outcomes: list[Callable[[str], None]] = []
         context = LaneContext(
             store, clock, metrics, current, self._self_alerts, send_seconds, counting_since, self._render_threads,
-            self._table.wake, self._outcome_recorded, self._stopping, is_trusted, telemetry or Telemetry(),
+            self._table.wake, self._outcome_recorded, self._stopping, may_use, telemetry or Telemetry(),
         )  # fmt: skip
         self._outages = OutageWatch(
             clock, self._self_alerts, lambda channel: current().alert_after.get(channel, 0), counting_since

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -97,13 +98,12 @@ class Delivery:
             # There is no await between here and the first call's rates.
             self.lane.first_call_counted(self)
         message_to_send = replace(message, paid=await self._wait_for_rate(calls))
-        if not self._context.is_trusted():
-            raise LeaseLost(self.destination.key)
         self.has_begun, began = True, self._clock.elapsed()
         with self._observer.sending():
             outcome = await send_once(
-                channel, self.destination, self.work, message_to_send, self._context.send_seconds
-            )
+                channel, self.destination, self.work, message_to_send,
+                partial(self._context.may_use, self.lane.grant), self._context.send_seconds,
+            )  # fmt: skip
         self._duration = self._clock.elapsed() - began
         self._context.metrics.provider_call(self._channel, self._duration / SECOND)
         for call in outcome.unpaid:

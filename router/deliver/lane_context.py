@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from router.channels.base import Channel
 from router.clock import Clock
+from router.core.head import Grant
 from router.decide import Policy
 from router.deliver.self_alerts import SelfAlerts
 from router.metrics import Metrics
@@ -51,7 +52,7 @@ class LaneContext:
     recorded: Callable[[str], None]
     """Is called with the key of a destination after an outcome there is stored."""
     stopping: asyncio.Event
-    is_trusted: Callable[[], bool]
-    """Returns whether this process may send: the leases that it holds are to be trusted at this moment."""
+    may_use: Callable[[Grant | None], bool]
+    """Returns whether this process may still send by the grant of a lane. Any thread may call it."""
     telemetry: Telemetry
     """Observes deliveries, for Sentry and for traces."""

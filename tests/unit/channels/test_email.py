@@ -1,13 +1,15 @@
 """Email, over real sockets to a real SMTP server that refuses what mail systems refuse."""
 
+import asyncio
 import base64
 import json
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -456,6 +458,39 @@ async def test_a_silent_smarthost_is_ambiguous_after_the_mail_was_sent(at: str, 
             smtp.until(lambda: any(each.startswith(at) for each in smtp.commands)),
         )
         assert outcome == Retry("timeout", ambiguous=ambiguous)
+
+
+async def test_a_mail_that_is_cancelled_is_not_sent_to_its_end() -> None:
+    """The smarthost reads slowly, so a part of the mail still waits in the router."""
+    asked, goes_on, ended, content = asyncio.Event(), asyncio.Event(), asyncio.Event(), bytearray()
+
+    async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tcp = cast("asyncio.Transport", writer.transport)
+        writer.write(b"354 go on\r\n")
+        tcp.pause_reading()
+        asked.set()
+        await goes_on.wait()
+        tcp.resume_reading()
+        with suppress(OSError):
+            while more := await reader.read(2**16):
+                content.extend(more)
+        ended.set()
+
+    async with Anything() as smarthost:
+        smarthost.speak = speak_smtp("DATA", read_late)
+        channel, to = channel_to(smarthost.address), place()
+        message = channel.render(to, conversation(), TEMPLATES)
+        message = replace(message, body={**message.body, "attachment": "long\n" * 4_000_000})
+        sending = asyncio.create_task(channel.send(to, conversation(), message))
+        await asked.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)  # real time: none passes; the mail is written
+        sending.cancel()
+        await asyncio.wait([sending])
+        goes_on.set()
+        await ended.wait()
+    assert content
+    assert not content.endswith(b"\r\n.\r\n")
 
 
 async def test_a_missing_greeting_is_a_connect_timeout() -> None:
