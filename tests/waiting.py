@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,56 @@ async def guarded(seen: Callable[[], str]) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise AssertionError(f"it never came to that; {seen()}") from None
+
+
+class Changes:
+    """Lets tests wait for something that a fake has received. It is looked at after each change, so what is so for a moment
+    only is seen, too.
+    """
+
+    def __init__(self) -> None:
+        self._waits: list[_Wait] = []
+
+    def look(self) -> None:
+        """Look whether it has come to what is waited for. The waits end with the next :meth:`notify`."""
+        for each in self._waits:
+            each.look()
+
+    def notify(self) -> None:
+        """Look, and end the waits for what has come."""
+        self.look()
+        for each in self._waits:
+            if each.has_come or each.error is not None:
+                each.ended.set()
+
+    async def until(self, ready: Callable[[], bool], seen: Callable[[], str]) -> None:
+        """Return when the condition holds, or has held meanwhile. :param seen: see :func:`guarded`"""
+        wait = _Wait(ready)
+        wait.look()
+        self._waits.append(wait)
+        try:
+            async with guarded(seen):
+                while not wait.has_come and wait.error is None:
+                    await wait.ended.wait()
+        finally:
+            self._waits.remove(wait)
+        if wait.error is not None:
+            raise wait.error
+
+
+@dataclass(eq=False)
+class _Wait:
+    ready: Callable[[], bool]
+    has_come: bool = False
+    error: Exception | None = None
+    """What the condition raised."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def look(self) -> None:
+        try:
+            self.has_come = self.has_come or self.ready()
+        except Exception as error:  # noqa: BLE001  (the test gets it)
+            self.error = error
 
 
 async def until(ready: Callable[[], Awaitable[bool]], what: str, pause: float = 0) -> None:

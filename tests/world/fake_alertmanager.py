@@ -95,7 +95,7 @@ class FakeAlertmanager(FakeServer):
             return await super()._serve(request)
         finally:
             self.asked += 1
-            await self._notify()
+            self._changes.notify()
 
     def _take(self, request: web.Request, body: Any) -> web.Response:
         if request.headers.get("Authorization") != self.authorization:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from tests.listening import Site
-from tests.waiting import guarded
+from tests.waiting import Changes
 
 Found_contra = TypeVar("Found_contra", contravariant=True)
 
@@ -91,7 +91,7 @@ class FakeServer(ABC):
         """Called at each step of each call: ``received``, ``taken`` (accepted), ``answered``."""
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
         self._site: Site | None = None
 
     async def __aenter__(self) -> Self:
@@ -122,9 +122,8 @@ class FakeServer(ABC):
         self._released = asyncio.Event()
 
     async def until(self, ready: Callable[[], bool]) -> None:
-        """Return when the condition holds; it is checked after every call."""
-        async with guarded(lambda: f"{type(self).__name__} has:\n{self._shown()}"), self._changed:
-            await self._changed.wait_for(ready)
+        """Return when the condition holds, or has held meanwhile; it is checked after every call."""
+        await self._changes.until(ready, lambda: f"{type(self).__name__} has:\n{self._shown()}")
 
     @abstractmethod
     def _shown(self) -> str:
@@ -149,9 +148,10 @@ class FakeServer(ABC):
         try:
             method, body = await self._read(request)
             answer = await self._answer(method, request, body)
+            self._changes.look()
             return await self._send(answer, request, self._step(method, body, "answered"))
         finally:
-            await self._notify()
+            self._changes.notify()
 
     async def _answer(self, method: str, request: web.Request, body: Any) -> web.Response:
         fault = self._next_fault(method)
@@ -159,7 +159,7 @@ class FakeServer(ABC):
         self.on_step(self._step(method, body, "received"))
         if fault.hang:
             released = self._released
-            await self._notify()
+            self._changes.notify()
             await released.wait()
         if fault.accept:
             self._take(request, body)
@@ -187,7 +187,3 @@ class FakeServer(ABC):
                 self._faults.remove(fault)
                 return fault
         return Fault()
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()

@@ -15,7 +15,7 @@ from typing import Any, Self
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from tests.listening import address, hang_up
-from tests.waiting import guarded
+from tests.waiting import Changes
 
 USER, PASSWORD = "alerts", "not-a-password-of-anything"
 # Once each: https://www.rfc-editor.org/rfc/rfc5322#section-3.6
@@ -127,7 +127,7 @@ class FakeSmtp:
         self._tls, self._implicit = tls, implicit
         self._faults: deque[Fault] = deque()
         self._released = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
         self._sessions: list[SMTP] = []
         self._server: asyncio.Server | None = None
 
@@ -169,9 +169,8 @@ class FakeSmtp:
         return mail
 
     async def until(self, ready: Callable[[], bool]) -> None:
-        """Return as soon as it holds; it is looked at after every command that came in."""
-        async with guarded(lambda: f"mails: {self.mails}; {self.commands}"), self._changed:
-            await self._changed.wait_for(ready)
+        """Return when it holds, or has held meanwhile; it is looked at after every command that came in."""
+        await self._changes.until(ready, lambda: f"mails: {self.mails}; {self.commands}")
 
     def expect(self, *wanted: Want) -> None:
         """These mails were taken, each once by its Message-ID, and no others; none was refused for its content."""
@@ -204,8 +203,7 @@ class FakeSmtp:
         if step := {"MAIL": "received", "QUIT": "answered"}.get(command):
             self.on_step(step)
         released = self._released
-        async with self._changed:
-            self._changed.notify_all()
+        self._changes.notify()
         if not self._faults or self._faults[0].at != command:
             return None
         fault = self._faults.popleft()
