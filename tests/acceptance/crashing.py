@@ -28,11 +28,13 @@ import sqlalchemy as sa
 
 from router import logs
 from router.app import ServeOptions, Service
-from router.model import Millis
+from router.model import MINUTE, Millis
 from router.render import Templates
 from router.store import Store, StoreUnavailable
 from tests.clock import ManualClock
 
+# Renewals come in real time, so they would be points that only come by chance. There is one at the start.
+_TERM: Millis = 60 * MINUTE
 # The modules whose functions are points.
 _PATH = (
     "router.web.receiving", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
@@ -166,7 +168,8 @@ async def live(life: Life) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the router that was killed before may still be ending
     database = life.database or f"sqlite:///{folder}/router.db"
     service = await opened(
-        ServeOptions(folder / "routes.yaml", ("127.0.0.1", 0), database, metrics=False), clock
+        ServeOptions(folder / "routes.yaml", ("127.0.0.1", 0), database, metrics=False, lease_term=_TERM),
+        clock,
     )
     await service.start()
     points.watch_functions()
