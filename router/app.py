@@ -91,7 +91,8 @@ class ServeOptions:
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
     drain: Millis = 8 * SECOND
-    """The time limit of a stop (ms). For three quarters of that time, due messages are still sent."""
+    """The time limit of a stop (ms). For half of that time, due messages are still sent; for another quarter, what is
+    under way may end."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False

@@ -148,7 +148,7 @@ class BackupInterval(click.ParamType[int]):
     default=8.0,
     show_default=True,
     envvar="ALERT_ROUTER_DRAIN",
-    help="Seconds that a stop may take. For three quarters of that time, the router still sends what is due.",
+    help="Seconds that a stop may take. For half of that time, the router still sends what is due.",
 )
 @click.option(
     "--watch",

@@ -184,16 +184,20 @@ class Dispatcher:
             self._lanes.remove(lane)
 
     async def stop(self, within: Millis) -> None:
-        """Send what is due, for at most ``within`` milliseconds. Then take back what has not begun: it is due after the
-        next start, as if it had not been claimed. What is cut off may have arrived, and is sent again.
+        """Send what is due, for at most ``within`` milliseconds; in the last third of that time, begin nothing more, so that what
+        is under way ends. Take back what has not begun: it is due after the next start, as if it had not been claimed. What is
+        cut off may have arrived, and is sent again.
         """
         if self._serving is None:
             return
         self._is_stopping = True
         self._agenda.changed.set()
-        await asyncio.wait([self._serving], timeout=within / SECOND)
+        seconds_to_end = within / SECOND / 3
+        await asyncio.wait([self._serving], timeout=2 * seconds_to_end)
         self._is_cut_off = True
         self._agenda.changed.set()
+        if begun := [task for each, task in self._running.tasks().items() if each.has_begun]:
+            await asyncio.wait(begun, timeout=seconds_to_end)
         late, claims = self._running.tasks(), set(self._claims)
         if late or claims:
             keys = sorted({delivery.destination.key for delivery in late})

@@ -29,6 +29,7 @@ from router.model import (
 from router.store import Permit
 from tests.clock import ManualClock
 from tests.database import busy_writer, queued_jobs
+from tests.waiting import seconds_pass
 from tests.world.conftest import World
 from tests.world.made_up_channels import (
     CALM,
@@ -449,6 +450,24 @@ async def test_a_stop_ends_though_the_store_does_not(tmp_path: Path) -> None:
             await harness.lanes.stop(0)
             assert not any(lane["alive"] for lane in harness.lanes.describe())
         assert harness.odd.tries == 1
+
+
+async def test_a_stop_under_load_lets_what_it_began_last_end(tmp_path: Path) -> None:
+    one_at_a_time = kind("odd", LaneLimits(max_concurrency=1))
+    held = Held()
+    async with open_lanes(tmp_path, held, odd_kind=one_at_a_time) as harness:
+        await fire_all(harness)
+        await held.until_tried(1)
+        stop = asyncio.ensure_future(harness.lanes.stop(9 * SECOND))
+        await asyncio.sleep(0)  # real time: none passes; the stop has begun
+        seconds_pass(6.1)
+        for _ in range(50):
+            await asyncio.sleep(0)  # real time: none passes
+        held.release_sends(held.sending)
+        await stop
+        assert held.tries == 1
+        rows = (await harness.store.pages.deliveries(limit=100)).rows
+        assert [each["outcome"] for each in rows if each["destination"] == ODD.key] == ["delivered"]
 
 
 async def test_a_stop_ends_a_dispatcher_that_was_just_woken(tmp_path: Path) -> None:
