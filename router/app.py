@@ -91,8 +91,8 @@ class ServeOptions:
     max_body: int = 16 * 2**20
     """Bytes, after decompression."""
     drain: Millis = 8 * SECOND
-    """The time limit of a stop (ms). For half of that time, due messages are still sent; for another quarter, what is
-    under way may end."""
+    """The time limit of a stop (ms). For half of that time, the router still sends what is due. For another quarter, it begins
+    nothing more, and waits for what is under way."""
     sample: bool = False
     """In a preview: begin on a Friday night, for the sample incident."""
     watch: bool = False

@@ -138,7 +138,7 @@ async def deliver(
                     await client.login(*access.login)
                 return await _send(client, mail, conversation, known)
             except asyncio.CancelledError:
-                # Otherwise it would send what is left of the mail, and QUIT, and wait for the answer.
+                # Without this, the client would first send the rest of the mail and QUIT, and wait for the answer.
                 _abort(client)
                 raise
     except aiosmtplib.SMTPResponseException as error:
@@ -148,7 +148,7 @@ async def deliver(
 
 
 def _check_before_writing(client: aiosmtplib.SMTP) -> None:
-    """See :func:`router.channels.steps.check_may_send`. Nothing is written while it connects."""
+    """Make a connected client check before each command whether the attempt may still send."""
     if (protocol := client.protocol) is None:  # the connection is lost already
         return
     write = protocol.write

@@ -1,6 +1,7 @@
-"""How an HTTP request is sent, the errors that end it without an answer, and what each means for the message.
+"""The parts of the HTTP transport that need aiohttp: its requests, the errors that end them without an answer, and what each
+error means for the message.
 
-This is a separate module, because it imports aiohttp: commands that send nothing start faster without it.
+This is a separate module, because importing aiohttp takes time: commands that send nothing start faster without it.
 """
 
 import asyncio
@@ -70,11 +71,11 @@ async def refuse_redirect(
 
 
 class CheckedRequest(aiohttp.ClientRequest):
-    """Is written only as long as its attempt may send: aiohttp writes it in another task."""
+    """A request that is written only as long as its attempt may send. It checks that itself, because aiohttp writes it in another task."""
 
     async def write_bytes(self, writer: Any, conn: Any, content_length: int | None = None) -> None:
         try:
             await Steps(super().write_bytes(writer, conn, content_length), may_send.get())
         except asyncio.CancelledError:
-            conn.close()  # if it was cut off, nobody else does: the attempt waits for the answer
+            conn.close()  # nothing else would: the attempt still waits for the answer
             raise

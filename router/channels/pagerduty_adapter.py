@@ -22,7 +22,7 @@ class CancellableAdapter(HTTPAdapter):
 
     def __init__(self, tls: ssl.SSLContext | None, may_send: Callable[[], bool]) -> None:
         """:param tls: verifies servers, in addition to the authorities of requests; None: only those count
-        :param may_send: is asked before anything is sent over a connection; see :data:`router.channels.steps.may_send`
+        :param may_send: is called before each write to a connection; see :data:`router.channels.steps.may_send`
         """
         self._tls = tls
         self._may_send = may_send

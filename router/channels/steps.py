@@ -1,7 +1,7 @@
-"""While an attempt may send. Each of its steps asks first, and so does what writes to a connection in another task or thread.
+"""Lets an attempt send only as long as this replica holds the lease of its lane.
 
-An attempt may send as long as this replica has the lease of its lane. The process may be stopped in the middle of an attempt, and
-go on when another replica has taken over.
+The process may be stopped in the middle of an attempt, and go on when another replica has taken the lease. So each step of an
+attempt checks first whether the attempt may still send, and so does what writes to a connection in another task or thread.
 """
 
 import asyncio
@@ -24,9 +24,11 @@ call it.
 
 
 class Steps(Generic[T]):
-    """Awaits something, and asks before each of its steps whether it may go on. If it may not, it is cancelled there, once.
+    """Awaits something, and checks before each of its steps whether it may go on. If it may not, that step raises
+    :class:`asyncio.CancelledError` once.
 
-    A step is what runs between two waits. A timer can't do this: what came in while the process was stopped is worked on first.
+    A step is what runs between two waits. A timer can't do this: when a stopped process goes on, the event loop may first handle
+    the answers that arrived meanwhile, and only then its timers.
     """
 
     def __init__(self, awaited: Awaitable[T], may_go_on: Callable[[], bool]) -> None:
@@ -52,10 +54,12 @@ class Steps(Generic[T]):
 
 
 def check_may_send() -> None:
-    """Ask just before something is written to a connection. :raises asyncio.CancelledError: the attempt may not send, or is cancelled
+    """Check whether the attempt may send. Call it just before something is written to a connection.
 
-    It is for a library that uses ``asyncio.wait_for``. In Python 3.11 that swallows a cancellation if what it waits for has just
-    come: https://github.com/python/cpython/issues/86296
+    A library that uses ``asyncio.wait_for`` needs it. In Python 3.11 that function swallows a cancellation if what it waits for
+    has just come: https://github.com/python/cpython/issues/86296
+
+    :raises asyncio.CancelledError: the attempt may not send, or it is cancelled
     """
     task = asyncio.current_task()
     if not may_send.get()() or (task is not None and task.cancelling()):

@@ -36,7 +36,7 @@ async def send_once(
 
     :param may_go_on: returns whether the attempt may still send; any thread may call it
     :param within: seconds; an attempt that takes longer is cut off, and may have arrived
-    :raises LeaseLost: the attempt was cut off because it may not go on; the message may have arrived
+    :raises LeaseLost: the attempt was cut off, because ``may_go_on`` returned False; the message may have arrived
     """
     sending = asyncio.create_task(_send(channel, destination, work, message, may_go_on))
     _attempts.add(sending)

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 # How long a stop waits, after its time has passed, for deliveries and the store to end. Then it cancels them, and waits
 # as long again.
 _EXTRA_SECONDS = 1.0
+# In this share of its time, at the end, a stop begins nothing more, so that what is under way ends.
+_SHARE_TO_END = 1 / 3
 # Where deliveries began this lately, the next webhook probably makes another one due.
 _LATELY: Millis = SECOND
 # At how many lanes at most a webhook's claims are made ahead. Each takes part of a batch, also if it finds nothing.
@@ -192,8 +194,8 @@ class Dispatcher:
             return
         self._is_stopping = True
         self._agenda.changed.set()
-        seconds_to_end = within / SECOND / 3
-        await asyncio.wait([self._serving], timeout=2 * seconds_to_end)
+        seconds_to_end = _SHARE_TO_END * within / SECOND
+        await asyncio.wait([self._serving], timeout=within / SECOND - seconds_to_end)
         self._is_cut_off = True
         self._agenda.changed.set()
         if begun := [task for each, task in self._running.tasks().items() if each.has_begun]:

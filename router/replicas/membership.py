@@ -106,7 +106,7 @@ class Membership:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the leases that are held may be used at this moment. Once they may not, they are lost."""
+        """Whether the leases that are held may be used at this moment. Once they may not, they never may again in this session."""
         return self.is_alone or self._clock.elapsed() < self._trusted_until
 
     def holds(self, name: str) -> bool:
@@ -218,7 +218,7 @@ class Membership:
                 self._lose(
                     "the session had expired, and another replica has expelled it; check the network and the database"
                 )
-            elif not self.is_trusted:  # what asked for it since may have been cut off already
+            elif not self.is_trusted:  # an attempt may have been cut off already
                 self._lose(_TOO_LATE)
             else:
                 self._apply(renewal, request, began)

@@ -62,7 +62,7 @@ def explain(error: BaseException) -> tuple[str, bool]:
     said = str(error).strip().split("\n")[0]
     for prefix in ("connection failed: ", "connection is bad: "):
         said = said.removeprefix(prefix)
-    # The error of a connection that can't begin has no code, only the server's words with those of the operating system.
+    # If a connection can't begin, the driver's error has no code. Its text quotes the server, which quotes the operating system.
     kind = errors.DiskFull if _is_refused_by_full_disk(error, said) else type(error)
     words = next((text for known, text in _MESSAGES_BY_ERROR.items() if issubclass(kind, known)), None)
     if words is None:

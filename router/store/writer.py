@@ -332,7 +332,7 @@ class Database:
     def _next_of_batch(self, batch: list[QueuedJob], until: float) -> QueuedJob | None:
         """Return the next job of a batch; None: the store closes.
 
-        :param until: when jobs that are to run with the next one stop waiting for it (``time.monotonic``)
+        :param until: after this time (``time.monotonic``), jobs that wait for the next one run without it
         :raises queue.Empty: no job waits
         """
         if all(each.result.job.with_next for each in batch):
