@@ -7,7 +7,7 @@ A set of rows that was loaded by a key is complete, and every change keeps it co
 overwritten by a row that is loaded later.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
@@ -292,6 +292,24 @@ class State:
         if self._oracle is None and (query, key) not in self.answers:
             self.asked.setdefault(query, set()).add(key)
             self.lacking = True
+
+    def release(self) -> None:
+        """Let go of the tables, which refer back to this state, so that their memory is free without the garbage collector: its
+        pauses delay webhooks.
+        """
+        self.journal.clear()
+        self.first_new_id = self.next_id
+        for name in _TABLES:
+            self.__dict__.pop(name, None)
+
+    def forget_answers(self, but: Collection[str] = ()) -> None:
+        """Forget the results of queries, because rows have changed. :param but: queries whose results are kept"""
+        self.answers = {asked: found for asked, found in self.answers.items() if asked[0] in but}
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there are changes that are not saved."""
+        return any(found.before for found in self.tables)
 
     def ready(self) -> None:
         """Check that all requested rows and results are loaded. :raises MissingRows: some are not"""

@@ -1,6 +1,6 @@
 """A batch of jobs: their rows are loaded together, their transitions run one after the other, and all is saved together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -16,7 +16,7 @@ from router.core.settled import BatchEvents
 from router.core.state import MissingRows, State
 from router.store.jobs import Claim, Job
 from router.store.notices import ReplicaNotice, lanes_to_wake, topics_of
-from router.store.queries import run_queries
+from router.store.queries import CORRECTED, run_queries
 from router.store.row_writes import BatchEnd, BatchId, RowWrites
 from router.store.sets import DatabaseCursor, Sets
 
@@ -77,10 +77,13 @@ class Batch:
         self._read_head = read_head
         self._sets_time = sets_time
         self._woken: set[str] = set()
+        self._claimed: set[str] = set()
+        """The lanes that need not be woken."""
         self._topics: set[str] = set()
-        self._left: RowWrites = ()
-        """What the last transitions have changed, and is not written yet."""
         self._changes = False
+        """Whether anything was written."""
+        self._is_behind = False
+        """Whether jobs that run now follow others whose changes are not written yet."""
         self._connection = connection
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  (narrows the type)
@@ -103,39 +106,69 @@ class Batch:
         return cast("T", result.value)
 
     def run(self, results: Sequence[JobResult]) -> None:
-        """Run the jobs in order: first transitions, then jobs with their own statements, then the jobs that are ``last``. What
-        the last ones change is written by :meth:`finish`.
+        """Run the jobs in order: first transitions, then jobs with their own statements, then the jobs that are ``last``.
+        :meth:`finish` writes what they change, unless a query or a statement has to see it before.
 
         :raises sqlalchemy.exc.DBAPIError: nothing of the batch can be saved; it may be an error of the driver itself
         """
         results = self._without_lost(results)
-        first = [each for each in results if not isinstance(each.job, Direct) and not each.job.last]
         own = [each for each in results if isinstance(each.job, Direct)]
-        last = [each for each in results if not isinstance(each.job, Direct) and each.job.last]
-        self._run_transitions(first)
+        first = self._prepared(
+            each for each in results if not isinstance(each.job, Direct) and not each.job.last
+        )
+        last = self._prepared(each for each in results if not isinstance(each.job, Direct) and each.job.last)
+        self._preload(first if own else [*first, *last])
+        self._run_all(first)
         if own:
             self.flush()
             for each in own:
-                self._run_statements(each)
+                self._run_statements(each, is_last=each is own[-1])
             self._changes = True
-            self._state = self._new_state()
-        self._run_transitions(last)
+            self._state.release()
+            if last:
+                self._state = self._new_state()
+                last = self._prepared(last)
+                self._preload(last)
+        self._is_behind = self._state.is_changed
+        if self._is_behind:
+            self._state.forget_answers(CORRECTED)
+        self._run_all(last)
         self._drop_needless_wakes(first, last)
 
     def flush(self) -> None:
         """Write now what :meth:`finish` would write."""
-        left, self._left = self._left, ()
-        self._sets.save(self._cursor, left)
+        self._sets.save(self._cursor, self._take_writes())
+        self._is_behind = False
 
     def finish(self, batch: BatchId) -> None:
         """Write what is left. The transaction may be committed afterwards already, see :meth:`router.store.sets.Dialect.finish`.
 
         :param batch: noted with what is written
         """
-        head = self._state.head
-        notice = ReplicaNotice(head.session, frozenset(self._woken), frozenset(self._topics))
-        end = BatchEnd(self._left, self._changes, batch, head.now, str(notice) if notice else "")
+        writes, head = self._take_writes(), self._state.head
+        notice = ReplicaNotice(head.session, frozenset(self._woken - self._claimed), frozenset(self._topics))
+        end = BatchEnd(writes, self._changes, batch, head.now, str(notice) if notice else "")
         self._sets.finish(self._cursor, end)
+        self._state.release()
+
+    def _take_writes(self) -> RowWrites:
+        """Return how the changed rows are written; they count as written from now on. Results of queries by the rows as they
+        were are forgotten.
+        """
+        state = self._state
+        self._woken |= lanes_to_wake(state)
+        self._topics.update(topics_of(state))
+        if state.next_id != state.first_new_id:
+            state.meta.put(MetaRow(NEXT_ID, str(state.next_id)))
+        if self._sets_time and state.is_changed:
+            state.meta.put(MetaRow(LAST_TIME, str(state.head.now)))
+        writes, events = self._sets.changes(state)
+        self._changes = self._changes or bool(writes)
+        if events.any:
+            self.events.append(events)
+        state.journal.clear()
+        state.forget_answers()
+        return writes
 
     def _without_lost(self, results: Sequence[JobResult]) -> list[JobResult]:
         """Refuse the jobs of work that another replica does by now. Return the others."""
@@ -153,51 +186,37 @@ class Batch:
         state.first_new_id = state.next_id = 1 if read.next_id is None else int(read.next_id)
         return state
 
-    def _run_transitions(self, results: list[JobResult]) -> None:
-        if not results:
-            return
-        state = self._state
-        if not state.head.agrees:
-            results = self._without_judging(results)
+    def _prepared(self, results: Iterable[JobResult]) -> list[JobResult]:
+        """Give transitions the time of the batch. Return those that may run."""
+        head = self._state.head
+        results = list(results) if head.agrees else self._without_judging(results)
         if self._sets_time:
             for each in results:
                 if hasattr(each.job, "now"):
-                    each.job = replace(cast("Any", each.job), now=state.head.now)
-        state.answers.clear()  # other statements may have run since
-        self._preload(results)
-        self._run_all(results)
-        self._woken |= lanes_to_wake(state)
-        self._topics.update(topics_of(state))
-        if state.next_id != state.first_new_id:
-            state.meta.put(MetaRow(NEXT_ID, str(state.next_id)))
-        if self._sets_time and any(found.before for found in state.tables):
-            state.meta.put(MetaRow(LAST_TIME, str(state.head.now)))
-        self.flush()
-        self._left, events = self._sets.changes(state)
-        self._changes = self._changes or bool(self._left)
-        if events.any:
-            self.events.append(events)
-        state.journal.clear()
+                    each.job = replace(cast("Any", each.job), now=head.now)
+        return results
 
     def _drop_needless_wakes(self, first: list[JobResult], last: list[JobResult]) -> None:
         """Let the results wake no lane that has claimed after them in this batch, and so knows when to look again."""
-        claimed = {
+        self._claimed = claimed = {
             each.job.permit.destination.key
             for each in last
             if isinstance(each.job, Claim) and each.error is None and each.job.tells_all(each.value)
         }
-        self._woken -= claimed
         for each in first:
             if isinstance(each.value, Receipt | Recorded) and not claimed.isdisjoint(each.value.wake):
                 each.value = replace(each.value, wake=each.value.wake - claimed)
 
     @staticmethod
-    def _without_judging(results: list[JobResult]) -> list[JobResult]:
+    def _without_judging(results: Iterable[JobResult]) -> list[JobResult]:
         """Refuse the jobs that judge, because other rules are in force. Return the others."""
-        judging = [each for each in results if cast("Job[Any]", each.job).judges]
-        for each in judging:
-            each.error = OtherRules()
-        return [each for each in results if each.error is None]
+        others = []
+        for each in results:
+            if cast("Job[Any]", each.job).judges:
+                each.error = OtherRules()
+            else:
+                others.append(each)
+        return others
 
     def _preload(self, results: list[JobResult]) -> None:
         """Load the rows that the jobs name before they run."""
@@ -215,10 +234,18 @@ class Batch:
 
     def _run_all(self, results: list[JobResult]) -> None:
         """Run the jobs, and load the rows that they lack, until all are done."""
+        begin = self._state.mark()
         done = steps = 0
         while done < len(results):
             before = done
             done = self._run_from(results, done)
+            if self._is_behind and self._state.asked.keys() - CORRECTED:
+                # What these jobs have changed is no part of what the query has to see.
+                self._state.undo(begin)
+                self.flush()
+                done = 0
+            if done < len(results):
+                self._load()
             steps = steps + 1 if done == before else 1
             if steps > _MAX_LOAD_STEPS:
                 results[done].error = RuntimeError(
@@ -227,7 +254,7 @@ class Batch:
                 done += 1
 
     def _run_from(self, results: list[JobResult], done: int) -> int:
-        """Run the jobs in order, up to the first one that lacks rows.
+        """Run the jobs in order, up to the first one that lacks rows, which are requested.
 
         The jobs after it run as well and are undone, so that the rows that all of them lack are loaded together.
 
@@ -255,17 +282,17 @@ class Batch:
         if blocked is None:
             return len(results)
         state.undo(start)
-        self._load()
         return blocked
 
     def _load(self) -> None:
+        """Load what is requested."""
         state = self._state
-        self.flush()
         self._sets.load(self._cursor, state)
         if state.asked:
             run_queries(self._connection, state)
 
-    def _run_statements(self, result: JobResult) -> None:
+    def _run_statements(self, result: JobResult, *, is_last: bool) -> None:
+        """:param is_last: the transaction has no other savepoint after this one, so that it ends with the transaction"""
         assert isinstance(result.job, Direct)  # noqa: S101  (narrows the type)
         self._connection.exec_driver_sql("SAVEPOINT own")
         began = perf_counter()
@@ -277,7 +304,8 @@ class Batch:
             self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT own")
             result.error = _raisable(error)
         else:
-            self._connection.exec_driver_sql("RELEASE SAVEPOINT own")
+            if not is_last:
+                self._connection.exec_driver_sql("RELEASE SAVEPOINT own")
         result.seconds = perf_counter() - began
 
 

@@ -14,15 +14,19 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import psycopg
+
 from router.lenient_json import replace_unfit
 from router.store.notices import CHANNEL
 from router.store.row_writes import BatchEnd, RowInsert, RowWrites
-from router.store.sets import RowLookup
+from router.store.sets import Lookup
 
 PLANS = "set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'off', true)"
 """Settings of a transaction that writes: prepared statements have one plan, and find rows by an index even if the table is
 small. https://www.postgresql.org/docs/current/runtime-config-query.html
 """
+_DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
 PREPARED_STATEMENTS = 400
 """The largest number of prepared statements of a connection. Batches that change the same tables share one."""
 NEVER = 1_000_000_000
@@ -41,13 +45,17 @@ class PostgresqlRows:
         )
 
     @staticmethod
-    def load(cursor: Any, lookups: Sequence[RowLookup]) -> Iterator[Sequence[Any]]:
+    def compile(statement: sa.CompoundSelect[Any]) -> sa.Compiled:
+        return statement.compile(dialect=_DIALECT)
+
+    @staticmethod
+    def load(cursor: Any, lookups: Sequence[Lookup]) -> Iterator[Sequence[Any]]:
         driver = cursor.connection
         # A pipeline sends more messages than one statement needs.
         with driver.together() if len(lookups) > 1 else nullcontext():
             running = [
-                driver.cursor().execute(sql, None if keys is None else (keys,), prepare=True)
-                for sql, keys in lookups
+                driver.cursor().execute(each.sql, each.parameters, prepare=each.has_one_plan)
+                for each in lookups
             ]
         return (each.fetchall() for each in running)
 

@@ -3,8 +3,10 @@ changed.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
 
 from router.core import indexes
 from router.core.indexes import RowIndex, Table
@@ -12,6 +14,8 @@ from router.core.settled import BatchEvents, batch_events
 from router.core.state import ID, Rows, State
 from router.store import counters, delivery_hours, objective_hours
 from router.store.labels import entries
+from router.store.queries import QUERIES
+from router.store.queries.query import OneStatement, Statement
 from router.store.row_writes import BatchEnd, RowDelete, RowInsert, RowWrites, quoted
 
 # Columns that never change. They are not updated, so that their indexes are not written either.
@@ -35,8 +39,14 @@ class DatabaseCursor(Protocol):
     def fetchall(self) -> Sequence[Any]: ...
 
 
-RowLookup = tuple[str, str | None]
-"""A query of the rows of keys, and the keys, as a JSON array of arrays; None: it has no parameter."""
+class Lookup(NamedTuple):
+    """A statement that reads rows."""
+
+    sql: str
+    parameters: Sequence[str] | Mapping[str, Any]
+    """Of a look-up by keys: the keys, as a JSON array of arrays; none: all rows are wanted."""
+    has_one_plan: bool = True
+    """See :class:`router.store.queries.query.Statement`."""
 
 
 class Dialect(Protocol):
@@ -50,8 +60,11 @@ class Dialect(Protocol):
         :param condition: of ``k`` and ``t``
         """
 
-    def load(self, cursor: Any, lookups: Sequence[RowLookup]) -> Iterable[Sequence[Any]]:
-        """Return the rows that each query finds."""
+    def compile(self, statement: sa.CompoundSelect[Any]) -> sa.Compiled:
+        """Return a statement as the driver takes it, with a mapping of parameters."""
+
+    def load(self, cursor: Any, lookups: Sequence[Lookup]) -> Iterable[Sequence[Any]]:
+        """Return the rows that each statement reads."""
 
     def save(self, cursor: Any, writes: RowWrites) -> None:
         """Write rows. If the database refuses characters of a text, for example of a provider's answer, only these
@@ -75,6 +88,7 @@ class Sets:
         self._load: dict[tuple[str, str], str] = {}
         self._insert: dict[str, RowInsert] = {}
         self._delete: dict[str, RowDelete] = {}
+        self._compiled: dict[sa.CompoundSelect[Any], sa.Compiled] = {}
         for table in indexes.TABLES:
             for index in (RowIndex(ID, table.primary), *table.indexes):
                 self._load[table.name, index.name] = _load_sql(table, index, dialect)
@@ -82,21 +96,38 @@ class Sets:
             self._delete[table.name] = RowDelete(table.name, table.primary)
 
     def load(self, cursor: DatabaseCursor, state: State) -> None:
-        """Load the rows that the state wants. :func:`router.store.queries.run_queries` runs its queries."""
+        """Load the rows that the state wants, and what it asks for that takes one statement. The rest of what it asks for is left
+        to :func:`router.store.queries.run_queries`.
+        """
         wanted: list[tuple[Rows[Any], str, set[Any]]] = []
-        lookups: list[RowLookup] = []
+        lookups: list[Lookup] = []
         for found in state.tables:
             for index, keys in found.wanted.items():
                 wanted.append((found, index, keys))
                 several = [each if isinstance(each, tuple) else (each,) for each in keys]
-                parameter = json.dumps(several) if several != [()] else None
-                lookups.append((self._load[found.table.name, index], parameter))
+                parameters = [json.dumps(several)] if several != [()] else []
+                lookups.append(Lookup(self._load[found.table.name, index], parameters))
             found.wanted = {}
+        asked = [
+            (name, query, key)
+            for name in list(state.asked)
+            if isinstance(query := QUERIES[name], OneStatement)
+            for key in state.asked.pop(name)
+        ]
+        lookups += [self._lookup(query.statement(key)) for _, query, key in asked]
         if not lookups:
             return
-        loaded = self._dialect.load(cursor, lookups)
-        for (found, index, keys), rows in zip(wanted, loaded, strict=True):
+        loaded = iter(self._dialect.load(cursor, lookups))
+        for (found, index, keys), rows in zip(wanted, loaded, strict=False):
             found.load(index, keys, map(found.table.row._make, rows))
+        for (name, query, key), rows in zip(asked, loaded, strict=True):
+            state.answers[name, key] = query.answer(rows)
+
+    def _lookup(self, statement: Statement) -> Lookup:
+        compiled = self._compiled.get(statement.sql)
+        if compiled is None:
+            compiled = self._compiled[statement.sql] = self._dialect.compile(statement.sql)
+        return Lookup(str(compiled), compiled.construct_params(statement.given) or {}, statement.has_one_plan)
 
     def changes(self, state: State) -> tuple[RowWrites, BatchEvents]:
         """Return how all changed rows are written, and the counters with them; and what else is counted. The rows count as

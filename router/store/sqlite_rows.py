@@ -5,12 +5,16 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
 from router.lenient_json import replace_unfit
 from router.store.row_writes import BatchEnd, RowInsert, RowWrites
-from router.store.sets import DatabaseCursor, RowLookup
+from router.store.sets import DatabaseCursor, Lookup
 
 # How many rows an INSERT has. There are few sizes, so that SQLite keeps all of these statements prepared.
 _ROWS_PER_INSERT = (64, 16, 4, 1)
+_DIALECT = sqlite.dialect(paramstyle="named")
 _INSERTS = 100
 """More than there are tables."""
 
@@ -27,9 +31,13 @@ class SqliteRows:
         return f"(SELECT {columns} FROM json_each(?)) k CROSS JOIN {table} t ON {condition}"
 
     @staticmethod
-    def load(cursor: DatabaseCursor, lookups: Sequence[RowLookup]) -> Iterator[Sequence[Any]]:
-        for sql, keys in lookups:
-            cursor.execute(sql, () if keys is None else (keys,))
+    def compile(statement: sa.CompoundSelect[Any]) -> sa.Compiled:
+        return statement.compile(dialect=_DIALECT)
+
+    @staticmethod
+    def load(cursor: DatabaseCursor, lookups: Sequence[Lookup]) -> Iterator[Sequence[Any]]:
+        for each in lookups:
+            cursor.execute(each.sql, each.parameters)
             yield cursor.fetchall()
 
     @staticmethod

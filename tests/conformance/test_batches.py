@@ -1,19 +1,25 @@
 """What a batch costs a database: a fixed number of statements and round trips, and no scan of a whole table."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
-from router.model import MINUTE, Millis, Status, Webhook
-from router.store import Store
+from router.core.claimed_delivery import NO_STORM
+from router.core.upcoming import Wanted
+from router.decide import Policy, Route
+from router.model import MINUTE, Delivered, Millis, Status, Webhook
+from router.store import Permit, Store
 from router.store.backend import open_backend
-from router.store.postgresql_rows import PostgresqlRows
+from router.store.postgresql_rows import PLANS, PostgresqlRows
+from router.store.queries.lane_queries import next_due
+from router.store.sets import Lookup
 from tests.database import on_writer, rows
 from tests.postgresql import Server
 from tests.statements import accept_in_one_batch, watch_writer
-from tests.unit.core.world import MONDAY, POLICY, alert, webhook
+from tests.unit.core.world import MONDAY, POLICY, SLACK, alert, webhook
 
 MOST_STATEMENTS, MOST_ROUND_TRIPS = 25, 13
 READ_BY_KEY = ("webhooks", "groups", "alerts", "inhibitors", "conversations", "members", "changes", "fates")
@@ -44,6 +50,45 @@ async def test_1_or_256_webhooks_take_the_same_statements(store: Store) -> None:
         assert one == many
         assert len(one) <= MOST_STATEMENTS
         assert trips == many_trips <= MOST_ROUND_TRIPS
+
+
+async def test_a_claim_takes_no_round_trip_besides_those_of_its_webhook(store: Store) -> None:
+    """Without inhibit rules."""
+    policy = Policy(severity=POLICY.severity, receivers={"all": (SLACK,)}, root=Route("route", "all"))
+    last, found = await watch_writer(store), []
+    for number, permits in enumerate([[], [Permit(SLACK, ahead=True)]] * 6):
+        claiming = [asyncio.create_task(store.claim_several(each, policy, MONDAY)) for each in permits]
+        await asyncio.sleep(0)  # the claim waits now for the webhook
+        received, body = group(number)
+        await store.accept(received, "default", body, policy, MONDAY)
+        found.append((len(last.statements), last.round_trips))
+        claims = [await each for each in claiming] or [
+            await store.claim_several(Permit(SLACK), policy, MONDAY)
+        ]
+        (work,) = claims[0].works
+        await store.record(work, Delivered(), policy, MONDAY, MONDAY)
+    alone, with_claim = found[-2:]
+    assert with_claim[1] == alone[1] in {0, 3}  # on SQLite, there are none
+    assert with_claim[0] <= alone[0] + 2  # what is due; on SQLite also the insert of the attempt
+
+
+async def test_what_is_due_next_is_read_in_the_order_of_an_index(on_postgresql: tuple[Store, str]) -> None:
+    """By the plan that is kept for all destinations and all sizes of the table."""
+    store, _ = on_postgresql
+    asked = next_due.statement(Wanted(SLACK.key, NO_STORM, 8))
+    assert asked.has_one_plan
+    text = str(PostgresqlRows.compile(asked.sql))
+    for number, name in enumerate(asked.given, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+
+    def explain(connection: sa.Connection) -> str:
+        connection.exec_driver_sql(f"SELECT {PLANS}")
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {text}").scalars())
+
+    plan = await store.database.write(explain)
+    assert plan.count("ix_conversations_next") == 3, plan
+    assert "Sort" not in plan
+    assert "Seq Scan" not in plan
 
 
 @pytest.fixture
@@ -82,7 +127,7 @@ async def test_look_ups_that_fail_together_raise_the_first_error(
 ) -> None:
     store, _ = on_postgresql
     # So many that the error comes before all of them are sent.
-    lookups = [("SELECT 1", None), ("SELECT 1 / 0", None), *[("SELECT 2", None)] * 500]
+    lookups = [Lookup("SELECT 1", ()), Lookup("SELECT 1 / 0", ()), *[Lookup("SELECT 2", ())] * 500]
 
     def fails(connection: sa.Connection) -> None:
         driver = connection.connection.driver_connection
@@ -106,9 +151,9 @@ async def test_a_transaction_fails_with_the_error_that_ended_its_session(
     """Not with that of the rollback, which can't be sent."""
     _, url = on_postgresql
     lookups = [
-        ("SELECT pg_terminate_backend(pg_backend_pid())", None),
-        ("SELECT 1", None),
-        ("SELECT 2", None),
+        Lookup("SELECT pg_terminate_backend(pg_backend_pid())", ()),
+        Lookup("SELECT 1", ()),
+        Lookup("SELECT 2", ()),
     ]
     backend = open_backend(url, 1)
     connection = backend.open_writer()
@@ -127,7 +172,7 @@ async def test_look_ups_may_be_larger_than_what_the_socket_takes(
     """In both directions: neither side waits for the other one to read first."""
     store, _ = on_postgresql
     size, count = 3_000_000, 8
-    lookups = [(f"SELECT length(%s), repeat('y', {size})", "x" * size)] * count
+    lookups = [Lookup(f"SELECT length(%s), repeat('y', {size})", ["x" * size])] * count
 
     def works(connection: sa.Connection) -> None:
         driver = connection.connection.driver_connection

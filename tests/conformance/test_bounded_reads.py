@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import sqlalchemy as sa
 
+from router.core.claimed_delivery import NO_STORM, Share
 from router.core.rows import FAILED_OUTCOMES
+from router.core.upcoming import NEXT_DUE, Wanted
 from router.decide.matchers import parse_matchers
 from router.model import DAY, MINUTE, SECOND, Delivered, Destination, Status
 from router.store import (
@@ -127,6 +129,16 @@ READINGS: dict[str, Reading] = {
     ),
     "sessions that have vanished": lambda store: store.database.read(vanished_sessions),
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
+    **{
+        f"what is due next: {name}": lambda store, wanted=wanted: store.database.read(  # type: ignore[misc]
+            lambda connection: QUERIES[NEXT_DUE](connection, [wanted])
+        )
+        for name, wanted in {
+            "all": Wanted(SLACK.key, NO_STORM, 8),
+            "for long": Wanted(SLACK.key, NO_STORM, 8, NIGHT),
+            "beside a storm": Wanted(SLACK.key, Share(2**40), 8),
+        }.items()
+    },
     "the next opening": lambda store: store.presence.next_opening(NOW),
     "whether there is a storm": lambda store: store.claim(TEAM, POLICY, NOW, limits=STORM),
     "when something will be due, where much is": lambda store: store.database.read(

@@ -15,6 +15,7 @@ from router.core.indexes import RowIndex, Table
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.state import ID, State
+from router.core.upcoming import NEXT_DUE, Wanted
 from router.store.backend import Backend
 from router.store.opening import SERVES_SINCE
 from router.store.queries import QUERIES
@@ -144,9 +145,8 @@ SHARES = [
     Share(STORM, absorbs_all, apart, edits) for absorbs_all, apart, edits in product((True, False), repeat=3)
 ]
 ASKED: dict[str, list[Any]] = {
-    "next due": [(each, LAST, due_by, share, others_first, limit) for each in DESTINATIONS
-                 for due_by, share, others_first, limit in (
-                     (LAST, NO_STORM, False, 8), (NOW, NO_STORM, True, 2), (LAST, SHARES[0], False, 8))],
+    NEXT_DUE: [Wanted(each, share, limit, by) for each in DESTINATIONS
+               for share, limit, by in ((NO_STORM, 8, None), (NO_STORM, 2, NOW), (SHARES[0], 8, None))],
     "next time": [(each, at) for each in (*DESTINATIONS, "nowhere") for at in (0, NOW, LAST)],
     "surge": [(each, LAST, storm, edits, above) for each in DESTINATIONS
               for storm in (0, STORM) for edits in (True, False) for above in (0, 100)],

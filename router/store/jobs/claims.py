@@ -14,6 +14,7 @@ from router.core.inhibited_alerts import want_inhibited
 from router.core.rows import ConversationRow
 from router.core.state import State
 from router.core.storms import Limits
+from router.core.upcoming import NEXT_DUE, Wanted, next_due
 from router.decide import Policy
 from router.model import SECOND, Conversation, Destination, Millis
 from router.store.jobs import job
@@ -136,6 +137,8 @@ class Claim:
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
+        if self.permit.limits is None:
+            state.want_answer(NEXT_DUE, self._wanted(NO_STORM))
 
     def run(
         self, state: State
@@ -167,16 +170,24 @@ class Claim:
             until = _earliest(plan.not_before, None if until is None else max(until, self.now + SECOND))
         return replace(found, idle=Idle(until, found.idle.failing or plan.failing))
 
+    @property
+    def _candidates(self) -> int:
+        return max(_CANDIDATES, self.permit.count)
+
+    def _wanted(self, share: Share) -> Wanted:
+        permit = self.permit
+        limit = self._candidates + (_MAX_SKIPPED if permit.skips_large else 0)
+        return Wanted(
+            permit.destination.key, share, limit, self.now - permit.overdue if permit.overdue else None
+        )
+
     def _claim_separate(
         self, state: State, share: Share
     ) -> Claimed | ClaimAgain | LargeConversation | LargeDigest:
         """Claim conversations that get messages of their own, separate from the storm's."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
-        due_by = now - permit.overdue
-        candidates = max(_CANDIDATES, permit.count)
-        limit = candidates + (_MAX_SKIPPED if permit.skips_large else 0)
-        ids, until = state.ask("next due", (key, now, due_by, share, permit.others_first, limit))
+        ids, until = next_due(state, self._wanted(share), now, others_first=permit.others_first)
         quiet = _sends_empty_digests(destination)
         scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
@@ -187,7 +198,7 @@ class Claim:
             due = [row for row in due if not _is_large(row)]
             if not due:
                 return Claimed((), Idle(now + SECOND), skipped=True)
-        due = due[:candidates]
+        due = due[: self._candidates]
         if due and _is_large(due[0]):
             return LargeConversation(due[0].id)
         if due and due[0].slot is not None and digests.is_large_digest(state, due[0], self.policy, now):
@@ -213,7 +224,7 @@ class Claim:
             )
             more = left or (until is not None and until <= now)
             return Claimed(tuple(works), None if more else Idle(until), skipped)
-        if ids:
+        if ids or (until is not None and until <= now):
             return ClaimAgain()
         return Claimed((), Idle(*state.ask("next time", (key, now))))
 

@@ -7,6 +7,7 @@ from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN, UNREPOR
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.state import State
+from router.core.upcoming import NEXT_DUE
 from router.store.queries import (
     alert_queries,
     digest_queries,
@@ -18,7 +19,7 @@ from router.store.queries import (
 from router.store.queries.query import Query
 
 QUERIES: dict[str, Query] = {
-    "next due": lane_queries.next_due,
+    NEXT_DUE: lane_queries.next_due,
     "next time": lane_queries.next_time,
     "surge": storm_queries.surge,
     "due after": storm_queries.due_after,
@@ -42,6 +43,11 @@ QUERIES: dict[str, Query] = {
     "members of": member_queries.members_of,
     "left open": member_queries.left_open,
 }
+
+CORRECTED = frozenset({NEXT_DUE})
+"""Queries that need not see what the batch has changed, because who asks corrects the answer. For others, the changes of jobs that
+ran before are saved first.
+"""
 
 
 def run_queries(connection: sa.Connection, state: State) -> None:

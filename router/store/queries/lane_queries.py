@@ -1,5 +1,6 @@
 """Queries of lanes: what is due, and when something will be due."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.core.claimed_delivery import NO_STORM, Share
+from router.core.upcoming import Upcoming, Wanted
 from router.model import Millis
 from router.store.queries.lane_conditions import Conditions, has_next_at, has_own_message
-from router.store.queries.query import one_by_one
+from router.store.queries.query import OneStatement, Statement, one_by_one
 from router.store.schema import PUT_OFF, conversations
 
 _PRIORITIES = range(3)
@@ -27,7 +29,7 @@ def _lane(share: Share) -> Conditions:
 
 @cache
 def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
-    """Build the statement of :func:`next_due`.
+    """Build the statement of :data:`next_due`.
 
     :param overdue: only conversations that are overdue, also those in a backoff; otherwise also those that are not due
         yet
@@ -44,24 +46,24 @@ def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
     return sa.union_all(*(sa.select(each) for each in of_each))
 
 
-@one_by_one
-def next_due(connection: sa.Connection, key: Any) -> Any:
-    """Return the ids of the next conversations that a storm's message does not cover, and when the conversation after
-    them is due if nothing else happens (None: there is none).
+def _next_due_of(wanted: Wanted) -> Statement:
+    share, overdue = wanted.share, wanted.by is not None
+    sql = _next_due(replace(share, storm=min(share.storm, 1)), overdue=overdue)
+    given = {"destination": wanted.destination, "limit": wanted.limit + 1}
+    if share != NO_STORM:
+        given["storm"] = share.storm
+    if wanted.by is not None:
+        given["by"] = wanted.by
+    # Without other conditions, it reads the first entries of an index in their order.
+    return Statement(sql, given, has_one_plan=share == NO_STORM and not overdue)
 
-    :param key: ``(destination, now, due_by, share, others_first, limit)``
-    """
-    destination, now, due_by, share, others_first, limit = key
-    overdue = due_by < now
-    statement = _next_due(replace(share, storm=min(share.storm, 1)), overdue=overdue)
-    given = {"destination": destination, "storm": share.storm, "by": due_by, "limit": limit + 1}
-    rows = sorted(map(tuple, connection.execute(statement, given)))
-    due = [row for row in rows if overdue or row[1] <= now]
-    others = [row[1:] for row in due if row[0]] if others_first else []
-    found = [min(others)[1]] if others else []
-    found = (found + [id_ for _, _, id_ in due if id_ not in found])[:limit]
-    return found, min((at for _, at, id_ in rows if id_ not in found), default=None)
 
+def _upcoming(rows: Iterable[Any]) -> list[Upcoming]:
+    return sorted(map(Upcoming._make, rows))
+
+
+next_due = OneStatement(_next_due_of, _upcoming)
+"""What is due next, see :data:`router.core.upcoming.NEXT_DUE`."""
 
 _now: sa.BindParameter[int] = sa.bindparam("now")
 # Each subquery reads one entry of an index.

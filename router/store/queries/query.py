@@ -1,6 +1,7 @@
 """The type of a query, and functions that queries share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -13,6 +14,30 @@ Query = Callable[[sa.Connection, Iterable[Any]], Answers]
 
 KEYS_PER_STATEMENT = 500
 """The largest number of keys in one statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement with its parameters."""
+
+    sql: sa.CompoundSelect[Any]
+    given: Mapping[str, Any]
+    has_one_plan: bool = False
+    """One plan is right for all parameters and for tables of any size, so that it can be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneStatement:
+    """A query that takes one statement, which can be sent together with others."""
+
+    statement: Callable[[Any], Statement]
+    """Returns the statement for a set of parameters."""
+    answer: Callable[[Iterable[Any]], Any]
+    """Returns the answer from the rows."""
+
+    def __call__(self, connection: sa.Connection, keys: Iterable[Any]) -> Answers:
+        asked = {key: self.statement(key) for key in keys}
+        return {key: self.answer(connection.execute(each.sql, each.given)) for key, each in asked.items()}
 
 
 def one_by_one(run: Callable[[sa.Connection, Any], Any]) -> Query:

@@ -1,7 +1,7 @@
 """What the core asks a database, answered in plain Python: the specification of ``router.store.queries``."""
 
 from collections.abc import Callable
-from operator import attrgetter
+from itertools import chain
 from typing import Any
 
 from router.core.claimed_delivery import Share
@@ -23,6 +23,7 @@ from router.core.rows import (
 )
 from router.core.state import State
 from router.core.storms import MAX_GROUPS_SHOWN, StormGroup, StormProgress, Surge
+from router.core.upcoming import NEXT_DUE, Upcoming, Wanted
 from router.model import MAX_INHIBITED_COUNTED, Change, Fate, Millis
 
 _NOTIFIED_FATES = {Fate.DELIVERED, Fate.PENDING, Fate.DIGEST}
@@ -36,22 +37,19 @@ def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
     return [row for row in state.conversations if row.destination == destination and row.is_due(now)]
 
 
-def _next_due(state: State, key: Any) -> tuple[list[int], Millis | None]:
-    destination, now, due_by, share, others_first, limit = key
-    there = [
-        row
+def _next_due(state: State, wanted: Wanted) -> list[Upcoming]:
+    there = sorted(
+        Upcoming(row.priority, row.next_at, row.id)
         for row in state.conversations
-        if row.destination == destination
+        if row.destination == wanted.destination
         and row.next_at is not None
-        and (due_by >= now or (row.due_at is not None and row.due_at <= due_by))
-        and share.has_own_message(row)
+        and (wanted.by is None or (row.due_at is not None and row.due_at <= wanted.by))
+        and wanted.share.has_own_message(row)
+    )
+    first = [
+        [each for each in there if each.priority == priority][: wanted.limit + 1] for priority in range(3)
     ]
-    there.sort(key=attrgetter("next_at", "id"))
-    due = [row for row in there if row.next_at is not None and (due_by < now or row.next_at <= now)]
-    first = [row for row in due if row.priority][:1] if others_first else []
-    rest = sorted((row for row in due if row not in first), key=attrgetter("priority"))
-    found = [row.id for row in (*first, *rest)[:limit]]
-    return found, next((row.next_at for row in there if row.id not in found), None)
+    return list(chain.from_iterable(first))
 
 
 def _next_time(state: State, key: tuple[str, Millis]) -> tuple[Millis | None, bool]:
@@ -251,7 +249,7 @@ def _left_open(state: State, key: Any) -> Any:
 
 
 QUERIES: dict[str, Callable[[State, Any], Any]] = {
-    "next due": _next_due,
+    NEXT_DUE: _next_due,
     "next time": _next_time,
     "surge": _surge,
     "due after": _due_after,

@@ -77,8 +77,8 @@ class InSqlite:
             batch = Batch(self.connection, self._sets, Sqlite.read_head)
             batch.run(results)
             self._batches += 1
+            self.rows_of_batches.append(sum(1 for table in batch._state.tables for _ in table))
             batch.finish(BatchId("tests", self._batches))
-        self.rows_of_batches.append(sum(1 for table in batch._state.tables for _ in table))
         return results
 
     def one(self, job: Job[Any] | Direct) -> Any:

@@ -1,6 +1,7 @@
 """Jobs of one batch: a job that fails leaves nothing behind, and the others are as if each had a batch of its own."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from router.model import (
     Retry,
     Status,
 )
-from router.store import ClaimedDelivery, Store, jobs
-from router.store.batch import JobResult
+from router.store import ClaimedDelivery, Permit, Store, jobs
+from router.store.batch import Direct, JobResult
 from router.store.jobs import Job
 from tests.examples import examples
 from tests.quarantine import quarantined
@@ -67,6 +68,30 @@ def test_a_job_that_raises_leaves_nothing_behind() -> None:
         without.batch(*good)
         assert [type(each.error) for each in results] == [type(None), KeyError, type(None)]
         assert contents(database.state) == contents(without.state)
+
+
+def test_a_batch_leaves_nothing_to_the_garbage_collector() -> None:
+    """Its pauses would delay webhooks."""
+
+    def garbage(*batch: Job[Any] | Direct) -> list[object]:
+        gc.collect()
+        database.batch(*batch)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        gc.set_debug(0)
+        found = [each for each in gc.garbage if type(each).__module__.startswith("router.")]
+        gc.garbage.clear()
+        return found
+
+    claim = jobs.Claim(Permit(SLACK), POLICY, MONDAY)
+    with in_sqlite() as database:
+        gc.disable()
+        try:
+            database.batch(an_accept("A"), claim, Direct(lambda _: None))
+            assert not garbage(an_accept("B"), claim)
+            assert not garbage(an_accept("C"), Direct(lambda _: None), claim)
+        finally:
+            gc.enable()
 
 
 async def test_if_a_batch_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from router.core.digests import FIRED_SINCE, MANY_REPORTED, OBSOLETE_IN, UNREPOR
 from router.core.inhibited_alerts import INHIBITED_BY
 from router.core.release import MANY_MUTED
 from router.core.rows import OF_STORM
+from router.core.upcoming import NEXT_DUE, Wanted
 from router.model import HOUR, MINUTE, SECOND, Status
 from router.store import Limits
 from router.store.jobs import FIRST_POSITION
@@ -48,10 +49,9 @@ def asked(world: World) -> dict[str, list[Any]]:
     last = storms[-1]
     shares = [NO_STORM, Share(last, True), Share(last, True, True, True), Share(last, False, True)]
     return {
-        "next due": [
-            (key, at, at - overdue, share, others, limit)
-            for key in keys for at in moments[1:] for overdue in (0, HOUR) for share in shares
-            for others in (True, False) for limit in sizes[:1]
+        NEXT_DUE: [
+            Wanted(key, share, limit, by)
+            for key in keys for share in shares for limit in sizes[:1] for by in (None, *moments)
         ],
         "next time": [(key, at) for key in keys for at in moments],
         "surge": [
