@@ -3,9 +3,12 @@
 Times are the database's, so the clocks of the replicas' machines do not matter.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
+from operator import attrgetter
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,12 +17,31 @@ from router.core.leases import RELEASED, LeaseRow, Renewal, RenewalRequest, Repl
 from router.model import DAY, Millis
 from router.store import starts
 from router.store.notices import ReplicaTopic, notify, topic_notice
+from router.store.row_writes import upsert
 from router.store.schema import conversations, deliveries, leases, meta, replicas, writers
 from router.store.writer import Database
 
 _WRITERS_KEPT: Millis = 7 * DAY
 """How long the last batch of a process is kept. A process that is cut off for longer than that takes a commit without an
 answer for one that failed."""
+
+
+# Of the server at this moment, not at the begin of the transaction.
+_NOW = sa.extract("epoch", sa.func.clock_timestamp()) * 1_000
+
+
+def _rows_of(table: sa.Table, columns: Iterable[str]) -> sa.ScalarSelect[Any]:
+    """Return all rows of a table as one JSON array of arrays; null: there are none."""
+    row = sa.func.json_build_array(*(table.c[name] for name in columns))
+    return sa.select(sa.func.json_agg(row)).scalar_subquery()
+
+
+_VIEW = sa.select(
+    _NOW,
+    sa.select(meta.c.value).where(meta.c.key == POLICY).scalar_subquery(),
+    _rows_of(replicas, ReplicaRow._fields),
+    _rows_of(leases, LeaseRow._fields),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +103,17 @@ def _join(connection: sa.Connection, *, request: RenewalRequest) -> Renewal | No
 
 
 def _renew(connection: sa.Connection, *, request: RenewalRequest, is_new: bool = False) -> Renewal | None:
-    now, members = _now(connection), _replicas(connection)
+    seen = _view(connection)
+    now, members = seen.now, seen.replicas
     if not is_new and all(each.id != request.session for each in members):
         return None
-    before = _leases(connection)
-    renewal = renew(members, before, request, _rules(connection), now)
+    renewal = renew(members, seen.leases, request, seen.rules, now)
     gone = {*(each.id for each in renewal.expelled), *vanished_sessions(connection)}
     if gone:
         starts.interrupt(connection, gone, now)
         connection.execute(sa.delete(replicas).where(replicas.c.id.in_(gone)))
-    changed = [each for each in renewal.replicas if each not in members]
-    if changed:
-        connection.execute(sa.delete(replicas).where(replicas.c.id.in_([each.id for each in changed])))
-        connection.execute(sa.insert(replicas), [each._asdict() for each in changed])
-    _save(connection, before, renewal.leases)
+    upsert(connection, replicas, [each._asdict() for each in renewal.replicas if each not in members])
+    upsert(connection, leases, [each._asdict() for each in renewal.leases if each not in seen.leases])
     return renewal
 
 
@@ -128,13 +147,14 @@ def _leave(connection: sa.Connection, *, session: str) -> None:
 
 
 def _view(connection: sa.Connection) -> ReplicasView:
-    known = tuple(_replicas(connection)), tuple(_leases(connection))
-    return ReplicasView(_now(connection), _rules(connection), *known)
-
-
-def _rules(connection: sa.Connection) -> str:
-    """Return the fingerprint of the rules in force; empty: there are none yet."""
-    return connection.execute(sa.select(meta.c.value).where(meta.c.key == POLICY)).scalar() or ""
+    """Read all in one statement: a renewal holds up the batches of all replicas."""
+    now, rules, members, held = connection.execute(_VIEW).one()
+    return ReplicasView(
+        int(now),
+        rules or "",
+        tuple(sorted(starmap(ReplicaRow, members or ()))),
+        tuple(sorted(starmap(LeaseRow, held or ()), key=attrgetter("name"))),
+    )
 
 
 def due_of(connection: sa.Connection, *, destinations: Sequence[str], now: Millis) -> frozenset[str]:
@@ -146,25 +166,6 @@ def due_of(connection: sa.Connection, *, destinations: Sequence[str], now: Milli
     return frozenset(connection.execute(due.distinct()).scalars())
 
 
-def _replicas(connection: sa.Connection) -> list[ReplicaRow]:
-    columns = (replicas.c[name] for name in ReplicaRow._fields)
-    return [ReplicaRow(*row) for row in connection.execute(sa.select(*columns).order_by(replicas.c.id))]
-
-
-def _leases(connection: sa.Connection) -> list[LeaseRow]:
-    columns = (leases.c[name] for name in LeaseRow._fields)
-    return [LeaseRow(*row) for row in connection.execute(sa.select(*columns).order_by(leases.c.name))]
-
-
-def _save(connection: sa.Connection, before: Collection[LeaseRow], after: Collection[LeaseRow]) -> None:
-    changed = [each for each in after if each not in before]
-    if changed:
-        connection.execute(sa.delete(leases).where(leases.c.name.in_([each.name for each in changed])))
-        connection.execute(sa.insert(leases), [each._asdict() for each in changed])
-
-
 def _now(connection: sa.Connection) -> Millis:
-    """Return the time of the database (epoch ms), at this moment and not at the begin of the transaction."""
-    return int(
-        connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000)).scalar_one()
-    )
+    """Return the time of the database (epoch ms)."""
+    return int(connection.execute(sa.select(_NOW)).scalar_one())

@@ -1,8 +1,11 @@
 """What a batch writes, table by table. Each kind of database turns it into its own statements."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+import sqlalchemy as sa
 
 from router.model import Millis
 
@@ -75,3 +78,22 @@ class BatchEnd:
 
 def quoted(name: str) -> str:
     return f'"{name}"'
+
+
+def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, in place of those with their primary keys, with one statement. :param rows: with all columns; may be empty"""
+    if rows:
+        connection.execute(_upsert_sql(table), list(rows))
+
+
+@cache
+def _upsert_sql(table: sa.Table) -> sa.TextClause:
+    primary = ", ".join(quoted(each.name) for each in table.primary_key)
+    changes = ", ".join(
+        f"{quoted(each.name)} = excluded.{quoted(each.name)}"
+        for each in table.columns
+        if not each.primary_key
+    )
+    names = tuple(table.columns.keys())
+    insert = RowInsert(table.name, names, (), f"ON CONFLICT ({primary}) DO UPDATE SET {changes}")
+    return sa.text(insert.values_sql(f":{name}" for name in names))

@@ -2,7 +2,7 @@
 process can share, nothing is published.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from router.core.head import Grant, LeaseLost
 from router.model import Millis
 from router.store.notices import ReplicaTopic, notify, topic_notice
+from router.store.row_writes import upsert
 from router.store.schema import lanes, leases
 from router.store.writer import Database
 
@@ -86,20 +87,15 @@ def _publish(
     *,
     session: str,
     states: Mapping[Grant, Collection[StoredLane]],
-    gone: Collection[str],
+    gone: Sequence[str],
     now: Millis,
 ) -> frozenset[Grant]:
     held = _held(connection, session)
     rows = [each for grant, several in states.items() if grant in held for each in several]
-    names = [*gone, *(each.name for each in rows)]
-    for first in range(0, len(names), _ROWS_PER_STATEMENT):
-        some = names[first : first + _ROWS_PER_STATEMENT]
+    for first in range(0, len(gone), _ROWS_PER_STATEMENT):
+        some = gone[first : first + _ROWS_PER_STATEMENT]
         connection.execute(sa.delete(lanes).where(lanes.c.name.in_(some)))
-    if rows:
-        connection.execute(
-            sa.insert(lanes),
-            [{"name": each.name, "replica": session, "state": each.state, "at": now} for each in rows],
-        )
+    upsert(connection, lanes, [{**each._asdict(), "replica": session, "at": now} for each in rows])
     notify(connection, topic_notice(session, ReplicaTopic.LANES))
     return held
 

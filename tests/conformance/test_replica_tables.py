@@ -14,6 +14,7 @@ from router.replicas import JudgedBy, Membership
 from router.store import Permit, Store, StoredLane, Trouble
 from router.store.schema import lane_requests, leases, replicas
 from tests.postgresql import Server
+from tests.statements import watch_writer
 from tests.unit.core.world import NOON, POLICY, SLACK, alert, webhook
 
 LANES = lanes_lease("slack")
@@ -67,6 +68,22 @@ async def test_the_first_replica_takes_all_leases(two: tuple[Store, Store]) -> N
     (row,) = view.replicas
     assert (row.name, row.version, row.expires_at - row.renewed_at) == ("router-a", "1.0", HOUR)
     assert {each.fence for each in view.leases} == {1}
+
+
+async def test_a_renewal_holds_batches_up_for_few_round_trips(two: tuple[Store, Store]) -> None:
+    """They are counted with those of BEGIN and COMMIT. No more with more replicas and leases."""
+    a, b = two
+    await a.replicas.join(requested("a"))
+    last = await watch_writer(a)
+    found = []
+    for wanted in (BOTH, {*BOTH, *(lanes_lease(f"slack/{number}") for number in range(50))}):
+        await a.replicas.renew(requested("a", wanted))  # which takes the new leases
+        await a.replicas.renew(requested("a", wanted))
+        found.append((last.statements.copy(), last.round_trips))
+        await b.replicas.join(requested("b", wanted))
+    (few, trips), (many, many_trips) = found
+    assert few == many
+    assert trips == many_trips <= 6
 
 
 async def test_a_lease_passes_on_when_it_is_released(two: tuple[Store, Store]) -> None:
