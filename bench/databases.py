@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -77,14 +77,15 @@ async def ingest_beside(bench: Bench) -> None:
 
 
 async def steady(bench: Bench) -> None:
-    with durable_server(bench) as server:
+    # The databases are only deleted at the end: the file system frees their blocks later, and the next commits wait for that.
+    with durable_server(bench) as server, ExitStack() as databases:
 
         @asynccontextmanager
         async def on_postgresql(bench: Bench, sink: str) -> AsyncIterator[Server]:
             recycle_wal(server)
-            with server.database() as url:
-                async with bench.router(rules.to_webhook(sink), database=url) as found:
-                    yield found
+            url = databases.enter_context(server.database())
+            async with bench.router(rules.to_webhook(sink), database=url) as found:
+                yield found
 
         several = [
             end_to_end.System(ROUTER, on_postgresql),

@@ -1,5 +1,7 @@
 """The time from the POST of an alert to its arrival at a webhook receiver: router, Alertmanager, durable skeleton."""
 
+import asyncio
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -80,6 +82,8 @@ async def paced(bench: Bench, row: str, title: str, several: Iterable[System], g
         for system in several:
             async with sinks.answering() as sink, system.start(bench, sink.url) as server:
                 await _warm(bench, system, server, sink)
+                # What was written before, also by other systems, is no load of this measurement.
+                await asyncio.to_thread(os.sync)
                 numbers = bench.take(count)
                 load = wire.Load(server.port, system.requests(numbers))
                 await load.paced(ALERTS_PER_SECOND, scale.steady_seconds + 1, scale.steady_seconds)
