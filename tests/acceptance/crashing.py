@@ -28,6 +28,7 @@ import sqlalchemy as sa
 
 from router import logs
 from router.app import ServeOptions, Service
+from router.deliver.lane_follower import LaneFollower
 from router.model import MINUTE, Millis
 from router.render import Templates
 from router.store import Store, StoreUnavailable
@@ -144,6 +145,31 @@ async def opened(options: ServeOptions, clock: ManualClock) -> Service:
                 raise
 
 
+class Following:
+    """Knows whether the follower of lanes has looked at all that it has heard. It looks in real time, first after the start."""
+
+    def __init__(self) -> None:
+        self._looks = asyncio.Condition()
+        self._is_looking = True  # until the first look has ended
+        look = LaneFollower._look
+
+        async def watched(follower: LaneFollower, topics: frozenset[str], now: Millis) -> None:
+            self._is_looking = True
+            try:
+                await look(follower, topics, now)
+            finally:
+                self._is_looking = False
+                async with self._looks:
+                    self._looks.notify_all()
+
+        LaneFollower._look = watched  # type: ignore[assignment,method-assign]
+
+    async def rest(self) -> None:
+        """Return when it has looked at least once, and does not look now."""
+        async with self._looks:
+            await self._looks.wait_for(lambda: not self._is_looking)
+
+
 async def is_due(store: Store, now: int) -> bool:
     """Anything, anywhere."""
     return any(lane["backlog"] for lane in (await store.pages.lanes(now)).values())
@@ -167,6 +193,7 @@ async def live(life: Life) -> None:
     with (folder / "router.db.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the router that was killed before may still be ending
     database = life.database or f"sqlite:///{folder}/router.db"
+    following = Following()
     service = await opened(
         ServeOptions(folder / "routes.yaml", ("127.0.0.1", 0), database, metrics=False, lease_term=_TERM),
         clock,
@@ -192,6 +219,8 @@ async def live(life: Life) -> None:
                 moved.write_text(str(clock.now() + _TOKENS_COME_BACK))
                 clock.advance(_TOKENS_COME_BACK)
             await asyncio.sleep(_POLL_SECONDS)  # real time: between two checks
+        if life.database:
+            await following.rest()
         for _ in range(2):  # the lanes notice that nothing is due
             await service.store.ready()
             await service.lanes.settled()
