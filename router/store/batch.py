@@ -101,7 +101,6 @@ class Batch:
         result = JobResult(job)
         self._preload([result])
         self._run_all([result])
-        self._state.release()
         if result.error is not None:
             raise result.error
         return cast("T", result.value)
@@ -123,7 +122,7 @@ class Batch:
         if own:
             self.flush()
             for each in own:
-                self._run_statements(each, is_last=each is own[-1] and not last)
+                self._run_statements(each, is_last=each is own[-1])
             self._changes = True
             self._state.release()
             if last:

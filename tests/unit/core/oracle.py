@@ -39,12 +39,11 @@ def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
 
 def _next_due(state: State, wanted: Wanted) -> list[Upcoming]:
     there = sorted(
-        Upcoming(row.priority, row.next_at, row.id, row.due_at, row.own_message)
+        Upcoming(row.priority, row.next_at, row.id)
         for row in state.conversations
         if row.destination == wanted.destination
         and row.next_at is not None
-        and row.due_at is not None
-        and (wanted.by is None or row.due_at <= wanted.by)
+        and (wanted.by is None or (row.due_at is not None and row.due_at <= wanted.by))
         and wanted.share.has_own_message(row)
     )
     first = [
