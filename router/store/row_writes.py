@@ -81,7 +81,7 @@ def quoted(name: str) -> str:
 
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, in place of those with their primary keys, with one statement. :param rows: with all columns; may be empty"""
+    """Insert rows, in place of those with their primary keys. :param rows: with all columns; may be empty"""
     if rows:
         connection.execute(_upsert_sql(table), list(rows))
 
