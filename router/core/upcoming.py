@@ -1,12 +1,14 @@
-"""What is due next at a destination: by the saved rows, corrected by what the batch has changed since."""
+"""What is due next at a lane: by the saved rows, corrected by what the batch has changed since."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from router.core.claimed_delivery import Share
 from router.core.rows import ConversationRow
 from router.core.state import State
+from router.core.storms import Surge
 from router.model import Millis
 
 NEXT_DUE = "next due"
@@ -21,58 +23,109 @@ class Upcoming(NamedTuple):
     priority: int
     next_at: Millis
     id: int
+    due_at: Millis
+    own_message: int
 
 
 class Wanted(NamedTuple):
-    """Which conversations a lane may send."""
+    """Which conversations of a lane are asked for."""
 
     destination: str
     share: Share
     limit: int
-    """How many are wanted."""
+    """How many of each priority are wanted."""
     by: Millis | None = None
     """Only those that have been due since this time, also those in a backoff. None: also those that are due later."""
 
     def covers(self, row: ConversationRow) -> bool:
-        if row.next_at is None or row.destination != self.destination or not self.share.has_own_message(row):
+        if row.destination != self.destination or not self.share.has_own_message(row):
             return False
         return self.by is None or (row.due_at is not None and row.due_at <= self.by)
 
-    def is_due(self, each: Upcoming, now: Millis) -> bool:
-        return self.by is not None or each.next_at <= now
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The conversations that are due next at a lane. Without a limit of time, it has also those that are due later."""
+
+    due: Sequence[Upcoming]
+    """In the order in which they are sent."""
+    later: Sequence[Upcoming]
+    ends: Mapping[int, Upcoming]
+    """By priority: behind this one there may be more, which were not read."""
+    full: int | None
+    """The first priority of which more may be due than :attr:`due` has; None: all that is due is there."""
+
+    def first(self, count: int, now: Millis, *, others_first: bool) -> tuple[list[int], Millis | None]:
+        """Return the ids of the next conversations that are due, and when to look again if nothing else happens (None:
+        nothing waits). If it is not certain which ones are next, there are fewer ids, and that time has come.
+
+        :param count: the largest number of ids
+        :param others_first: the conversation that has waited longest goes before the critical ones
+        """
+        longest = self._waits_longest() if others_first else None
+        found = [] if longest is None else [longest]
+        found += [
+            each for each in self.due if each != longest and (self.full is None or each.priority <= self.full)
+        ]
+        del found[count:]
+        times = [each.next_at for each in (*self.due, *self.later) if each not in found]
+        times += [each.next_at for each in self.ends.values()]
+        if self.full is not None and len(found) < count:
+            times.append(now)
+        return [each.id for each in found], min(times, default=None)
+
+    def _waits_longest(self) -> Upcoming | None:
+        """Return the conversation that waits longest, of those that are not critical; None: there is none, or it was not read."""
+        found = min((each for each in self.due if each.priority), key=_since, default=None)
+        ends = (each for each in self.ends.values() if each.priority)
+        return None if found is None or any(_since(each) < _since(found) for each in ends) else found
+
+    def surge(self, above: int, *, edits: bool) -> Surge | None:
+        """Return how much is due, where no storm is; None: more may be due than was read.
+
+        :param above, edits: see :class:`router.core.storms.Limits`
+        """
+        if self.full is not None:
+            return None
+        counted = [each for each in self.due if not (edits and each.own_message)]
+        urgent = sum(each.priority == 0 for each in counted)
+        due = min(len(counted), above + 1)
+        return Surge(due, due, min(urgent, above + 1), 0, 0, 0, 0)
+
+    def next_time(self, now: Millis) -> tuple[Millis | None, bool] | None:
+        """Return when something will be due next (None: nothing waits), and whether something is due, but waits because an
+        attempt failed; None: more may wait than was read.
+        """
+        if self.ends:
+            return None
+        failing = any(each.due_at <= now for each in self.later)
+        return min((each.next_at for each in self.later), default=None), failing
 
 
-def next_due(
-    state: State, wanted: Wanted, now: Millis, *, others_first: bool
-) -> tuple[list[int], Millis | None]:
-    """Return the ids of the next conversations that are due, and when to look again if nothing else happens (None: nothing
-    waits).
+def _since(each: Upcoming) -> tuple[Millis, int]:
+    return each.next_at, each.id
 
-    If the batch has changed so many conversations that those behind them are not known, the ids end there, and that time is
-    not after ``now``.
 
-    :param others_first: the conversation that has waited longest goes before the critical ones
-    :raises MissingRows: the saved rows are not read yet
-    """
+def look(state: State, wanted: Wanted, now: Millis) -> Queue:
+    """Return what is due next at a lane. :raises MissingRows: the saved rows are not read yet"""
     saved: Sequence[Upcoming] = state.ask(NEXT_DUE, wanted)
     changed = [state.conversations.get(id_) for id_ in state.conversations.before]
     read = Counter(each.priority for each in saved)
-    # What comes after the last one that was read is not known.
-    last = {each.priority: each for each in saved if read[each.priority] > wanted.limit}
+    ends = {each.priority: each for each in saved if read[each.priority] > wanted.limit}
     here = [each for each in saved if each.id not in state.conversations.before]
     here += [
-        Upcoming(row.priority, row.next_at, row.id)
+        Upcoming(row.priority, row.next_at, row.id, row.due_at, row.own_message)
         for row in changed
-        if row is not None and row.next_at is not None and wanted.covers(row)
+        if row is not None and row.next_at is not None and row.due_at is not None and wanted.covers(row)
     ]
-    known = sorted(each for each in here if each <= last.get(each.priority, each))
-    due = [each for each in known if wanted.is_due(each, now)]
-    end = min((priority for priority, each in last.items() if wanted.is_due(each, now)), default=None)
-    others = [each for each in due if each.priority > 0]
-    found = [min(others, key=lambda each: each[1:])] if others_first and others else []
-    found += [each for each in due if each not in found and (end is None or each.priority <= end)]
-    del found[wanted.limit :]
-    times = [each.next_at for each in known if each not in found] + [each.next_at for each in last.values()]
-    if end is not None and len(found) < wanted.limit:
-        times.append(now)
-    return [each.id for each in found], min(times, default=None)
+    known = sorted(each for each in here if each <= ends.get(each.priority, each))
+
+    def is_due(each: Upcoming) -> bool:
+        return wanted.by is not None or each.next_at <= now
+
+    return Queue(
+        [each for each in known if is_due(each)],
+        [each for each in known if not is_due(each)],
+        ends,
+        min((priority for priority, each in ends.items() if is_due(each)), default=None),
+    )

@@ -101,6 +101,7 @@ class Batch:
         result = JobResult(job)
         self._preload([result])
         self._run_all([result])
+        self._state.release()
         if result.error is not None:
             raise result.error
         return cast("T", result.value)
@@ -122,7 +123,7 @@ class Batch:
         if own:
             self.flush()
             for each in own:
-                self._run_statements(each, is_last=each is own[-1])
+                self._run_statements(each, is_last=each is own[-1] and not last)
             self._changes = True
             self._state.release()
             if last:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -10,8 +11,8 @@ import sqlalchemy as sa
 from router.core.claimed_delivery import NO_STORM
 from router.core.upcoming import Wanted
 from router.decide import Policy, Route
-from router.model import MINUTE, Delivered, Millis, Status, Webhook
-from router.store import Permit, Store
+from router.model import MINUTE, SECOND, Delivered, Millis, Status, Webhook
+from router.store import Claimed, Idle, Limits, Permit, Store
 from router.store.backend import open_backend
 from router.store.postgresql_rows import PLANS, PostgresqlRows
 from router.store.queries.lane_queries import next_due
@@ -52,29 +53,44 @@ async def test_1_or_256_webhooks_take_the_same_statements(store: Store) -> None:
         assert trips == many_trips <= MOST_ROUND_TRIPS
 
 
-async def test_a_claim_takes_no_round_trip_besides_those_of_its_webhook(store: Store) -> None:
-    """Without inhibit rules."""
+@pytest.mark.parametrize("limits", [None, Limits(above=60, every=5 * SECOND)], ids=["plain", "with storms"])
+async def test_a_claim_takes_no_round_trip_besides_those_of_its_webhook(
+    store: Store, limits: Limits | None
+) -> None:
+    """Without inhibit rules, and while there is no storm."""
     policy = Policy(severity=POLICY.severity, receivers={"all": (SLACK,)}, root=Route("route", "all"))
     last, found = await watch_writer(store), []
-    for number, permits in enumerate([[], [Permit(SLACK, ahead=True)]] * 6):
+    permit = Permit(SLACK, limits)
+
+    async def accept(number: int, *permits: Permit) -> list[Claimed]:
         claiming = [asyncio.create_task(store.claim_several(each, policy, MONDAY)) for each in permits]
         await asyncio.sleep(0)  # the claim waits now for the webhook
         received, body = group(number)
         await store.accept(received, "default", body, policy, MONDAY)
         found.append((len(last.statements), last.round_trips))
-        claims = [await each for each in claiming] or [
-            await store.claim_several(Permit(SLACK), policy, MONDAY)
-        ]
-        (work,) = claims[0].works
-        await store.record(work, Delivered(), policy, MONDAY, MONDAY)
-    alone, with_claim = found[-2:]
+        return [await each for each in claiming]
+
+    for number in range(6):  # with warm-ups
+        await accept(2 * number)
+        claimed = [await store.claim_several(permit, policy, MONDAY)]
+        claimed += await accept(2 * number + 1, replace(permit, ahead=True))
+        await accept(2 * number + 1)
+        (nothing,) = await accept(2 * number + 1, replace(permit, ahead=True))
+        assert nothing == Claimed((), Idle(None))
+        for each in claimed:
+            (work,) = each.works
+            await store.record(work, Delivered(), policy, MONDAY, MONDAY)
+    alone, with_claim, repeated, with_nothing_due = found[-4:]
     assert with_claim[1] == alone[1] in {0, 3}  # on SQLite, there are none
-    assert with_claim[0] <= alone[0] + 2  # what is due; on SQLite also the insert of the attempt
+    assert with_nothing_due[1] == repeated[1]
+    assert with_claim[0] <= alone[0] + 3  # what is due, and a storm; on SQLite also the insert of the attempt
 
 
 async def test_what_is_due_next_is_read_in_the_order_of_an_index(on_postgresql: tuple[Store, str]) -> None:
     """By the plan that is kept for all destinations and all sizes of the table."""
     store, _ = on_postgresql
+    await accept_in_one_batch(store, [group(each) for each in range(100)], POLICY, MONDAY)
+    await on_writer(store, lambda connection: connection.exec_driver_sql("ANALYZE"))
     asked = next_due.statement(Wanted(SLACK.key, NO_STORM, 8))
     assert asked.has_one_plan
     text = str(PostgresqlRows.compile(asked.sql))

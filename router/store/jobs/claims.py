@@ -14,7 +14,7 @@ from router.core.inhibited_alerts import want_inhibited
 from router.core.rows import ConversationRow
 from router.core.state import State
 from router.core.storms import Limits
-from router.core.upcoming import NEXT_DUE, Wanted, next_due
+from router.core.upcoming import NEXT_DUE, Wanted, look
 from router.decide import Policy
 from router.model import SECOND, Conversation, Destination, Millis
 from router.store.jobs import job
@@ -137,8 +137,9 @@ class Claim:
 
     def want(self, state: State) -> None:
         state.meta.want("id", (DATABASE_ID,))
-        if self.permit.limits is None:
-            state.want_answer(NEXT_DUE, self._wanted(NO_STORM))
+        state.want_answer(NEXT_DUE, self._wanted(NO_STORM))
+        if self.permit.limits is not None:
+            storms.want_storm(state, self.permit.destination.key)
 
     def run(
         self, state: State
@@ -152,8 +153,12 @@ class Claim:
         if limits is not None:
             storms.want_storm(state, key)
             storm = storms.active_storm(state, key)
-            own = 0 if storm is None else storm.id
-            surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
+            surge = None
+            if storm is None and not self.permit.overdue:
+                surge = look(state, self._wanted(NO_STORM), self.now).surge(limits.above, edits=limits.edits)
+            if surge is None:
+                own = 0 if storm is None else storm.id
+                surge = state.ask("surge", (key, self.now, own, limits.edits, limits.above))
             if not self.rechecked and storms.is_beginning(state, key, limits, surge):
                 return StormBegins(limits)
             plan = storms.plan_claim(state, key, limits, surge, self.policy, self.now)
@@ -172,14 +177,20 @@ class Claim:
 
     @property
     def _candidates(self) -> int:
+        """How many conversations it examines."""
         return max(_CANDIDATES, self.permit.count)
+
+    @property
+    def _most(self) -> int:
+        """How many conversations it looks at, to examine some of them."""
+        return self._candidates + (_MAX_SKIPPED if self.permit.skips_large else 0)
 
     def _wanted(self, share: Share) -> Wanted:
         permit = self.permit
-        limit = self._candidates + (_MAX_SKIPPED if permit.skips_large else 0)
-        return Wanted(
-            permit.destination.key, share, limit, self.now - permit.overdue if permit.overdue else None
-        )
+        # Without a storm, those that are due are also counted.
+        counted = permit.limits.above if permit.limits is not None and share == NO_STORM else 0
+        by = self.now - permit.overdue if permit.overdue else None
+        return Wanted(permit.destination.key, share, max(self._most, counted), by)
 
     def _claim_separate(
         self, state: State, share: Share
@@ -187,7 +198,8 @@ class Claim:
         """Claim conversations that get messages of their own, separate from the storm's."""
         permit, now, since = self.permit, self.now, len(state.journal)
         destination, key = permit.destination, permit.destination.key
-        ids, until = next_due(state, self._wanted(share), now, others_first=permit.others_first)
+        queue = look(state, self._wanted(share), now)
+        ids, until = queue.first(self._most, now, others_first=permit.others_first)
         quiet = _sends_empty_digests(destination)
         scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
@@ -198,6 +210,7 @@ class Claim:
             due = [row for row in due if not _is_large(row)]
             if not due:
                 return Claimed((), Idle(now + SECOND), skipped=True)
+        left = [row.id for row in due]
         due = due[: self._candidates]
         if due and _is_large(due[0]):
             return LargeConversation(due[0].id)
@@ -208,7 +221,6 @@ class Claim:
         claims.want_conversations(state, self.policy, [row.id for row in some], now)
         want_inhibited(state, self.policy, [row.id for row in some if row.slot is None], now)
         works: list[ClaimedDelivery] = []
-        left = [row.id for row in due]
         for row in some:
             if len(works) == permit.count:
                 break
@@ -226,7 +238,8 @@ class Claim:
             return Claimed(tuple(works), None if more else Idle(until), skipped)
         if ids or (until is not None and until <= now):
             return ClaimAgain()
-        return Claimed((), Idle(*state.ask("next time", (key, now))))
+        known = queue.next_time(now) if share == NO_STORM and not permit.overdue else None
+        return Claimed((), Idle(*(known or state.ask("next time", (key, now)))))
 
 
 def _earliest(*times: Millis | None) -> Millis | None:

@@ -36,7 +36,7 @@ def _next_due(share: Share, *, overdue: bool) -> sa.CompoundSelect[Any]:
     """
     by = (conversations.c.due_at <= sa.bindparam("by"),) if overdue else ()
     of_each = (
-        sa.select(conversations.c.priority, conversations.c.next_at, conversations.c.id)
+        sa.select(*(conversations.c[name] for name in Upcoming._fields))
         .where(conversations.c.priority == sa.literal_column(str(priority)), *_lane(share), *by)
         .order_by(conversations.c.next_at, conversations.c.id)
         .limit(sa.bindparam("limit"))

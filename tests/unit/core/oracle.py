@@ -39,11 +39,12 @@ def _due(state: State, destination: str, now: Millis) -> list[ConversationRow]:
 
 def _next_due(state: State, wanted: Wanted) -> list[Upcoming]:
     there = sorted(
-        Upcoming(row.priority, row.next_at, row.id)
+        Upcoming(row.priority, row.next_at, row.id, row.due_at, row.own_message)
         for row in state.conversations
         if row.destination == wanted.destination
         and row.next_at is not None
-        and (wanted.by is None or (row.due_at is not None and row.due_at <= wanted.by))
+        and row.due_at is not None
+        and (wanted.by is None or row.due_at <= wanted.by)
         and wanted.share.has_own_message(row)
     )
     first = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ from router.model import (
     Retry,
     Status,
 )
-from router.store import ClaimedDelivery, Permit, Store, jobs
+from router.store import ClaimedDelivery, Idle, Permit, Store, jobs
 from router.store.batch import Direct, JobResult
 from router.store.jobs import Job
 from tests.examples import examples
@@ -92,6 +93,17 @@ def test_a_batch_leaves_nothing_to_the_garbage_collector() -> None:
             assert not garbage(an_accept("C"), Direct(lambda _: None), claim)
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("count", [7, 8, 9, 20])
+def test_a_claim_that_leaves_something_due_says_so(count: int) -> None:
+    """Also while a large delivery is under way, when it looks at more conversations than it examines."""
+    permit = Permit(SLACK, count=8, skips_large=True)
+    with in_sqlite() as database:
+        database.batch(*(an_accept(str(number)) for number in range(count)))
+        claimed = database.one(jobs.Claim(permit, POLICY, MONDAY))
+    assert len(claimed.works) == min(count, 8)
+    assert claimed.idle == (None if count > 8 else Idle(None))
 
 
 async def test_if_a_batch_cannot_be_saved_only_the_bad_job_fails(tmp_path: Path) -> None:
