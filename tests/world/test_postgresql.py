@@ -6,6 +6,7 @@ import pytest
 
 from router.model import DAY, HOUR
 from tests.postgresql import Server
+from tests.waiting import until
 from tests.world.asking import until_delivered
 from tests.world.conftest import World
 from tests.world.fake_pagerduty import Page
@@ -18,6 +19,19 @@ async def there(world: World, postgresql: Server) -> AsyncIterator[World]:
         world.database = url
         yield world
         await world.end()
+
+
+async def until_served(world: World) -> None:
+    """Wait until all lanes are served, which begins in real time. After another session they begin without tokens, which come as the
+    world's clock goes on.
+    """
+
+    async def all_are() -> bool:
+        assert world.service is not None
+        table, leases = world.service.lanes._table, world.service.lanes._served._leases
+        return len(leases.here()) == len(leases.wanted) == len(list(table)) > 0
+
+    await until(all_are, "all lanes are served")
 
 
 async def test_a_critical_is_sent_everywhere_and_its_end_after_a_restart(there: World) -> None:
@@ -45,6 +59,7 @@ async def test_a_warning_at_night_is_held_over_a_restart_until_opening(there: Wo
     assert await there.fates() == {"held": 2, "obsolete": 4}
     await there.end()
     await there.start()
+    await until_served(there)
     await there.at_rest()
     there.clock.advance(11 * HOUR)
     await until_delivered(there, 3)  # the digest of the night tells of what has ended
