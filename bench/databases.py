@@ -49,13 +49,12 @@ def durable_server(bench: Bench) -> Iterator[postgresql.Server]:
 
 
 def recycle_wal(server: postgresql.Server) -> None:
-    """Make the server as one that has run for a while: it reuses the files of its write-ahead log. A new server makes each file,
+    """Make the server like one that has run for a while: it reuses the files of its write-ahead log. A new server makes each file,
     of 16 MiB, when it is first needed, and a commit waits for it (from 14 ms to 120 ms here).
     """
     for _ in range(_WAL_FILES):
-        server.execute(
-            "SELECT pg_logical_emit_message(false, 'bench', '')"
-        )  # a file without content is not switched
+        # PostgreSQL does not switch a file that has no content.
+        server.execute("SELECT pg_logical_emit_message(false, 'bench', '')")
         server.execute("SELECT pg_switch_wal()")
     server.execute("CHECKPOINT")
 

@@ -294,8 +294,8 @@ class State:
             self.lacking = True
 
     def release(self) -> None:
-        """Let go of the tables, which refer back to this state, so that their memory is free without the garbage collector: its
-        pauses delay webhooks.
+        """Drop the tables. They refer back to this state, so otherwise only the garbage collector could free them, and its pauses
+        delay webhooks.
         """
         self.journal.clear()
         self.first_new_id = self.next_id

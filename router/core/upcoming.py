@@ -12,8 +12,8 @@ from router.core.storms import Surge
 from router.model import Millis
 
 NEXT_DUE = "next due"
-"""A query: for each priority, the first :class:`Upcoming` conversations that :class:`Wanted` names, one more than its limit; in
-order, by the saved rows.
+"""A query: the first conversations that :class:`Wanted` names, as :class:`Upcoming`, in order, by the saved rows. For each
+priority there is at most one more than the limit.
 """
 
 
@@ -38,6 +38,7 @@ class Wanted(NamedTuple):
     """Only those that have been due since this time, also those in a backoff. None: also those that are due later."""
 
     def covers(self, row: ConversationRow) -> bool:
+        """Return whether a conversation that has a next time is one of them."""
         if row.destination != self.destination or not self.share.has_own_message(row):
             return False
         return self.by is None or (row.due_at is not None and row.due_at <= self.by)
@@ -45,15 +46,15 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The conversations that are due next at a lane. Without a limit of time, it has also those that are due later."""
+    """The conversations that are due at a lane, and those that will be. It has the first ones of each priority."""
 
     due: Sequence[Upcoming]
     """In the order in which they are sent."""
     later: Sequence[Upcoming]
     ends: Mapping[int, Upcoming]
-    """By priority: behind this one there may be more, which were not read."""
+    """The last one that was read, for each priority that may have more. What follows it is not known."""
     full: int | None
-    """The first priority of which more may be due than :attr:`due` has; None: all that is due is there."""
+    """More may be due than :attr:`due` has; this is the first priority that may have more. None: :attr:`due` has all."""
 
     def first(self, count: int, now: Millis, *, others_first: bool) -> tuple[list[int], Millis | None]:
         """Return the ids of the next conversations that are due, and when to look again if nothing else happens (None:

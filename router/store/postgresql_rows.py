@@ -3,7 +3,7 @@
 All rows of a batch are written by one statement, with one parameter a table: its rows as a JSON array. All look-ups of a
 step are sent together (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html).
 
-The statements are prepared, and so is each query that says that it has one plan. They have one plan for all keys: to plan
+These statements are prepared, and so are the queries that are marked ``has_one_plan``. They have one plan for all keys: to plan
 a look-up takes longer than to run it, and the checks of foreign keys are planned row by row otherwise. Such a plan is kept
 while its tables grow, so it has to be one that is also right for large tables. :data:`PLANS` and the form of the look-ups
 ensure that.

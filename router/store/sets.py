@@ -46,7 +46,7 @@ class Lookup(NamedTuple):
     parameters: Sequence[str] | Mapping[str, Any]
     """Of a look-up by keys: the keys, as a JSON array of arrays; none: all rows are wanted."""
     has_one_plan: bool = True
-    """See :class:`router.store.queries.query.Statement`."""
+    """The database may keep the plan of its first runs, see :class:`router.store.queries.query.Statement`."""
 
 
 class Dialect(Protocol):
@@ -61,7 +61,7 @@ class Dialect(Protocol):
         """
 
     def compile(self, statement: sa.CompoundSelect[Any]) -> sa.Compiled:
-        """Return a statement as the driver takes it, with a mapping of parameters."""
+        """Return a statement in the text that the driver accepts. Its parameters are given by name."""
 
     def load(self, cursor: Any, lookups: Sequence[Lookup]) -> Iterable[Sequence[Any]]:
         """Return the rows that each statement reads."""

@@ -23,7 +23,7 @@ class Statement:
     sql: sa.CompoundSelect[Any]
     given: Mapping[str, Any]
     has_one_plan: bool = False
-    """One plan is right for all parameters and for tables of any size, so that it can be kept."""
+    """The same plan is right for all parameters and for tables of any size. So the database may keep it."""
 
 
 @dataclass(frozen=True, slots=True)
