@@ -109,10 +109,6 @@ class Membership:
         """Whether the leases that are held may be used at this moment. Once they may not, they never may again in this session."""
         return self.is_alone or self._clock.elapsed() < self._trusted_until
 
-    def holds(self, name: str) -> bool:
-        """Return whether this process may work by a lease now."""
-        return name in self._held and self.is_trusted
-
     def may_use(self, grant: Grant | None) -> bool:
         """Return whether this process may still work by a grant; None: it was begun without one. Any thread may ask."""
         if grant is None:

@@ -37,11 +37,11 @@ class Pair:
     @property
     def holder(self) -> Service:
         """The one that does the work in the background."""
-        return next(each for each in self.both if each.membership.holds(BACKGROUND))
+        return next(each for each in self.both if BACKGROUND in each.membership.held)
 
     @property
     def other(self) -> Service:
-        return next(each for each in self.both if not each.membership.holds(BACKGROUND))
+        return next(each for each in self.both if BACKGROUND not in each.membership.held)
 
     async def until_shared(self) -> None:
         """Wait until each lease is held, and both replicas hold as many, or one of them one more. Then none passes on."""
@@ -65,7 +65,9 @@ class Pair:
         # "undecided" only begins two tasks that wait.
         waiting = (each for each in tasks if each.get_name() != "undecided")
         return (
-            service.membership.holds(BACKGROUND) and bool(tasks) and all(map(self.world.clock.knows, waiting))
+            BACKGROUND in service.membership.held
+            and bool(tasks)
+            and all(map(self.world.clock.knows, waiting))
         )
 
     async def hand_over(self, during: Millis = 0) -> None:

@@ -214,7 +214,8 @@ async def test_a_replica_takes_all_leases_and_renews_four_times_a_term(alone: On
     before = alone.store.renewals
     await passes(alone.database, TERM)
     assert alone.store.renewals - before == 4
-    assert alone.membership.holds("one")
+    assert alone.membership.is_trusted
+    assert alone.membership.held == {"one", "two"}
 
 
 async def test_trust_ends_before_the_session_expires_if_the_database_hangs(alone: OneReplica) -> None:
@@ -222,7 +223,7 @@ async def test_trust_ends_before_the_session_expires_if_the_database_hangs(alone
     await passes(alone.database, 12 * SECOND)
     assert not alone.membership.is_trusted
     assert alone.user.told[2:] == ["lost one", "lost two"]
-    assert not alone.membership.holds("one")
+    assert not alone.membership.held
     alone.store.answers.set()
     await passes(alone.database, TERM)
     assert alone.user.told[4:] == ["gained one 2 released", "gained two 2 released"]
@@ -282,7 +283,8 @@ async def test_a_process_that_was_stopped_has_lost_its_leases(
     alone.database.clock.advance(TERM)  # nothing runs meanwhile
     assert not alone.membership.is_trusted
     await rest()
-    assert alone.membership.holds("one")
+    assert alone.membership.is_trusted
+    assert alone.membership.held == {"one", "two"}
     assert alone.user.told[2:] == ["lost one", "lost two", "gained one 2 released", "gained two 2 released"]
 
 
@@ -351,7 +353,7 @@ async def test_a_lease_is_kept_while_something_takes_long_and_offered_again(alon
     await other.begin()
     await passes(alone.database, TERM)
     assert set(alone.user.told[2:]) == {"kept two"}
-    assert alone.membership.holds("two")
+    assert "two" in alone.membership.held
     alone.user.can_end = True
     await passes(alone.database, TERM)
     assert alone.user.told[-1] == "released two"
