@@ -88,12 +88,17 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
 
 @cache
 def _upsert_sql(table: sa.Table) -> sa.TextClause:
-    primary = ", ".join(quoted(each.name) for each in table.primary_key)
-    changes = ", ".join(
-        f"{quoted(each.name)} = excluded.{quoted(each.name)}"
-        for each in table.columns
-        if not each.primary_key
-    )
+    primary = [each.name for each in table.primary_key]
+    changing = [each.name for each in table.columns if not each.primary_key]
     names = tuple(table.columns.keys())
-    insert = RowInsert(table.name, names, (), f"ON CONFLICT ({primary}) DO UPDATE SET {changes}")
+    insert = RowInsert(table.name, names, (), on_conflict(primary, changing))
     return sa.text(insert.values_sql(f":{name}" for name in names))
+
+
+def on_conflict(primary: Iterable[str], changing: Iterable[str]) -> str:
+    """Return the clause by which a row whose primary key is there already changes that row.
+
+    :param changing: the columns that it changes; none: the row stays as it was
+    """
+    changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in changing)
+    return f"ON CONFLICT ({', '.join(map(quoted, primary))}) DO {f'UPDATE SET {changes}' if changes else 'NOTHING'}"

@@ -16,7 +16,7 @@ from router.store import counters, delivery_hours, objective_hours
 from router.store.labels import entries
 from router.store.queries import QUERIES
 from router.store.queries.query import OneStatement, Statement
-from router.store.row_writes import BatchEnd, RowDelete, RowInsert, RowWrites, quoted
+from router.store.row_writes import BatchEnd, RowDelete, RowInsert, RowWrites, on_conflict, quoted
 
 # Columns that never change. They are not updated, so that their indexes are not written either.
 _UNCHANGING_COLUMNS: dict[str, frozenset[str]] = {
@@ -190,13 +190,10 @@ def _load_sql(table: Table[Any], index: RowIndex, dialect: Dialect) -> str:
 
 
 def _insert_of(table: Table[Any]) -> RowInsert:
-    primary = ", ".join(map(quoted, table.primary))
     fixed = _UNCHANGING_COLUMNS.get(table.name, frozenset()) | set(table.primary)
-    changing = [name for name in table.columns if name not in fixed]
-    new = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in changing)
-    change = f"UPDATE SET {new}" if new else "NOTHING"
     kinds = tuple(_kind(table, name) for name in table.columns)
-    return RowInsert(table.name, table.columns, kinds, f"ON CONFLICT ({primary}) DO {change}")
+    changing = [name for name in table.columns if name not in fixed]
+    return RowInsert(table.name, table.columns, kinds, on_conflict(table.primary, changing))
 
 
 def _condition(column: str, values: Iterable[object]) -> str:
