@@ -88,6 +88,11 @@ class Destination:
     send_resolved: bool = True
     """Whether a message is sent when alerts end; a message about other alerts shows ends in either case."""
 
+    @property
+    def sends_empty_digests(self) -> bool:
+        """Whether it is a digest that is sent without alerts as well."""
+        return self.digest and bool(self.options.empty != "skip")
+
 
 class DecisionKind(StrEnum):
     """What the rules decide for one alert and one destination."""

@@ -38,17 +38,14 @@ from router.store.jobs.claims import (
     Idle,
     LargeConversation,
     LargeDigest,
-    MarkMembers,
     NotIndexed,
     Permit,
-    PreviewDigest,
-    ReportDigest,
-    StartDigest,
-    StartLarge,
     StormBegins,
 )
 from router.store.jobs.job import BaseJob, Job
+from router.store.jobs.large_claims import MarkMembers, StartLarge
 from router.store.jobs.records import CloseSome, Record, RecordParts, RecordSome, Unclaim
+from router.store.jobs.reporting import PreviewDigest, ReportDigest, StartDigest
 from router.store.jobs.settling import (
     DiscardDeadLetter,
     DiscardMembers,

@@ -1,12 +1,11 @@
 """Jobs by which deliveries begin."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import ClassVar
 
 from router.core import claim as claims
-from router.core import digests, large_conversations, storms
+from router.core import digests, storms
 from router.core.claimed_delivery import NO_STORM, ClaimedDelivery, Share
 from router.core.conversations import DATABASE_ID, next_of_changed
 from router.core.head import Grant
@@ -16,9 +15,7 @@ from router.core.state import State
 from router.core.storms import Limits
 from router.core.upcoming import NEXT_DUE, Wanted, look
 from router.decide import Policy
-from router.model import SECOND, Conversation, Destination, Millis
-from router.store.jobs import job
-from router.store.jobs.job import BaseJob, PieceJob, next_after
+from router.model import SECOND, Destination, Millis
 
 # How many conversations a claim examines before it runs again. Most conversations that are due have something to send.
 _CANDIDATES = 8
@@ -200,7 +197,7 @@ class Claim:
         destination, key = permit.destination, permit.destination.key
         queue = look(state, self._wanted(share), now)
         ids, until = queue.first(self._most, now, others_first=permit.others_first)
-        quiet = _sends_empty_digests(destination)
+        quiet = destination.sends_empty_digests
         scope = digests.scope_of(destination, self.policy)
         state.conversations.want("id", ids)
         state.ready()
@@ -246,116 +243,5 @@ def _earliest(*times: Millis | None) -> Millis | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def _sends_empty_digests(destination: Destination) -> bool:
-    return destination.digest and destination.options.empty == "all-quiet"
-
-
-@dataclass(frozen=True, slots=True)
-class ReportDigest(BaseJob):
-    """Builds the work of a large digest whose members are judged. It changes nothing."""
-
-    id: int
-    destination: Destination
-    policy: Policy
-    now: Millis
-
-    def run(self, state: State) -> ClaimedDelivery:
-        state.conversations.want("id", (self.id,))
-        state.members.want("conversation", (self.id,))
-        state.members.want("held", (1,))
-        state.ready()
-        scope = digests.scope_of(self.destination, self.policy)
-        return claims.report(state, self.id, self.policy, self.now, scope)
-
-
-@dataclass(frozen=True, slots=True)
-class StartDigest(BaseJob):
-    """Begins the delivery of a digest that was built on a reader's connection.
-
-    Returns None if the digest has nothing to report or is no longer due.
-    """
-
-    work: ClaimedDelivery
-    destination: Destination
-    policy: Policy
-    now: Millis
-    grant: Grant | None = None
-    judges: ClassVar[bool] = True
-
-    def want(self, state: State) -> None:
-        state.meta.want("id", (DATABASE_ID,))
-        state.conversations.want("id", (self.work.id,))
-        if self.work.conversation.digest is not None and self.work.conversation.digest.empty:
-            state.members.want("conversation", (self.work.id,))
-
-    def run(self, state: State) -> ClaimedDelivery | None:
-        state.head.check_grant(self.grant)
-        quiet = _sends_empty_digests(self.destination)
-        return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
-
-
 def _is_large(row: ConversationRow) -> bool:
     return row.is_large and row.slot is None
-
-
-@dataclass(frozen=True, slots=True)
-class MarkMembers(PieceJob):
-    """Marks the next members of a large conversation whose status its destination has not been notified of.
-
-    Returns the status that the destination was notified of before, by member id; and the last id (0: there are no more).
-    """
-
-    id: int
-    policy: Policy
-    now: Millis
-    grant: Grant | None
-    after: int
-    judges: ClassVar[bool] = True
-
-    def run(self, state: State) -> tuple[dict[int, str], int]:
-        state.head.check_grant(self.grant)
-        ids: list[int] = state.ask("members of", (self.id, self.after, job.MEMBERS_PER_BATCH))
-        return large_conversations.mark(state, self.id, ids, self.policy, self.now), next_after(
-            ids, job.MEMBERS_PER_BATCH
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class StartLarge(BaseJob):
-    """Begins the delivery of a large conversation whose members are marked, or makes a storm's message absorb it.
-
-    :param before: the status that the destination was notified of before, by the id of each marked member
-    :param storm: the storm that absorbs it; None: it gets a message of its own
-    """
-
-    id: int
-    now: Millis
-    before: Mapping[int, str]
-    storm: ClaimedDelivery | None = None
-    grant: Grant | None = None
-    judges: ClassVar[bool] = True
-
-    def want(self, state: State) -> None:
-        state.meta.want("id", (DATABASE_ID,))
-        state.conversations.want("id", (self.id,))
-        state.dead_letters.want("open of conversation", (self.id,))
-        state.ready()
-        group = state.conversations[self.id].group_id
-        state.groups.want("id", () if group is None else (group,))
-
-    def run(self, state: State) -> large_conversations.LargeClaim | None:
-        state.head.check_grant(self.grant)
-        return large_conversations.start(state, self.id, self.now, self.before, self.storm)
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewDigest(BaseJob):
-    """Builds what a digest would report if its next slot were now."""
-
-    destination: Destination
-    policy: Policy
-    now: Millis
-
-    def run(self, state: State) -> Conversation:
-        scope = digests.scope_of(self.destination, self.policy)
-        return claims.upcoming(state, self.destination.key, self.policy, self.now, scope)

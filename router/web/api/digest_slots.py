@@ -129,7 +129,7 @@ async def next_digest(context: AppContext, query: DigestQuery) -> NextDigest:
     report, body = draft.report, draft.entry.body
     return NextDigest(
         destination=destination.key, slot=context.policy().schedules[destination.key].next(context.clock.now()),
-        since=report.since, is_empty=report.empty, is_sent=not report.empty or _sends_empty(destination),
+        since=report.since, is_empty=report.empty, is_sent=not report.empty or destination.sends_empty_digests,
         counts=ReportedAlerts(
             firing=len(report.firing), ended=len(report.ended), flapping=len(report.flapping), held=len(report.held),
             obsolete=len(report.obsolete),
@@ -173,7 +173,7 @@ def _digest(
     ]  # fmt: skip
     return DigestOfRules(
         destination=destination.key, schedule=_schedule(schedule), next_slot=schedule.next(now),
-        sends_empty=_sends_empty(destination), next=next((each for each in own if not each.is_late), None),
+        sends_empty=destination.sends_empty_digests, next=next((each for each in own if not each.is_late), None),
         late=[each for each in own if each.is_late], latest=[SentDigest.model_validate(each) for each in latest],
     )  # fmt: skip
 
@@ -186,10 +186,6 @@ def _schedule(schedule: Schedule) -> DigestSchedule:
     ]
     at = f"{schedule.minute // 60:02}:{schedule.minute % 60:02}"
     return DigestSchedule(at=at, weekdays=days, zone=schedule.zone.key)
-
-
-def _sends_empty(destination: Destination) -> bool:
-    return bool(destination.options.empty != "skip")
 
 
 LIST_DIGESTS = Endpoint(
