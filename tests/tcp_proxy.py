@@ -19,6 +19,9 @@ _COMMIT = b"COMMIT\0"
 """The text of a Query message, and in a Parse message, which begins with the name of a prepared statement."""
 _COMMITTED = b"C" + _LENGTH.pack(4 + len(b"COMMIT\0")) + b"COMMIT\0"
 
+_READY = b"Z"
+"""The type of ReadyForQuery, which the server sends when it has answered everything."""
+
 
 def _error(fields: bytes) -> bytes:
     return b"E" + _LENGTH.pack(4 + len(fields)) + fields
@@ -43,8 +46,9 @@ class TcpProxy:
         """Called with the number of each COMMIT, in a thread of the proxy. ``before``: the connection is cut, and the server
         never gets the COMMIT. ``after``: it is cut when the server has answered, and the answer is lost. ``ended``: the server
         has committed, and then ends the session with an error, as at a restart. ``cancelled``: it has committed, and then says
-        that the statement was cancelled, as if that came while it logs how long the commit took. ``hang``: it is not cut, but
-        the answer never arrives. None: it is forwarded."""
+        that the statement was cancelled, as if that came while it logs how long the commit took; all of this arrives together.
+        ``cancelled, not ready``: the same, but the server does not become ready for the next statement. ``hang``: it is not cut,
+        but the answer never arrives. None: it is forwarded."""
         self._lock = threading.Lock()
         self._open: set[_Pair] = set()
         self._flows = threading.Event()
@@ -134,6 +138,7 @@ class TcpProxy:
             self._send(pair, pair.server, frame)
 
     def _forward_answers(self, pair: "_Pair") -> None:
+        held = b""
         try:
             for frame in _frames(pair.server):
                 if frame == _COMMITTED and pair.loses_answer == "after":
@@ -143,9 +148,14 @@ class TcpProxy:
                     return
                 if pair.loses_answer == "hang":
                     continue
-                self._send(pair, pair.client, frame)
-                if frame == _COMMITTED and pair.loses_answer == "cancelled":
-                    self._send(pair, pair.client, _CANCELLED)
+                if pair.loses_answer == "cancelled" and frame[:1] != _READY:
+                    held += frame + (_CANCELLED if frame == _COMMITTED else b"")
+                    continue
+                if frame == _COMMITTED and pair.loses_answer == "cancelled, not ready":
+                    pair.loses_answer = "hang"
+                    frame += _CANCELLED  # noqa: PLW2901
+                self._send(pair, pair.client, held + frame)
+                held = b""
         finally:
             self._end(pair)
 

@@ -92,6 +92,10 @@ class OtherServer(psycopg.OperationalError):
     """The session is with a server that may serve no more. It is closed."""
 
 
+class UnexpectedAnswers(psycopg.OperationalError):
+    """The server has sent more answers than there were statements. The session is closed."""
+
+
 class Session(psycopg.Connection[Any]):
     """A connection of the driver that waits for no answer forever."""
 
@@ -178,6 +182,10 @@ class Session(psycopg.Connection[Any]):
             is_drivers = isinstance(error, psycopg.Error) and error.sqlstate is None
             if is_drivers and isinstance(said, psycopg.Error) and said.sqlstate is not None:
                 raise said from None  # the server ended the session; the driver's own error says less
+            if isinstance(error, IndexError):
+                # https://github.com/psycopg/psycopg/blob/master/psycopg/psycopg/_pipeline_base.py: it takes a statement from its
+                # queue for each answer. So it raises this if the server says something after the answer to the last one.
+                raise UnexpectedAnswers("the server sent more answers than there were statements") from error
             raise
 
     def rollback(self) -> None:
