@@ -1,10 +1,11 @@
-"""Pools of daemon threads, one pool for each kind of blocking work."""
+"""Pools of daemon threads, one pool for each kind of blocking work, and calls from a thread to the event loop."""
 
 import asyncio
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -83,3 +84,9 @@ class Threads(ThreadPoolExecutor):
                 return
             work()
             del work
+
+
+def call_on_loop(loop: asyncio.AbstractEventLoop, back: Callable[..., object], *arguments: object) -> None:
+    """Let the event loop call a function, from another thread. If the loop has ended, nobody calls it."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(back, *arguments)

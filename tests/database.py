@@ -93,7 +93,7 @@ def queued_jobs(store: Store) -> int:
 
 def queued_webhooks(store: Store) -> int:
     """Return how many webhooks wait for the writer. Other jobs may wait as well, for example at a start."""
-    waiting = list(store.database._queue.queue)
+    waiting = list(store.database._writer._queue.queue)
     return sum(each is not None and each.result.kind in {"Accept", "KeepWebhook"} for each in waiting)
 
 

@@ -41,6 +41,7 @@ from router.store.backend import LONGEST_BATCH
 from router.store.background_findings import BackgroundFindings, StoredFindings
 from router.store.balance import Balance, recent_balance, whole_balance
 from router.store.claiming import Claiming
+from router.store.database import WORKS_BY, Database
 from router.store.disk_usage import DiskUsage
 from router.store.health import (
     RETRY_AFTER_FAILED_WRITE,
@@ -74,7 +75,7 @@ from router.store.timekeeping import Timekeeping
 from router.store.totals import ROWS_OF_LISTS, Total
 from router.store.troubles import Trouble
 from router.store.undecided_webhooks import KeptWebhook, UndecidedWebhooks
-from router.store.writer import MAX_BATCH_WEIGHT, WORKS_BY, BatchObserver, Database, EventObserver
+from router.store.writer import MAX_BATCH_WEIGHT, BatchObserver, EventObserver
 from router.threads import Threads
 
 
@@ -394,7 +395,7 @@ class Store:
 
     def observe_events(self, observer: EventObserver) -> None:
         """Call an observer with what objectives and tenants count of each batch, after it is saved."""
-        self.database.on_events = observer
+        self.database.observe_events(observer)
 
     async def add_events(self, counts: objective_hours.EventCounts) -> None:
         """Add events that are counted outside of batches to the hours of objectives."""

@@ -15,6 +15,7 @@ from router.store import (
 from router.store.alert_detail import AlertDetail, read_alert
 from router.store.alert_filters import AlertFilter
 from router.store.alert_list import AlertPage, Position, list_alerts
+from router.store.database import Database
 from router.store.decision_list import DecisionFilter, DecisionPage, list_decisions
 from router.store.firing_groups import GroupPage, GroupPosition, list_groups
 from router.store.firing_sources import SourceKey
@@ -33,7 +34,6 @@ from router.store.waiting_alerts import (
     list_waiting,
     waiting_summary,
 )
-from router.store.writer import Database
 
 T = TypeVar("T")
 # Counting more members than this takes more than a few milliseconds.

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 import structlog
 
 from router.model import Millis
+from router.store.database import Database
 from router.store.schema import actions
-from router.store.writer import Database
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from router.model import DeadmanState
 from router.store.balance import Balance
+from router.store.database import Database
 from router.store.integrity import Finding, Integrity
 from router.store.schema import meta
 from router.store.starts import set_meta
-from router.store.writer import Database
 
 _KEY = "found in the background"
 

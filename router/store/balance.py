@@ -7,10 +7,10 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from router.store.database import Database
 from router.store.paced import pause_between, piece_after
 from router.store.period import ALWAYS, Period
 from router.store.schema import changes, day_sums, fate_sums, fates
-from router.store.writer import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from router.core.storms import CONVERSATIONS_PER_BATCH, Limits, Room, with_line
 from router.decide import Policy
 from router.model import Destination, Millis, Retry
 from router.store import conversation_rows, jobs
+from router.store.database import Database
 from router.store.jobs import (
     ClaimAgain,
     Claimed,
@@ -25,7 +26,6 @@ from router.store.jobs import (
 from router.store.pieces import in_pieces
 from router.store.recording import Recording
 from router.store.rule_changes import RuleChanges
-from router.store.writer import Database
 from router.threads import Threads
 
 

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from router.core.head import NEXT_ID
 from router.model import MINUTE, Millis
+from router.store.database import Database
 from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import lane_requests, meta
 from router.store.starts import set_meta
-from router.store.writer import Database
 
 PAUSE, RESUME = "pause", "resume"
 _OPEN_FOR: Millis = MINUTE

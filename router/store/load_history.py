@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from router.model import Millis
 from router.packed import unpack
+from router.store.database import Database
 from router.store.packing import Packer
 from router.store.schema import loads
 from router.store.totals import Total, count_rows
-from router.store.writer import Database
 
 MAX_ERROR_CHARS = 64 * 1024
 """How much of the reasons of a failed load is kept."""

@@ -7,10 +7,10 @@ from functools import partial
 import sqlalchemy as sa
 
 from router.model import Millis
+from router.store.database import Database
 from router.store.lane_requests import PAUSE, LaneRequest, ask_in, close_in, may_end_pause
 from router.store.schema import meta
 from router.store.starts import set_meta
-from router.store.writer import Database
 
 _PREFIX = "operator pause: "
 

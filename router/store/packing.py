@@ -6,9 +6,9 @@ from functools import partial
 from router.model import Millis
 from router.packed import pack
 from router.store import dictionary
+from router.store.database import Database
 from router.store.dictionary import LearningPacker
 from router.store.health import StoreUnavailable
-from router.store.writer import Database
 from router.threads import Threads
 
 _MIN_THREAD_BYTES = 64 * 1024

@@ -18,6 +18,7 @@ from router.store import (
 )
 from router.store.alert_page_queries import MAX_SHARED_ROWS, AlertPageQueries
 from router.store.audit import AuditLine, audit_lines
+from router.store.database import Database
 from router.store.dead_letter_list import (
     DeadLetterPage,
     DeadLetterPosition,
@@ -55,7 +56,6 @@ from router.store.objective_hours import (
 from router.store.quarantined_bodies import BodyBegin, QuarantinedBody
 from router.store.stored_trouble import StoredTrouble, StoredTroubleReader
 from router.store.totals import Total
-from router.store.writer import Database
 
 
 class PageQueries(AlertPageQueries):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from router.core.conclusions import ALERTS_PER_BATCH
+from router.store.database import Database
 from router.store.jobs import Job
-from router.store.writer import Database
 
 T = TypeVar("T")
 

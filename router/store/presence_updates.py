@@ -10,8 +10,8 @@ from router.core.staleness import Listening
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs
+from router.store.database import Database
 from router.store.pieces import for_found_ids, in_pieces
-from router.store.writer import Database
 
 
 class PresenceUpdates:

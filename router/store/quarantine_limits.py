@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from router.model import Retention
 from router.store import prune_rules
+from router.store.database import Database
 from router.store.retention import Bounds
 from router.store.schema import webhooks
-from router.store.writer import Database
 
 # How far a limit may be exceeded until bodies are dropped. Without it, each new body would start a search.
 _SLACK = 1.01

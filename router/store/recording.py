@@ -16,9 +16,9 @@ from router.core.unclaim import NOT_BEGUN
 from router.decide import Policy
 from router.model import Delivered, Millis, Outcome, Rejected, Retry
 from router.store import jobs
+from router.store.database import Database
 from router.store.health import RulesReplaced
 from router.store.jobs import job
-from router.store.writer import Database
 
 
 class Recording:

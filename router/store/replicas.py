@@ -16,10 +16,10 @@ from router.core.adopt import POLICY
 from router.core.leases import RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
 from router.model import DAY, Millis
 from router.store import starts
+from router.store.database import Database
 from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.row_writes import upsert
 from router.store.schema import conversations, deliveries, leases, meta, replicas, writers
-from router.store.writer import Database
 
 _WRITERS_KEPT: Millis = 7 * DAY
 """How long the last batch of a process is kept. A process that is cut off for longer than that takes a commit without an

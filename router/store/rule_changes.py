@@ -12,10 +12,10 @@ from router.core.rules_in_force import RULES, SharedRules
 from router.decide import Policy
 from router.model import Millis
 from router.store import jobs
+from router.store.database import Database
 from router.store.health import StoreUnavailable
 from router.store.recording import Recording
 from router.store.schema import meta, replicas
-from router.store.writer import Database
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ from functools import partial
 import sqlalchemy as sa
 
 from router.model import Alert, LastHeard, Millis, WatchKey
+from router.store.database import Database
 from router.store.schema import meta
 from router.store.starts import set_meta
 from router.store.troubles import read_self_alerts
-from router.store.writer import Database
 
 _KEY = "last heard"
 

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from router.core.head import Grant, LeaseLost
 from router.model import Millis
+from router.store.database import Database
 from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.row_writes import upsert
 from router.store.schema import lanes, leases
-from router.store.writer import Database
 
 _ROWS_PER_STATEMENT = 500
 

@@ -21,11 +21,11 @@ from router.model import (
     TestOutcome,
 )
 from router.store.alert_answers import DestinationProgress, read_progress
+from router.store.database import Database
 from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import meta
 from router.store.shared_reading import SharedReading
 from router.store.starts import set_meta
-from router.store.writer import Database
 
 MAX_TESTS = 400
 _MAX_AGE_SECONDS = 1.0

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from router.store.counters import CounterKind
+from router.store.database import Database
 from router.store.quarantined_bodies import count_quarantined
 from router.store.schema import counters
 from router.store.totals import Total
-from router.store.writer import Database
 
 _MAX_AGE_SECONDS = 1.0
 """Another process may change the database."""

@@ -5,8 +5,8 @@ from functools import partial
 from router.decide import Policy
 from router.model import Millis
 from router.store import clock_steps, jobs
+from router.store.database import Database
 from router.store.rule_changes import RuleChanges
-from router.store.writer import Database
 
 
 class Timekeeping:

@@ -20,11 +20,11 @@ from router.decide import Policy
 from router.model import Millis, Webhook
 from router.packed import LearnedDictionary, dictionary_number, unpack
 from router.store import jobs
+from router.store.database import Database
 from router.store.packing import Packer
 from router.store.presence_updates import PresenceUpdates
 from router.store.schema import dictionaries, meta, webhooks
 from router.store.starts import set_meta
-from router.store.writer import Database
 
 # How often the webhooks that wait are counted again at most.
 _COUNTS = 3

@@ -38,7 +38,8 @@ from tests.clock import ManualClock
 _TERM: Millis = 60 * MINUTE
 # The modules whose functions are points.
 _PATH = (
-    "router.web.receiving", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane", "router.deliver.delivery",
+    "router.web.receiving", "router.store.database", "router.store.writer", "router.deliver.dispatcher", "router.deliver.lane",
+    "router.deliver.delivery",
 )  # fmt: skip
 _POLL_SECONDS = 0.005
 _TOKENS_COME_BACK: Millis = 100

@@ -29,7 +29,7 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Memory:
-    """Offers the interface of :class:`router.store.writer.Database`, without readers."""
+    """Offers the interface of :class:`router.store.database.Database`, without readers."""
 
     rules: str | None = None
 

@@ -22,8 +22,8 @@ from router.model import (
     Webhook,
 )
 from router.store import Adoption, ClaimedDelivery, Idle, Limits, Receipt, Store
+from router.store.database import Database
 from router.store.jobs import Job
-from router.store.writer import Database
 from tests.unit.core import invariants
 from tests.unit.core.memory import Memory, at_once
 

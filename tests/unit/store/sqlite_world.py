@@ -50,7 +50,7 @@ class _Connection(sqlite3.Connection):
 
 
 class InSqlite:
-    """In place of :class:`router.store.writer.Database`: has the methods that the store calls."""
+    """In place of :class:`router.store.database.Database`: has the methods that the store calls."""
 
     rules: str | None = None
 

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from router.decide import Severity
 from router.store.alert_filters import AlertFilter
+from router.store.database import Database
 from router.store.page_queries import PageQueries
-from router.store.writer import Database
 
 SEVERITY = Severity()
 
