@@ -63,8 +63,8 @@ class Database:
         """The clock that follows the database's; None: the service brings its own time."""
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
-        self._connection = WriterConnection(self._backend, self._make_batch)
-        self._writer = Writer(self._connection, self._backend, self.health, observe, self._judge_by)
+        self._writer_connection = WriterConnection(self._backend, self._make_batch)
+        self._writer = Writer(self._writer_connection, self._backend, self.health, observe, self._note_rules)
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """One event for each running read; it is set when the reader has released its connection."""
@@ -84,7 +84,7 @@ class Database:
         with self._backend.explained_errors():
             self._backend.prepare()
             stored = check_database(self._backend)
-            self._connection.open()
+            self._writer_connection.open()
             if stored == StoredTables.OLDER:
                 before_migration()
         try:
@@ -99,7 +99,7 @@ class Database:
             ) from error
         if self.is_shared:
             with self._backend.explained_errors():
-                self._connection.check()
+                self._writer_connection.check()
 
     @property
     def session(self) -> str:
@@ -150,7 +150,7 @@ class Database:
         If the server's answer to the commit is lost, it returns or raises when it is known whether it was committed. That may
         take as long as the server is away.
 
-        :raises StoreUnavailable: nothing of the job was saved
+        :raises StoreUnavailable: nothing of the job was saved, or the store was closed before it was known whether it was
         :raises WorkLost: see :data:`WORKS_BY`
         :raises RulesReplaced: the job judges, and other rules are in force
         """
@@ -216,8 +216,8 @@ class Database:
             self._call_on_loop(self.on_other_rules)
         return read._replace(head=replace(head, agrees=self.rules is None or head.rules in {"", self.rules}))
 
-    def _judge_by(self, committed: JobResult) -> None:
-        """Note the rules by which this process judges, if the job has put them in force, or joined them."""
+    def _note_rules(self, committed: JobResult) -> None:
+        """Note the rules by which this process judges, if the job has put rules in force, or joined them."""
         job, adopted = committed.job, committed.value
         if isinstance(job, Adopt) and isinstance(adopted, Adopted) and adopted.choice is not Choice.WAIT:
             self.rules = job.adoption.policy.fingerprint
@@ -257,5 +257,5 @@ class Database:
                     await each.wait()
         self._closed = True
         self._readers.shutdown()
-        self._connection.close()  # if the writer has not done so
+        self._writer_connection.close()  # if the writer has not done so
         self._backend.close()

@@ -8,7 +8,7 @@ from psycopg import errors
 
 from router.store.health import OTHER_TABLES, RESUMES, driver_error
 from router.store.postgresql_address import ServiceFileError
-from router.store.postgresql_session import NoAnswer
+from router.store.postgresql_session import NoAnswer, UnexpectedAnswers
 
 _STALLED = (
     "{error}: the router stood still in a transaction, or the server is overloaded; the router tries again"
@@ -35,6 +35,7 @@ _MESSAGES_BY_ERROR: dict[type[Exception], str] = {
         f"{{error}}; end other sessions, or raise max_connections or the limit of the user or the database, {RESUMES}"
     ),
     NoAnswer: _HANGS,
+    UnexpectedAnswers: "{error}: see the log of the server, and check a pooler or proxy before it; the router tries again",
     errors.ConnectionTimeout: _HANGS,
     errors.UndefinedTable: OTHER_TABLES,
     errors.UndefinedColumn: OTHER_TABLES,

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 
 from router.lenient_json import replace_unfit
 from router.store.notices import CHANNEL
-from router.store.row_writes import BatchEnd, RowInsert, RowWrites
+from router.store.row_writes import BatchEnd, RowInsert, RowWrites, on_conflict
 from router.store.sets import Lookup
 
 PLANS = "set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'off', true)"
@@ -77,7 +77,7 @@ class PostgresqlRows:
 
 _LAST_BATCH = RowInsert(
     "writers", ("id", "batch", "at"), ("text", "bigint", "bigint"),
-    "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at",
+    on_conflict(("id",), ("batch", "at")),
 )  # fmt: skip
 """Notes the last batch of a writer, see :meth:`router.store.backend.Backend.has_committed`."""
 

@@ -163,12 +163,14 @@ class Session(psycopg.Connection[Any]):
 
         :raises psycopg.Error: of the first statement that failed; those after it were not run
         """
+        has_block_failed = False
         try:
             with self.pipeline() as sent:
                 self._sends_together = True
                 try:
                     yield
                 except BaseException:
+                    has_block_failed = True
                     # The statements after the first error fail, too. That is neither raised nor logged.
                     with suppress(Exception):
                         sent.sync()
@@ -182,9 +184,11 @@ class Session(psycopg.Connection[Any]):
             is_drivers = isinstance(error, psycopg.Error) and error.sqlstate is None
             if is_drivers and isinstance(said, psycopg.Error) and said.sqlstate is not None:
                 raise said from None  # the server ended the session; the driver's own error says less
-            if isinstance(error, IndexError):
-                # https://github.com/psycopg/psycopg/blob/master/psycopg/psycopg/_pipeline_base.py: it takes a statement from its
-                # queue for each answer. So it raises this if the server says something after the answer to the last one.
+            if isinstance(error, IndexError) and not has_block_failed:
+                # The driver takes a statement from its queue for each answer, so it raises this if the server says something
+                # after the answer to the last one.
+                # https://github.com/psycopg/psycopg/blob/3.3.0/psycopg/psycopg/_pipeline_base.py: _communicate_gen
+                self.close()
                 raise UnexpectedAnswers("the server sent more answers than there were statements") from error
             raise
 

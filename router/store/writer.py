@@ -42,7 +42,8 @@ class Writer:
 
     :param health: knows whether the database can be written
     :param observe: called with how long each batch took, and each of its jobs
-    :param committed: called in the writer's thread with each job of a batch that was just committed
+    :param note_committed: called in the writer's thread with each job of a batch when it is known that the batch was committed; a
+        job that failed or was refused has an error
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class Writer:
         backend: Backend,
         health: Health,
         observe: BatchObserver,
-        committed: Callable[[JobResult], None],
+        note_committed: Callable[[JobResult], None],
     ) -> None:
         self._connection = connection
         self._backend = backend
         self._health = health
         self._timed = observe
-        self._committed = committed
+        self._note_committed = note_committed
         self.on_events: EventObserver = lambda _events: None
         self.commits = 0
         """How many batches this process has committed."""
@@ -84,7 +85,7 @@ class Writer:
         """Run a job, and return its result after the commit is durable.
 
         :param grant: the lease of the work that the job belongs to; None: it belongs to none
-        :raises StoreUnavailable: nothing of the job was saved
+        :raises StoreUnavailable: nothing of the job was saved, or the store was closed before it was known whether it was
         :raises Exception: what the job raises
         """
         if self._loop is None or not self._is_open:
@@ -108,8 +109,10 @@ class Writer:
 
         :param within: seconds; if the thread is still stuck after this time, it is left to end with the process
         """
+        if self._loop is None:
+            return True  # it was never started
         if not self._is_open:
-            return True
+            return self._ended.is_set()
         self._is_open = False
         with suppress(queue.Full):  # then the writer is stuck
             self._queue.put_nowait(None)
@@ -231,10 +234,10 @@ class Writer:
         ]
 
     def _note_commit(self, batch: list[QueuedJob], committed: Committed) -> None:
-        """Keep what a transaction did for the answer to its callers."""
+        """Keep what a transaction did for the answer to its callers, and report each of its jobs."""
         batch[0].committed.append(committed)
         for each in batch:
-            self._committed(each.result)
+            self._note_committed(each.result)
 
     def _classify(self, error: BaseException) -> Exception:
         """Return whether a batch failed because of the database (:class:`StoreUnavailable`) or because of its own rows."""

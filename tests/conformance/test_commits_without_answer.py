@@ -94,15 +94,16 @@ async def test_a_commit_that_never_arrived_fails_and_leaves_nothing(lossy: Lossy
 
 
 def wait_for_all(
-    connection: psycopg.Connection, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None
+    connection: psycopg.Connection, gen: PQGen[RV], _interval: float = 0.1, _timeout: float | None = None
 ) -> RV:
-    """Wait for the server like a driver that is slow: when it reads, all answers are there. In place of the driver's own wait."""
-    del interval, timeout
+    """Wait for the server like a driver that is slow: when it reads, what the proxy sends together is there. In place of the
+    driver's own wait.
+    """
     try:
         wanted, has_sent = next(gen), False
         while True:
             if wanted == Wait.R or has_sent:
-                select.select([connection.fileno()], [], [])
+                assert select.select([connection.fileno()], [], [], 60)[0]
                 ready = Ready.RW if wanted == Wait.RW else Ready.R
             else:
                 ready, has_sent = Ready.W, True
@@ -128,13 +129,36 @@ async def test_what_the_server_says_after_its_answer_undoes_nothing(
     connection.begin()
     lossy.lose(order)
     with monkeypatch.context() as patched:
-        patched.setattr(psycopg.Connection, "wait", wait_for_all)
+        if order == "cancelled":
+            patched.setattr(psycopg.Connection, "wait", wait_for_all)
         with pytest.raises(raised) as said:
             backend.finish(driver.cursor(), end)
+    assert driver.closed
     assert backend.is_commit_unknown(driver, said.value)
     connection.invalidate()
     backend.close()
     assert await lossy.has_committed(end.id)
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_an_error_undoes_a_batch_unless_its_commit_was_answered(
+    lossy: Lossy, postgresql: Server, *, commits: bool
+) -> None:
+    """Also if the session goes on after the error."""
+    backend = open_backend(postgresql.url(lossy.name), 1)
+    connection = backend.open_writer()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    connection.begin()
+    driver.committing = cursor = driver.cursor()
+    if commits:
+        cursor.execute("COMMIT")
+    with pytest.raises(psycopg.errors.QueryCanceled) as said:
+        driver.execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(60)")
+    assert not driver.closed
+    assert backend.is_commit_unknown(driver, said.value) is commits
+    connection.invalidate()
+    backend.close()
 
 
 async def test_the_question_may_be_lost_as_well(lossy: Lossy) -> None:

@@ -1,9 +1,10 @@
-"""Jobs that build what a digest reports."""
+"""Jobs of digests: they build what a digest reports, and begin its delivery."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from router.core import claim, digests
+from router.core import claim as claims
+from router.core import digests
 from router.core.claimed_delivery import ClaimedDelivery
 from router.core.conversations import DATABASE_ID
 from router.core.head import Grant
@@ -28,7 +29,7 @@ class ReportDigest(BaseJob):
         state.members.want("held", (1,))
         state.ready()
         scope = digests.scope_of(self.destination, self.policy)
-        return claim.report(state, self.id, self.policy, self.now, scope)
+        return claims.report(state, self.id, self.policy, self.now, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class StartDigest(BaseJob):
     def run(self, state: State) -> ClaimedDelivery | None:
         state.head.check_grant(self.grant)
         quiet = self.destination.sends_empty_digests
-        return claim.start_report(state, self.work, self.policy, self.now, quiet=quiet)
+        return claims.start_report(state, self.work, self.policy, self.now, quiet=quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +68,4 @@ class PreviewDigest(BaseJob):
 
     def run(self, state: State) -> Conversation:
         scope = digests.scope_of(self.destination, self.policy)
-        return claim.upcoming(state, self.destination.key, self.policy, self.now, scope)
+        return claims.upcoming(state, self.destination.key, self.policy, self.now, scope)
