@@ -307,14 +307,18 @@ class Reloader:
     async def watch_files(self) -> None:
         """Reload when a file that was read changes. Files of secrets are left to :meth:`watch_secrets`."""
         seen = await self._files.signature(self._watched_files())
+        secrets = self._active.config.secret_files
+        # A file may have changed since it was read at the start.
+        has_changed = any(
+            each.state.is_other for each in await self.files_on_disk() if each.path not in secrets
+        )
         while True:
-            await self._clock.wait(asyncio.Event(), self._clock.now() + _WATCH_EVERY)
-            now = await self._files.signature(self._watched_files())
-            if now != seen:
-                # This comes before the load, so that a change during the load is noticed the next time.
-                seen = now
+            if has_changed:
                 with suppress(ReloadError):  # it is logged and shown
                     await self.reload(FILE_CHANGED)
+            await self._clock.wait(asyncio.Event(), self._clock.now() + _WATCH_EVERY)
+            before, seen = seen, await self._files.signature(self._watched_files())
+            has_changed = seen != before
 
     def _watched_files(self) -> tuple[Any, ...]:
         config = self._active.config

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from router.model import DAY, SECOND, Retention
+from router.reload import Reloader
 from router.store import Store
 from router.web.pages import configuration_page
 from tests.world.browsing import call, read, submit
@@ -160,14 +161,35 @@ async def test_a_broken_included_file_is_shown_with_its_mistakes(world: World) -
     assert "<script>\n" not in page.html
 
 
+async def until_loads(world: World, count: int) -> None:
+    """Let time pass until the configuration was loaded so often. The watch may begin to wait only when time passes already."""
+    assert world.service is not None
+    while len(await history(world)) < count:
+        world.clock.advance(2 * SECOND)
+        await world.service.store.ready()
+
+
+async def test_a_change_before_the_first_look_at_the_files_is_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch_files = Reloader.watch_files
+
+    async def watch_after_a_change(reloader: Reloader) -> None:
+        world.write(other_channel)
+        await watch_files(reloader)
+
+    monkeypatch.setattr(Reloader, "watch_files", watch_after_a_change)
+    await world.start(watch=True)
+    await until_loads(world, 2)
+    assert await history(world) == [("file changed", True), ("start", True)]
+
+
 async def test_the_history_says_what_asked_for_a_load(world: World) -> None:
     await world.start(watch=True)
     assert world.service is not None
     assert await history(world) == [("start", True)]
     world.write(other_channel)
-    world.clock.advance(2 * SECOND)
-    while len(await history(world)) < 2:
-        await world.service.store.ready()
+    await until_loads(world, 2)
     world.write()
     await world.service.reload()
     assert [actor for actor, _ in await history(world)][1:] == ["file changed", "start"]

@@ -151,14 +151,22 @@ async def test_a_digest_that_is_gone_leaves_the_ledger_balanced(world: World) ->
     assert not any("digest@example.com" in mail.recipients for mail in world.smtp.mails)
 
 
+async def until_hash_is_not(before: float, world: World) -> float:
+    """Let time pass until other rules are loaded, and return their hash. The watch may begin to wait only when time passes
+    already.
+    """
+    assert world.service is not None
+    while (after := await metric_value(world, HASH)) == before:
+        world.clock.advance(2 * SECOND)
+        await world.service.store.ready()
+    return after
+
+
 async def test_a_watched_file_is_loaded_when_it_changes(world: World) -> None:
     await world.start(watch=True)
     before = await metric_value(world, HASH)
     world.write(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
-    world.clock.advance(2 * SECOND)
-    while await metric_value(world, HASH) == before:
-        assert world.service is not None
-        await world.service.store.ready()
+    await until_hash_is_not(before, world)
 
 
 async def test_what_is_written_while_rules_are_loaded_is_loaded_next(world: World) -> None:
@@ -169,14 +177,10 @@ async def test_what_is_written_while_rules_are_loaded_is_loaded_next(world: Worl
     await world.pagerduty.until(lambda: bool(world.pagerduty.events))
     first = await metric_value(world, HASH)
     world.write(lambda rules: rules.replace("events_url", "give_up_after: 2h, events_url"))
-    world.clock.advance(2 * SECOND)
-    while (second := await metric_value(world, HASH)) == first:
-        await world.service.store.ready()
+    second = await until_hash_is_not(first, world)
     world.write(lambda rules: rules.replace("C0CRITICAL", "C0WARNINGS"))
     world.pagerduty.recover()
-    while await metric_value(world, HASH) == second:
-        world.clock.advance(2 * SECOND)
-        await world.service.store.ready()
+    await until_hash_is_not(second, world)
 
 
 async def test_a_mistake_of_ours_at_a_reload_is_said_and_the_rules_before_stay(world: World) -> None:
