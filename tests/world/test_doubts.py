@@ -230,4 +230,5 @@ async def test_in_a_preview_doubts_are_settled_too(world: World) -> None:
     assert (await world.ledger())["firing"] == 0
     world.clock.advance(LAG)
     while (await world.ledger())["firing"] == 0:
+        world.clock.advance(SECOND)  # the service may have begun to wait only now
         await world.service.store.ready()

@@ -15,7 +15,7 @@ from router.channels.slack import SlackChannel
 from router.config import Config, identify_file
 from router.config_files import LoadedConfig
 from router.core.adopt import Adopted
-from router.model import MINUTE, Millis
+from router.model import MINUTE, SECOND, Millis
 from router.reload import SECRETS_EVERY
 from router.render import Templates
 from router.store import Adoption, Store, StoreUnavailable
@@ -66,6 +66,7 @@ async def until_changed(world: World, name: str, change: Callable[[], object]) -
     change()
     world.clock.advance(SECRETS_EVERY)
     while await metric_value(world, name) == before:
+        world.clock.advance(SECOND)  # the service may have begun to wait only now
         await world.service.store.ready()
 
 
