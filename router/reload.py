@@ -307,10 +307,10 @@ class Reloader:
     async def watch_files(self) -> None:
         """Reload when a file that was read changes. Files of secrets are left to :meth:`watch_secrets`."""
         seen = await self._files.signature(self._watched_files())
-        secrets = self._active.config.secret_files
-        # A file may have changed since it was read at the start.
+        # routes.yaml may have changed since it was read at the start. An included file with a mistake always differs from what is
+        # in force, so that says nothing about a change.
         has_changed = any(
-            each.state.is_other for each in await self.files_on_disk() if each.path not in secrets
+            each.path == self._files.path and each.state.is_other for each in await self.files_on_disk()
         )
         while True:
             if has_changed:

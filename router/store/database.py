@@ -77,7 +77,8 @@ class Database:
         """Check the database, and bring its tables up to date. One that is shared is then written: a server that can be read but
         not written is found here, where the caller can try again.
 
-        :param before_migration: called before tables of an older version are changed; what it raises ends the opening
+        :param before_migration: called before tables of an older version are changed. If it raises an error, nothing is changed, and this raises
+            the error
         :raises StoreUnavailable: it can't be opened, is damaged, or belongs to another program or to a newer router, or another
             process serves from it
         """

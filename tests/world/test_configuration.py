@@ -184,6 +184,27 @@ async def test_a_change_before_the_first_look_at_the_files_is_loaded(
     assert await history(world) == [("file changed", True), ("start", True)]
 
 
+async def test_files_that_have_not_changed_since_the_start_are_not_loaded_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not one with a mistake: on a replica that waits, that would put its own rules in force."""
+    reloads: list[str] = []
+
+    async def count(_reloader: Reloader, actor: str) -> None:
+        reloads.append(actor)
+
+    monkeypatch.setattr(Reloader, "reload", count)
+    (world.folder / "teams").mkdir()
+    (world.folder / "teams" / "db.yaml").write_bytes(b"\xff")
+    await world.start(lambda rules: "include: [teams/*.yaml]\n" + rules, watch=True)
+    assert world.service is not None
+    assert any(each.state.is_other for each in await world.service.reloader.files_on_disk())
+    for _ in range(5):
+        await world.at_rest()
+        world.clock.advance(2 * SECOND)
+    assert reloads == []
+
+
 async def test_the_history_says_what_asked_for_a_load(world: World) -> None:
     await world.start(watch=True)
     assert world.service is not None
