@@ -403,7 +403,9 @@ class Store:
 
     @property
     def commits(self) -> int:
-        """How many batches this process has committed. While it stays the same, pages have nothing new to read."""
+        """Changes with each batch of this process. While it stays the same, pages have nothing new to read. Of what other replicas
+        save, pages learn at the next renewal of this process's session, which is a batch as well.
+        """
         return self.database.commits
 
     @property

@@ -64,7 +64,9 @@ class Database:
         self.health = Health(self.name, count_error)
         self._sets = Sets(self._backend)
         self._writer_connection = WriterConnection(self._backend, self._make_batch)
-        self._writer = Writer(self._writer_connection, self._backend, self.health, observe, self._note_rules)
+        self._writer = Writer(
+            self._writer_connection, self._backend, self.health, observe, self._note_rules, self._call_on_loop
+        )
         self._readers = Threads("store-read", _READERS)
         self._reading: set[asyncio.Event] = set()
         """One event for each running read; it is set when the reader has released its connection."""
@@ -118,7 +120,7 @@ class Database:
 
     @property
     def commits(self) -> int:
-        """How many batches this process has committed."""
+        """Changes with each batch of this process, also with one that failed: readers may find something new."""
         return self._writer.commits
 
     def observe_events(self, observer: EventObserver) -> None:
@@ -143,7 +145,7 @@ class Database:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the writer thread. It answers its callers on this event loop."""
         self._loop = loop
-        self._writer.start(loop)
+        self._writer.start()
 
     async def do(self, job: Job[T]) -> T:
         """Run a job on the writer thread, and return its result after the commit is durable.

@@ -19,7 +19,6 @@ from router.store.health import Health, StoreUnavailable
 from router.store.jobs import Job
 from router.store.queued_jobs import QueuedJob, UnknownBatch, set_errors
 from router.store.writer_connection import Committed, CommitWithoutAnswer, WriterConnection
-from router.threads import call_on_loop
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +43,7 @@ class Writer:
     :param observe: called with how long each batch took, and each of its jobs
     :param note_committed: called in the writer's thread with each job of a batch when it is known that the batch was committed; a
         job that failed or was refused has an error
+    :param call_on_loop: lets the event loop call a function with arguments; its callers wait on this loop
     """
 
     def __init__(
@@ -53,26 +53,29 @@ class Writer:
         health: Health,
         observe: BatchObserver,
         note_committed: Callable[[JobResult], None],
+        call_on_loop: Callable[..., None],
     ) -> None:
         self._connection = connection
         self._backend = backend
         self._health = health
         self._timed = observe
         self._note_committed = note_committed
+        self._call_on_loop = call_on_loop
         self.on_events: EventObserver = lambda _events: None
         self.commits = 0
-        """How many batches this process has committed."""
+        """Changes with each batch, also with one that failed: readers may find something new."""
         self._unknown: UnknownBatch | None = None
         """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
         self._queue: queue.Queue[QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
         """Whether it takes jobs."""
         self._ended = asyncio.Event()
+        """Set while there is no thread."""
+        self._ended.set()
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the thread. It answers its callers on this event loop."""
-        self._loop = loop
+    def start(self) -> None:
+        """Start the thread."""
+        self._ended.clear()
         self._is_open = True
         threading.Thread(target=self._serve, name="store-write", daemon=True).start()
 
@@ -88,12 +91,12 @@ class Writer:
         :raises StoreUnavailable: nothing of the job was saved, or the store was closed before it was known whether it was
         :raises Exception: what the job raises
         """
-        if self._loop is None or not self._is_open:
+        if not self._is_open:
             raise StoreUnavailable("the store is closed")
         if self._health.damaged:
             self._health.count_error("write")
             raise StoreUnavailable(str(self._health.error))
-        waiting = QueuedJob(JobResult(job, grant=grant), self._loop.create_future())
+        waiting = QueuedJob(JobResult(job, grant=grant), asyncio.get_running_loop().create_future())
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
@@ -109,8 +112,6 @@ class Writer:
 
         :param within: seconds; if the thread is still stuck after this time, it is left to end with the process
         """
-        if self._loop is None:
-            return True  # it was never started
         if not self._is_open:
             return self._ended.is_set()
         self._is_open = False
@@ -145,14 +146,10 @@ class Writer:
             else:
                 open_ = False
             if batch and (answered := self._write(batch)):
-                self._call_back(self._answer_callers, answered)
+                self._call_on_loop(self._answer_callers, answered)
         self._give_up_finding_out()
         self._connection.close()
-        self._call_back(self._ended.set)
-
-    def _call_back(self, back: Callable[..., object], *arguments: object) -> None:
-        assert self._loop is not None  # noqa: S101  (narrows the type)
-        call_on_loop(self._loop, back, *arguments)
+        self._call_on_loop(self._ended.set)
 
     def _next_job(self) -> QueuedJob | None:
         """Wait for a job; None: the store closes. Meanwhile find out what is unknown."""
@@ -258,7 +255,7 @@ class Writer:
         try:
             was_committed = self._connection.find_out()
         except StoreUnavailable as error:
-            self._call_back(self._health.batch_failed, error)
+            self._call_on_loop(self._health.batch_failed, error)
             return error
         self._unknown = None
         if was_committed:
@@ -268,14 +265,14 @@ class Writer:
                 f"{self._backend.name}: the connection was lost at a commit; nothing was saved"
             )
             set_errors(unknown.batch, lost)
-        self._call_back(self._answer_callers, unknown.batch)
+        self._call_on_loop(self._answer_callers, unknown.batch)
         return None
 
     def _give_up_finding_out(self) -> None:
         """Answer the callers of a transaction of which it is not known whether it was committed, because the store closes."""
         if (failure := self._find_out()) is not None and self._unknown is not None:
             set_errors(self._unknown.batch, failure)
-            self._call_back(self._answer_callers, self._unknown.batch)
+            self._call_on_loop(self._answer_callers, self._unknown.batch)
 
     def _answer_callers(self, batch: list[QueuedJob]) -> None:
         """Answer the callers, on the event loop."""
