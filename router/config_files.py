@@ -114,6 +114,12 @@ class ConfigFiles:
         """Return how the files on the disk compare with a configuration that was loaded from them."""
         return await self._threads.run(_on_disk, self.path, loaded)
 
+    async def changed_since_read(self, loaded: LoadedConfig) -> bool:
+        """Return whether a file differs from what was read of it for a configuration. An included file with a mistake has changed
+        if its text has, although an older one may be in force. Files of secrets are not looked at.
+        """
+        return await self._threads.run(_changed_since_read, self.path, loaded)
+
     def close(self) -> None:
         self._threads.shutdown()
 
@@ -153,20 +159,35 @@ def _on_disk(path: Path, loaded: LoadedConfig) -> tuple[FileOnDisk, ...]:
 def _states(path: Path, loaded: LoadedConfig) -> Iterator[tuple[Path, DiskState]]:
     config = loaded.config
     yield path, _compared(path, config.text)
-    known = {path}
+    seen = {path}
     for fragment in config.fragments:
-        if fragment.file in known:
+        if fragment.file in seen:
             continue
-        known.add(fragment.file)
+        seen.add(fragment.file)
         in_force = fragment.loaded
         state = _compared(fragment.file, in_force.text if in_force is not None else fragment.read)
         yield fragment.file, DiskState.LEFT_OUT if in_force is None and state is DiskState.IN_FORCE else state
-    yield from (
-        (each, DiskState.NEW) for each in included_files(config.include, path.parent) if each not in known
-    )
+    yield from ((each, DiskState.NEW) for each in _new_included_files(path, config))
     for each, before in {**loaded.template_files, **config.secret_files}.items():
         now = identify_file(each)
         yield each, DiskState.IN_FORCE if now == before != () else _differs(each)
+
+
+def _new_included_files(path: Path, config: Config) -> Iterator[Path]:
+    known = {path, *(each.file for each in config.fragments)}
+    return (each for each in included_files(config.include, path.parent) if each not in known)
+
+
+def _changed_since_read(path: Path, loaded: LoadedConfig) -> bool:
+    config = loaded.config
+    read = {path: config.text} | {each.file: each.read for each in config.fragments if each.read is not None}
+    templates = set() if config.templates is None else set(config.templates.glob("*.j2"))
+    return (
+        any(_compared(file, text) is not DiskState.IN_FORCE for file, text in read.items())
+        or any(_new_included_files(path, config))
+        or templates != loaded.template_files.keys()
+        or _any_changed(loaded.template_files)
+    )
 
 
 def _differs(path: Path) -> DiskState:

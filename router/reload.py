@@ -307,11 +307,8 @@ class Reloader:
     async def watch_files(self) -> None:
         """Reload when a file that was read changes. Files of secrets are left to :meth:`watch_secrets`."""
         seen = await self._files.signature(self._watched_files())
-        # routes.yaml may have changed since it was read at the start. An included file with a mistake always differs from what is
-        # in force, so that says nothing about a change.
-        has_changed = any(
-            each.path == self._files.path and each.state.is_other for each in await self.files_on_disk()
-        )
+        # They may have changed since they were read at the start.
+        has_changed = await self._files.changed_since_read(self._active.loaded)
         while True:
             if has_changed:
                 with suppress(ReloadError):  # it is logged and shown

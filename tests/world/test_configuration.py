@@ -1,5 +1,7 @@
 """What an operator sees of the configuration: what is in force, what changed, and whether the file is in force."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,34 +171,74 @@ async def until_loads(world: World, count: int) -> None:
         await world.service.store.ready()
 
 
+def with_included_files(folder: Path) -> Callable[[str], str]:
+    """Write an included file that is right, one with a mistake, and a template. Return the change of routes.yaml that names them."""
+    for name, text in (
+        ("teams/web.yaml", "receivers: {chat: [{slack: {channel: C0WEB}}]}\nroute: {receiver: chat}\n"),
+        ("teams/db.yaml", "route: {receiver: nobody}\n"),
+        ("texts/slack.j2", "{{ title }}\n"),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    mounts = "    - {mount: web}\n    - {mount: db}\n"
+    return lambda rules: (
+        "include: [teams/*.yaml]\ntemplates: texts\n" + rules.replace("  routes:\n", f"  routes:\n{mounts}")
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("routes.yaml", "# {}"),
+        ("teams/web.yaml", "# {}"),
+        ("teams/web.yaml", None),
+        pytest.param("teams/db.yaml", "# {}", id="an included file with a mistake"),
+        pytest.param("teams/db.yaml", None, id="an included file with a mistake is removed"),
+        pytest.param("teams/new.yaml", "route: {}", id="a new included file"),
+        ("texts/slack.j2", "{}"),
+        ("texts/slack.j2", None),
+        pytest.param("texts/pagerduty.j2", "{}", id="a new template"),
+    ],
+)
 async def test_a_change_before_the_first_look_at_the_files_is_loaded(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, file: str, text: str | None
 ) -> None:
-    watch_files = Reloader.watch_files
+    """:param text: what is added to the file; None: it is removed"""
+    rules, loaded = with_included_files(world.folder), asyncio.Event()
+    watch_files, reload = Reloader.watch_files, Reloader.reload
 
     async def watch_after_a_change(reloader: Reloader) -> None:
-        world.write(other_channel)
+        if text is None:
+            (world.folder / file).unlink()
+        else:
+            with (world.folder / file).open("a") as changed:
+                changed.write(f"{text}\n")
         await watch_files(reloader)
 
+    async def note(reloader: Reloader, actor: str) -> None:
+        assert actor == "file changed"
+        await reload(reloader, actor)
+        loaded.set()
+
     monkeypatch.setattr(Reloader, "watch_files", watch_after_a_change)
-    await world.start(watch=True)
-    await until_loads(world, 2)
-    assert await history(world) == [("file changed", True), ("start", True)]
+    monkeypatch.setattr(Reloader, "reload", note)
+    await world.start(rules, watch=True)
+    await loaded.wait()
 
 
 async def test_files_that_have_not_changed_since_the_start_are_not_loaded_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also not one with a mistake: on a replica that waits, that would put its own rules in force."""
+    """Also not those with a mistake: on a replica that waits, a load would put its own rules in force."""
     reloads: list[str] = []
+    rules = with_included_files(world.folder)
 
     async def count(_reloader: Reloader, actor: str) -> None:
         reloads.append(actor)
 
     monkeypatch.setattr(Reloader, "reload", count)
-    (world.folder / "teams").mkdir()
-    (world.folder / "teams" / "db.yaml").write_bytes(b"\xff")
-    await world.start(lambda rules: "include: [teams/*.yaml]\n" + rules, watch=True)
+    (world.folder / "teams" / "unreadable.yaml").write_bytes(b"\xff")
+    await world.start(rules, watch=True)
     assert world.service is not None
     assert any(each.state.is_other for each in await world.service.reloader.files_on_disk())
     for _ in range(5):
