@@ -249,6 +249,8 @@ class Membership:
         ):  # they changed meanwhile, so others may be in force in the same batch
             surplus = frozenset()
             self.renew_soon()
+        if self._store.replicas.has_more_to_interrupt:
+            self.renew_soon()
         for name in surplus - self._releasing.keys():
             self._releasing[name] = task = asyncio.create_task(self._release(name), name=f"release {name}")
             task.add_done_callback(partial(_remove, self._releasing, name))

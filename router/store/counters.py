@@ -159,16 +159,6 @@ _SELECT_KINDS = sa.text(f"{_SELECT_COUNTS} AND what IN :kinds").bindparams(
 _UPSERT = sa.text(UPSERT.values_sql(f":{name}" for name in _COUNTER_COLUMNS))
 
 
-def read_under_way(connection: sa.Connection, *only: sa.ColumnElement[bool]) -> dict[str, int]:
-    """Return how many deliveries are under way at each destination. :param only: conditions"""
-    rows = connection.execute(
-        sa.select(deliveries.c.destination, sa.func.count())
-        .where(deliveries.c.outcome.is_(None), *only)
-        .group_by(deliveries.c.destination)
-    )
-    return dict(map(tuple, rows))
-
-
 def count_interrupted(connection: sa.Connection, under_way: Mapping[str, int]) -> None:
     """Count deliveries that are under way as interrupted. :param under_way: how many, by destination"""
     moves = [

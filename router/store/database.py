@@ -165,15 +165,18 @@ class Database:
             raise StoreUnavailable(str(error)) from error
         return result
 
-    async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run a function with the writer's connection, as :meth:`do` runs a job."""
-        result: T = await self._run(Direct(work))
+    async def write(self, work: Callable[[sa.Connection], T], *, is_urgent: bool = False) -> T:
+        """Run a function with the writer's connection, as :meth:`do` runs a job.
+
+        :param is_urgent: it runs before all that waits, as leases need: they are lost if they are not renewed in time
+        """
+        result: T = await self._run(Direct(work), is_urgent=is_urgent)
         return result
 
-    async def _run(self, job: Job[Any] | Direct) -> Any:
+    async def _run(self, job: Job[Any] | Direct, *, is_urgent: bool = False) -> Any:
         grant = WORKS_BY.get()
         try:
-            return await self._writer.run(job, grant)
+            return await self._writer.run(job, grant, is_urgent=is_urgent)
         except LeaseLost as error:
             if grant is None:  # the job has a lease of its own
                 raise

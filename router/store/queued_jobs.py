@@ -1,6 +1,8 @@
 """Jobs that wait for the writer, with their callers."""
 
 import asyncio
+import queue
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,8 @@ class QueuedJob:
 
     result: JobResult
     future: asyncio.Future[Any]
+    is_urgent: bool = False
+    """Whether it runs before all jobs that are not."""
     committed: list[Committed] = field(default_factory=list)
     """What the transactions did. It is set for the first job of a transaction only."""
     seconds: float = 0.0
@@ -27,6 +31,26 @@ class UnknownBatch:
     batch: list[QueuedJob]
     committed: Committed
     """What it did, if it was."""
+
+
+class JobQueue(queue.Queue[QueuedJob | None]):
+    """Jobs in their order, the urgent ones first. None stands for the end."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._urgent: deque[QueuedJob] = deque()
+
+    def _qsize(self) -> int:
+        return len(self._urgent) + super()._qsize()
+
+    def _put(self, item: QueuedJob | None) -> None:
+        if item is not None and item.is_urgent:
+            self._urgent.append(item)
+        else:
+            super()._put(item)
+
+    def _get(self) -> QueuedJob | None:
+        return self._urgent.popleft() if self._urgent else super()._get()
 
 
 def set_errors(batch: list[QueuedJob], error: Exception) -> None:

@@ -26,6 +26,8 @@ _WRITERS_KEPT: Millis = 7 * DAY
 answer for one that failed."""
 
 
+# The empty session, of a version without replicas, has no row either.
+_HAS_VANISHED = ~sa.select(replicas.c.id).where(replicas.c.id == deliveries.c.replica).exists()
 # Of the server at this moment, not at the begin of the transaction.
 _NOW = sa.extract("epoch", sa.func.clock_timestamp()) * 1_000
 
@@ -64,6 +66,8 @@ class Replicas:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.has_more_to_interrupt = True
+        """Whether more may be under way by replicas that are gone. The next renewal interrupts some of it."""
 
     @property
     def are_possible(self) -> bool:
@@ -71,58 +75,74 @@ class Replicas:
         return self._database.is_shared
 
     async def join(self, request: RenewalRequest) -> Renewal:
-        """Begin a session. What replicas have under way whose sessions have ended is due again."""
+        """Begin a session. What replicas have under way whose sessions have ended is due again, if that is not much; see
+        :attr:`has_more_to_interrupt`.
+        """
         self._database.session = request.session
-        joined = await self._database.write(partial(_join, request=request))
+        self.has_more_to_interrupt = True
+        joined = await self._database.write(partial(_join, request=request), is_urgent=True)
         assert joined is not None  # noqa: S101  (only a session that had begun can be expelled)
-        return joined
+        renewal, self.has_more_to_interrupt = joined
+        return renewal
 
     async def renew(self, request: RenewalRequest) -> Renewal | None:
-        """Renew the session. Return None if it was expelled: then a new session has to begin."""
-        return await self._database.write(partial(_renew, request=request))
+        """Renew the session, and interrupt some of what replicas have under way that are gone. Return None if the session was
+        expelled: then a new one has to begin.
+        """
+        interrupts, self.has_more_to_interrupt = self.has_more_to_interrupt, True
+        renewed = await self._database.write(
+            partial(_renew, request=request, interrupts=interrupts), is_urgent=True
+        )
+        if renewed is None:
+            return None
+        renewal, self.has_more_to_interrupt = renewed
+        return renewal
 
     async def release(self, session: str, names: Collection[str]) -> None:
         """Give up leases for which nothing is under way, so that others can take them."""
-        await self._database.write(partial(_release, session=session, names=tuple(names)))
+        await self._database.write(partial(_release, session=session, names=tuple(names)), is_urgent=True)
 
     async def leave(self, session: str) -> None:
         """End the session: its leases are free, and what it still has under way is due again."""
-        await self._database.write(partial(_leave, session=session))
+        while await self._database.write(partial(_leave, session=session), is_urgent=True):
+            pass
 
     async def view(self) -> ReplicasView:
         """Return who runs, and who holds what."""
         return await self._database.read(_view)
 
 
-def _join(connection: sa.Connection, *, request: RenewalRequest) -> Renewal | None:
+def _join(connection: sa.Connection, *, request: RenewalRequest) -> tuple[Renewal, bool] | None:
     starts.note_start(connection)
-    now = _now(connection)
-    starts.interrupt(connection, [""], now)  # by a version without replicas
-    connection.execute(sa.delete(writers).where(writers.c.at < now - _WRITERS_KEPT))
-    return _renew(connection, request=request, is_new=True)
+    connection.execute(sa.delete(writers).where(writers.c.at < _now(connection) - _WRITERS_KEPT))
+    return _renew(connection, request=request, interrupts=True, is_new=True)
 
 
-def _renew(connection: sa.Connection, *, request: RenewalRequest, is_new: bool = False) -> Renewal | None:
+def _renew(
+    connection: sa.Connection, *, request: RenewalRequest, interrupts: bool, is_new: bool = False
+) -> tuple[Renewal, bool] | None:
+    """:returns: the renewal, and whether more may be under way by replicas that are gone; None: the session was expelled"""
     seen = _view(connection)
     now, members = seen.now, seen.replicas
     if not is_new and all(each.id != request.session for each in members):
         return None
     renewal = renew(members, seen.leases, request, seen.rules, now)
-    gone = {*(each.id for each in renewal.expelled), *vanished_sessions(connection)}
-    if gone:
-        starts.interrupt(connection, gone, now)
-        connection.execute(sa.delete(replicas).where(replicas.c.id.in_(gone)))
+    if renewal.expelled:
+        connection.execute(
+            sa.delete(replicas).where(replicas.c.id.in_([each.id for each in renewal.expelled]))
+        )
+    has_more = False
+    if interrupts or renewal.expelled or has_vanished(connection):
+        has_more = starts.interrupt_some(connection, _HAS_VANISHED, now)
     upsert(connection, replicas, [each._asdict() for each in renewal.replicas if each not in members])
     upsert(connection, leases, [each._asdict() for each in renewal.leases if each not in seen.leases])
-    return renewal
+    return renewal, has_more
 
 
-def vanished_sessions(connection: sa.Connection) -> Collection[str]:
-    """Return the sessions that have no row any more, and still have deliveries under way."""
-    has_row = sa.select(replicas.c.id).where(replicas.c.id == deliveries.c.replica).exists()
-    # An empty session is of a version without replicas: what it left is interrupted when a session begins.
-    theirs = (deliveries.c.outcome.is_(None), deliveries.c.replica != "", ~has_row)
-    return connection.execute(sa.select(deliveries.c.replica).where(*theirs).distinct()).scalars().all()
+def has_vanished(connection: sa.Connection) -> bool:
+    """Return whether a delivery is under way by a session that has no row any more."""
+    theirs = sa.select(deliveries.c.id).where(deliveries.c.outcome.is_(None), _HAS_VANISHED).limit(1)
+    return connection.scalar(theirs) is not None
 
 
 def _release(connection: sa.Connection, *, session: str, names: Sequence[str]) -> None:
@@ -134,9 +154,11 @@ def _release(connection: sa.Connection, *, session: str, names: Sequence[str]) -
     notify(connection, topic_notice(session, ReplicaTopic.LEASES))
 
 
-def _leave(connection: sa.Connection, *, session: str) -> None:
+def _leave(connection: sa.Connection, *, session: str) -> bool:
+    """End a session once nothing is under way by it, or by one that is gone. :returns: whether more is; then some of it was interrupted"""
     now = _now(connection)
-    starts.interrupt(connection, [session], now)
+    if starts.interrupt_some(connection, _HAS_VANISHED | (deliveries.c.replica == session), now):
+        return True
     connection.execute(
         sa.update(leases)
         .where(leases.c.replica == session)
@@ -144,6 +166,7 @@ def _leave(connection: sa.Connection, *, session: str) -> None:
     )
     connection.execute(sa.delete(replicas).where(replicas.c.id == session))
     notify(connection, topic_notice(session, ReplicaTopic.LEASES))
+    return False
 
 
 def _view(connection: sa.Connection) -> ReplicasView:

@@ -1,7 +1,7 @@
 """SQL statements that change many conversations: at a start of the service, and when the backoff of a destination ends."""
 
 import secrets
-from collections.abc import Collection
+from collections import Counter
 
 import sqlalchemy as sa
 
@@ -16,7 +16,8 @@ from router.store.schema import IS_OPEN, conversations, deliveries, meta
 
 ROWS_PER_STATEMENT = 2_000
 """How many rows of a table one statement examines. Such a statement takes about 10 milliseconds."""
-_IDS_PER_STATEMENT = 500
+_INTERRUPTED_AT_ONCE = 500
+"""How many deliveries, and how many conversations, :func:`interrupt_some` changes. It takes some tens of milliseconds."""
 _PROBED = "probed"
 next_attempt_at = sa.case(
     (conversations.c.due_at > conversations.c.not_before, conversations.c.due_at),
@@ -48,38 +49,53 @@ def note_start(connection: sa.Connection) -> None:
 def mark_interrupted(connection: sa.Connection, now: Millis) -> None:
     """Mark the deliveries that the last process left under way as interrupted, and make them due again."""
     note_start(connection)
-    interrupt(connection, None, now)
+    while interrupt_some(connection, sa.true(), now):
+        pass
 
 
-def interrupt(connection: sa.Connection, sessions: Collection[str] | None, now: Millis) -> None:
-    """Mark deliveries that are under way as interrupted, and make their conversations due again.
+def interrupt_some(connection: sa.Connection, theirs: sa.ColumnElement[bool], now: Millis) -> bool:
+    """Mark some deliveries that are under way as interrupted, and make some conversations due again that they hold.
 
-    :param sessions: the deliveries of these replicas; None: all
+    :param theirs: a condition on the deliveries: whose they are
+    :returns: whether more may be left
     """
+    under_way = connection.execute(
+        sa.select(deliveries.c.id, deliveries.c.destination)
+        .where(deliveries.c.outcome.is_(None), theirs)
+        .limit(_INTERRUPTED_AT_ONCE)
+    ).all()
+    by_destination = Counter(destination for _, destination in under_way)
+    counters.count_interrupted(connection, by_destination)
+    delivery_hours.count_interrupted(connection, by_destination, now)
+    if under_way:
+        connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id.in_([number for number, _ in under_way]))
+            .values(outcome=INTERRUPTED, finished_at=now)
+        )
+    # Only those of ended deliveries: then no conversation has two under way. Conversations that a storm's message absorbed may
+    # be left although the delivery of the storm had ended before.
     delivery = conversations.c.delivery_id
-    theirs = () if sessions is None else (deliveries.c.replica.in_(sessions),)
-    under_way = counters.read_under_way(connection, *theirs)
-    counters.count_interrupted(connection, under_way)
-    delivery_hours.count_interrupted(connection, under_way, now)
-    # Conversations that a storm's message absorbed may be left although the delivery of the storm has ended.
-    left = sa.select(delivery).where(delivery.is_not(None))
-    if sessions is not None:
-        left = left.join(deliveries, deliveries.c.id == delivery).where(*theirs)
-    ids = connection.execute(left.distinct()).scalars().all()
-    connection.execute(
-        sa.update(deliveries)
-        .where(deliveries.c.outcome.is_(None), *theirs)
-        .values(outcome=INTERRUPTED, finished_at=now)
-    )
-    for first in range(0, len(ids), _IDS_PER_STATEMENT):
-        some = conversations.c.delivery_id.in_(ids[first : first + _IDS_PER_STATEMENT])
-        freed = (
+    has_ended = sa.or_(deliveries.c.id.is_(None), deliveries.c.outcome.is_not(None))
+    held = connection.scalars(
+        sa.select(conversations.c.id)
+        .outerjoin(deliveries, deliveries.c.id == delivery)
+        .where(delivery.is_not(None), has_ended, theirs)
+        .limit(_INTERRUPTED_AT_ONCE)
+    ).all()
+    if held:
+        is_due_again = (
             conversations.c.state == "open",
             conversations.c.due_at.is_not(None),
             conversations.c.deciding.is_(None),
         )
-        connection.execute(sa.update(conversations).where(some, *freed).values(next_at=next_attempt_at))
-        connection.execute(sa.update(conversations).where(some).values(delivery_id=None))
+        next_at = sa.case((sa.and_(*is_due_again), next_attempt_at), else_=conversations.c.next_at)
+        connection.execute(
+            sa.update(conversations)
+            .where(conversations.c.id.in_(held))
+            .values(next_at=next_at, delivery_id=None)
+        )
+    return _INTERRUPTED_AT_ONCE in {len(under_way), len(held)}
 
 
 def resume_some(connection: sa.Connection, after: int, *, destination: str) -> int:

@@ -17,7 +17,7 @@ from router.store.backend import Backend
 from router.store.batch import Direct, JobResult
 from router.store.health import Health, StoreUnavailable
 from router.store.jobs import Job
-from router.store.queued_jobs import QueuedJob, UnknownBatch, set_errors
+from router.store.queued_jobs import JobQueue, QueuedJob, UnknownBatch, set_errors
 from router.store.writer_connection import Committed, CommitWithoutAnswer, WriterConnection
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class Writer:
         """Changes with each batch, also with one that failed: readers may find something new."""
         self._unknown: UnknownBatch | None = None
         """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
-        self._queue: queue.Queue[QueuedJob | None] = queue.Queue(_MAX_QUEUED_JOBS)
+        self._queue = JobQueue()
         self._is_open = False
         """Whether it takes jobs."""
         self._ended = asyncio.Event()
@@ -84,10 +84,11 @@ class Writer:
         """How many jobs wait."""
         return self._queue.qsize()
 
-    async def run(self, job: Job[Any] | Direct, grant: Grant | None) -> Any:
+    async def run(self, job: Job[Any] | Direct, grant: Grant | None, *, is_urgent: bool = False) -> Any:
         """Run a job, and return its result after the commit is durable.
 
         :param grant: the lease of the work that the job belongs to; None: it belongs to none
+        :param is_urgent: it runs before the jobs that wait, however many these are
         :raises StoreUnavailable: nothing of the job was saved, or the store was closed before it was known whether it was
         :raises Exception: what the job raises
         """
@@ -96,15 +97,16 @@ class Writer:
         if self._health.damaged:
             self._health.count_error("write")
             raise StoreUnavailable(str(self._health.error))
-        waiting = QueuedJob(JobResult(job, grant=grant), asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except queue.Full:
+        if not is_urgent and self.queued_jobs >= _MAX_QUEUED_JOBS:
             error = StoreUnavailable(
                 f"{self._backend.name}: {_MAX_QUEUED_JOBS} writes are waiting already: the disk is too slow"
             )
             self._health.batch_failed(error)
-            raise error from None
+            raise error
+        waiting = QueuedJob(
+            JobResult(job, grant=grant), asyncio.get_running_loop().create_future(), is_urgent=is_urgent
+        )
+        self._queue.put(waiting)
         return await waiting.future
 
     async def stop(self, within: float) -> bool:
@@ -115,8 +117,7 @@ class Writer:
         if not self._is_open:
             return self._ended.is_set()
         self._is_open = False
-        with suppress(queue.Full):  # then the writer is stuck
-            self._queue.put_nowait(None)
+        self._queue.put(None)
         try:
             async with asyncio.timeout(None if within == math.inf else within):
                 await self._ended.wait()

@@ -31,7 +31,7 @@ from router.store.decision_list import DecisionFilter
 from router.store.delivery_list import DeliveryFilter
 from router.store.digest_reports import sent_slots
 from router.store.queries import QUERIES
-from router.store.replicas import vanished_sessions
+from router.store.replicas import has_vanished
 from router.store.waiting_alerts import WaitingFilter
 from tests.conformance.work import counted
 from tests.unit.core.world import NIGHT, PAGER, PER_ALERT, POLICY, SLACK, TEAM, alert, webhook
@@ -127,7 +127,7 @@ READINGS: dict[str, Reading] = {
             for key in POLICY.inhibition.as_source({"severity": "critical", "alertname": "critical0"})
         ]
     ),
-    "sessions that have vanished": lambda store: store.database.read(vanished_sessions),
+    "sessions that have vanished": lambda store: store.database.read(has_vanished),
     "what is next at a lane": lambda store: store.claim(PAGER, POLICY, NOW),
     **{
         f"what is due next: {name}": lambda store, wanted=wanted: store.database.read(  # type: ignore[misc]

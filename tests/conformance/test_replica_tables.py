@@ -1,6 +1,7 @@
 """The tables of replicas: sessions and leases where several processes share a database, states of lanes and requests on both."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Collection
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +12,9 @@ from router.core.leases import BACKGROUND, EXPIRED, RELEASED, LeaseRow, Renewal,
 from router.metrics import Metrics
 from router.model import HOUR, MINUTE, SECOND
 from router.replicas import JudgedBy, Membership
-from router.store import Permit, Store, StoredLane, Trouble
-from router.store.schema import lane_requests, leases, replicas
+from router.store import Limits, Permit, Store, StoredLane, StoreUnavailable, Trouble, starts, writer
+from router.store.schema import conversations, lane_requests, leases, replicas
+from tests.database import busy_writer, queued_jobs
 from tests.postgresql import Server
 from tests.statements import watch_writer
 from tests.unit.core.world import NOON, POLICY, SLACK, alert, webhook
@@ -50,6 +52,11 @@ async def renewed(store: Store, session: str) -> Renewal:
     renewal = await store.replicas.renew(requested(session))
     assert renewal is not None
     return renewal
+
+
+async def until_queued(store: Store, count: int) -> None:
+    while queued_jobs(store) < count:  # noqa: ASYNC110  (the queue has no event)
+        await asyncio.sleep(0)
 
 
 async def begin_delivery(store: Store) -> None:
@@ -118,18 +125,116 @@ async def test_a_replica_that_leaves_frees_all_that_it_had(two: tuple[Store, Sto
     assert (await renewed(b, "b")).leases == (await b.replicas.view()).leases
 
 
+def expire(connection: sa.Connection) -> None:
+    """The session of A has expired, and B has lived for long enough to know that."""
+    connection.execute(sa.update(replicas).where(replicas.c.id == "a").values(expires_at=0))
+    earlier = replicas.c.started_at - HOUR
+    connection.execute(sa.update(replicas).where(replicas.c.id != "a").values(started_at=earlier))
+
+
+async def begin_storm(store: Store) -> int:
+    """Have the message of a storm under way. Return how many conversations it holds."""
+    for number in range(12):
+        group = webhook(alert(f"Down{number}", "critical"), group=f"g{number}")
+        await store.accept(group, "default", b"{}", POLICY, NOON)
+    (work,) = (await store.claim_several(Permit(SLACK, Limits(above=1, every=MINUTE)), POLICY, NOON)).works
+    assert work.conversation.storm is not None
+    return await held_conversations(store)
+
+
+async def held_conversations(store: Store) -> int:
+    """Return how many conversations deliveries hold that are under way."""
+    count = sa.select(sa.func.count()).where(conversations.c.delivery_id.is_not(None))
+    return await store.database.read(lambda connection: connection.execute(count).scalar_one())
+
+
+async def test_what_a_storm_of_a_dead_replica_held_is_freed_in_pieces(
+    two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batches of all replicas wait for a renewal, and the server ends one that takes too long."""
+    monkeypatch.setattr(starts, "_INTERRUPTED_AT_ONCE", 5)
+    a, b = two
+    await a.replicas.join(requested("a"))
+    await b.replicas.join(requested("b"))
+    left = await begin_storm(a)
+    assert left > 10
+    await b.database.write(expire)
+    assert (await renewed(b, "b")).expelled
+    while b.replicas.has_more_to_interrupt:
+        assert await held_conversations(b) == (left := left - 5)
+        await renewed(b, "b")
+    assert await held_conversations(b) == 0
+    assert await a.replicas.renew(requested("a")) is None
+    assert (await b.claim_several(Permit(SLACK), POLICY, NOON + HOUR)).works
+    assert (await b.balance(None)).off == 0
+
+
+async def test_a_session_is_renewed_until_all_is_freed(
+    two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "_INTERRUPTED_AT_ONCE", 5)
+    a, b = two
+    await a.replicas.join(requested("a"))
+    membership = Membership(
+        store=b, clock=SystemClock(), metrics=Metrics(), name="b", term=HOUR, rules=JudgedBy
+    )
+    await membership.join()
+    await begin_storm(a)
+    await b.database.write(expire)
+    serving = asyncio.create_task(membership.serve())  # by itself, it renews every quarter of an hour
+    while await held_conversations(b):
+        assert not serving.done()
+    serving.cancel()
+
+
+async def test_a_replica_leaves_when_nothing_is_held_any_more(
+    two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not by a replica that has died, whose conversations it had begun to free."""
+    monkeypatch.setattr(starts, "_INTERRUPTED_AT_ONCE", 5)
+    a, b = two
+    await a.replicas.join(requested("a"))
+    await b.replicas.join(requested("b"))
+    await begin_storm(a)
+    await b.database.write(expire)
+    assert (await renewed(b, "b")).expelled
+    assert b.replicas.has_more_to_interrupt
+    await begin_delivery(b)
+    await b.replicas.leave("b")
+    assert await held_conversations(b) == 0
+    assert not (await b.replicas.view()).replicas
+
+
+async def test_a_renewal_overtakes_what_waits_for_the_writer(
+    two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise many webhooks at once would cost the leases. It also has room in a full queue."""
+    monkeypatch.setattr(writer, "_MAX_QUEUED_JOBS", 1)
+    ended: list[str] = []
+
+    async def note(what: str, work: Awaitable[object]) -> None:
+        await work
+        ended.append(what)
+
+    a, _ = two
+    await a.replicas.join(requested("a"))
+    large = webhook(*(alert(f"Down{number}", "critical") for number in range(200)))
+    async with asyncio.TaskGroup() as group, busy_writer(a):
+        group.create_task(note("accept", a.accept(large, "default", b"{}", POLICY, NOON)))
+        await until_queued(a, 1)
+        for number, work in enumerate((a.replicas.renew(requested("a")), a.replicas.release("a", BOTH))):
+            group.create_task(note("lease", work))
+            await until_queued(a, 2 + number)
+        with pytest.raises(StoreUnavailable, match="writes are waiting"):
+            await a.accept(webhook(alert("Up", "info")), "default", b"{}", POLICY, NOON)
+    assert ended == ["lease", "lease", "accept"]
+
+
 async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Store]) -> None:
     a, b = two
     await a.replicas.join(requested("a"))
     await b.replicas.join(requested("b"))
     await begin_delivery(a)
-
-    def expire(connection: sa.Connection) -> None:
-        """The session of A has expired, and B has lived for long enough to know that."""
-        connection.execute(sa.update(replicas).where(replicas.c.id == "a").values(expires_at=0))
-        earlier = replicas.c.started_at - HOUR
-        connection.execute(sa.update(replicas).where(replicas.c.id == "b").values(started_at=earlier))
-
     assert not (await renewed(b, "b")).expelled
     await b.database.write(expire)
     renewal = await renewed(b, "b")

@@ -46,19 +46,11 @@ def own(world: World) -> list[str]:
     return found
 
 
-async def settled(world: World) -> None:
-    """Wait until nothing is under way."""
-    assert world.service is not None
-    for _ in range(2):
-        await world.service.store.ready()
-        await world.service.lanes.settled()
-
-
 async def pass_time(world: World, span: int, step: int = MINUTE) -> None:
     """Move the clock in small steps, so that each attempt is made at about its time."""
     for _ in range(0, span, step):
         world.clock.advance(step)
-        await settled(world)
+        await world.at_rest()
 
 
 def two(rules: str) -> str:
@@ -361,7 +353,7 @@ async def test_a_report_ends_with_the_last_destination_not_the_first(world: Worl
     world.slack.revoked = False
     await run_deliveries_command(world, "resume", SLACK)
     await world.slack.until(lambda: len(world.slack.messages) == 3)
-    await settled(world)
+    await world.at_rest()
     assert len(own(world)) == 1
     del world.slack.trouble["C1"]
     world.clock.advance(5 * SECOND)
@@ -457,7 +449,7 @@ async def test_a_destination_that_fails_now_and_then_gives_up_no_alert(world: Wo
     del world.slack.trouble["C0CRITICAL"]
     while not world.slack.messages:
         world.clock.advance(SECOND)
-        await settled(world)
+        await world.at_rest()
     world.slack.trouble["C0CRITICAL"] = "is_archived"
     await pass_time(world, 10 * MINUTE, 10 * SECOND)
     assert (await world.get("/api/v1/dead-letters"))["items"] == []
