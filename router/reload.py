@@ -164,6 +164,11 @@ class Reloader:
                     await self._ask(loaded, JOINED, Asking.JOINING)
             self._compared = files
 
+    async def judge_rest(self) -> None:
+        """Judge the firing alerts that are not judged yet by the rules of this replica, which are in force."""
+        async with self._running:
+            await self._judging.finish()
+
     async def take_over(self, unserved: SharedRules) -> None:
         """Put the rules of this replica in force, because no replica judges by those in force. :raises StoreUnavailable:"""
         async with self._running:

@@ -24,8 +24,8 @@ It is shorter than the time after which AlertRouterLeaseNotHeld fires, because n
 
 
 class RulesWatch:
-    """Joins the rules in force if they become those of this replica. Puts its own in force if no replica agrees with those in
-    force any more.
+    """Joins the rules in force if they become those of this replica. Judges by them what another replica has left. Puts its own
+    in force if no replica agrees with those in force any more.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class RulesWatch:
         view = await self._store.rules.view()
         await self._reloader.follow(view.in_force)
         await self._refresh()
+        if self._agreement.agrees and not view.are_applied:  # who began to judge may have ended
+            await self._reloader.judge_rest()
         rules = self._agreement.in_force
         if rules is None or self._agreement.agrees or rules.fingerprint in view.served:
             self._unserved = None

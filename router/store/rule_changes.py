@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 import structlog
 
-from router.core.adopt import POLICY, Adopted, Adoption, Phase, Superseded
+from router.core.adopt import CURSOR, POLICY, Adopted, Adoption, Phase, Superseded
 from router.core.rules_in_force import RULES, SharedRules
 from router.decide import Policy
 from router.model import Millis
@@ -28,6 +28,8 @@ class RulesView:
     """None: no rules were ever in force."""
     served: frozenset[str]
     """The fingerprints of the rules by which the replicas judge whose sessions have not expired."""
+    are_applied: bool
+    """All firing alerts are judged by the rules in force."""
 
 
 class RuleChanges:
@@ -138,7 +140,9 @@ class RuleChanges:
 
 
 def _view(connection: sa.Connection) -> RulesView:
-    rows = connection.execute(sa.select(meta.c.key, meta.c.value).where(meta.c.key.in_((POLICY, RULES))))
+    rows = connection.execute(
+        sa.select(meta.c.key, meta.c.value).where(meta.c.key.in_((POLICY, RULES, CURSOR)))
+    )
     found: dict[str, str] = {row.key: row.value for row in rows}
     now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000, sa.BigInteger)
     served = frozenset[str]()
@@ -146,4 +150,4 @@ def _view(connection: sa.Connection) -> RulesView:
         served = frozenset(
             connection.execute(sa.select(replicas.c.rules).where(replicas.c.expires_at > now)).scalars()
         )
-    return RulesView(SharedRules.read(found.get(POLICY), found.get(RULES)), served)
+    return RulesView(SharedRules.read(found.get(POLICY), found.get(RULES)), served, CURSOR not in found)

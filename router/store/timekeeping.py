@@ -69,7 +69,7 @@ class Timekeeping:
 
     async def _finish_step(self, policy: Policy, now: Millis, *, judging: bool = True) -> bool:
         """Finish the step of the clock that is under way, if there is one. It takes many batches, so that webhooks come
-        in between.
+        in between. Its last stage is left to a process whose rules are in force.
 
         :param judging: judge the firing alerts by the new time; otherwise they are left to
             :meth:`~router.store.rule_changes.RuleChanges.judge_some`
@@ -79,7 +79,9 @@ class Timekeeping:
         while (step := await self._database.write(partial(clock_steps.step_some, now=now))) is not None:
             found = True
             if step.table == clock_steps.RULES:
-                await self._database.do(jobs.OpenSlots(policy, now))
+                if not await self._database.do(jobs.OpenSlots(policy, now)):
+                    return found
+                # Rules that come into force after this open their own slots, and judge all alerts by the new time.
                 if judging:
                     await self._rules.judge_all(policy, now)
                 await self._database.write(partial(clock_steps.finish_step))

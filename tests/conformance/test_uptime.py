@@ -1,17 +1,33 @@
 """Uptime of several replicas: what counts is whether any of them ran."""
 
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from router.core.adopt import CURSOR, Adoption
 from router.core.head import LAST_TIME
 from router.decide import Policy, Route, Severity
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import Store
+from router.store.clock_steps import UNFINISHED_STEP
+from router.store.schema import meta
 from router.store.starts import set_meta
 
 NOON: Millis = 1_795_435_200_000
 POLICY = Policy(severity=Severity(), root=Route("route", "all"), receivers={"all": ()}, fingerprint="1")
 
 
+OTHER = replace(POLICY, fingerprint="2")
+
+
 async def watch(store: Store, now: Millis, *, has_run: bool = False) -> Millis:
     return await store.timekeeping.watch(POLICY, now, has_run=has_run, judging=False)
+
+
+async def left(store: Store) -> set[str]:
+    """Return what is left to do after a step: the step itself, and the judging by the new time."""
+    keys = sa.select(meta.c.key).where(meta.c.key.in_((UNFINISHED_STEP, CURSOR)))
+    return await store.database.read(lambda c: set(c.execute(keys).scalars()))
 
 
 async def test_time_counts_from_the_first_start_while_any_replica_runs(store: Store) -> None:
@@ -43,3 +59,14 @@ async def test_a_replica_that_ran_all_the_time_knows_that_there_was_no_gap(store
     await watch(store, NOON)
     assert await watch(store, NOON + HOUR, has_run=True) == NOON
     assert await watch(store, NOON + HOUR + SECOND) == NOON
+
+
+async def test_a_step_back_is_left_to_a_replica_with_the_rules_in_force(store: Store) -> None:
+    await watch(store, NOON)
+    await store.rules.adopt(Adoption(OTHER), NOON)
+    await store.rules.judge_all(OTHER, NOON)
+    for judging in (False, True):  # at its start, and later
+        await store.timekeeping.watch(POLICY, NOON - HOUR, has_run=False, judging=judging)
+        assert await left(store) == {UNFINISHED_STEP, CURSOR}
+    assert await store.timekeeping.watch(OTHER, NOON - HOUR, has_run=False, judging=True) == NOON - HOUR
+    assert not await left(store)

@@ -1,5 +1,6 @@
 """Two replicas with different files on one PostgreSQL: which rules are in force, and what a replica does that does not agree."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from router.cli.running import serve
-from router.model import MINUTE, SECOND, Millis
+from router.model import HOUR, MINUTE, SECOND, Millis
 from router.rules_watch import UNSERVED_WAIT
 from router.store import LONGEST_BATCH
+from router.store.timekeeping import Timekeeping
 from tests.postgresql import Server
 from tests.waiting import until
 from tests.world.asking import metric_value
@@ -170,4 +172,60 @@ async def test_a_replica_joins_when_its_files_are_those_in_force(pair: tuple[Wor
     assert await loads(a) == ["start", "start"]
     assert await a.post("Down", "critical") == 200
     await all_decided(a, 3)
+    assert channels(a) == ["C0WARNINGS"]
+
+
+class LateLook:
+    """Lets a replica notice no step of the clock until the test allows it."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert world.service is not None
+        self.allowed = asyncio.Event()
+        timekeeping, watch = world.service.store.timekeeping, Timekeeping.watch
+
+        async def late(*args: Any, **options: Any) -> Millis:
+            await self.allowed.wait()
+            return await watch(timekeeping, *args, **options)
+
+        monkeypatch.setattr(timekeeping, "watch", late)
+
+
+async def night(world: World) -> None:
+    """A warning is held, by a clock that is ten hours ahead."""
+    world.clock.advance(10 * HOUR)
+    await world.start(old)
+    assert await world.post("Disk", "warning") == 200
+    assert await world.fates() == {"held": 2}
+
+
+async def test_a_step_that_a_replica_with_other_rules_sees_first_is_finished(
+    pair: tuple[World, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    await night(a)
+    await b.start(new)
+    await agreement(a, agrees=False)
+    look = LateLook(b, monkeypatch)
+    a.clock.step_back(10 * HOUR)
+    await until(lambda: _has_seen_a_step(a), "the replica with other rules has seen the step")
+    look.allowed.set()
+    await all_decided(b, 2)
+    assert channels(b) == ["C0WARNINGS"]
+
+
+async def _has_seen_a_step(world: World) -> bool:
+    assert world.service is not None
+    return world.service.clock_watch.count > 0
+
+
+async def test_a_replica_goes_on_with_the_judging_of_one_that_has_ended(
+    pair: tuple[World, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    await night(a)
+    look = LateLook(a, monkeypatch)
+    a.clock.step_back(10 * HOUR)
+    await (await b._open(old)).stop()  # it ends before it has judged what fires
+    look.allowed.set()
+    await all_decided(a, 2)
     assert channels(a) == ["C0WARNINGS"]

@@ -27,18 +27,20 @@ class NextOpening(BaseJob):
 
 @dataclass(frozen=True, slots=True)
 class OpenSlots(BaseJob):
-    """Opens the slots of digests. Does nothing if other rules are in force by now, because these opened their own slots."""
+    """Opens the slots of digests if these rules are in force. Returns whether they are."""
 
     policy: Policy
     now: Millis
 
-    def run(self, state: State) -> None:
+    def run(self, state: State) -> bool:
         state.conversations.want("open slots", (OPEN,))
         state.meta.want("id", (DATABASE_ID, POLICY))
         state.ready()
         in_force = state.meta.get(POLICY)
-        if in_force is None or in_force.value == self.policy.fingerprint:
-            digests.open_slots(state, self.policy, self.now)
+        if in_force is not None and in_force.value != self.policy.fingerprint:
+            return False
+        digests.open_slots(state, self.policy, self.now)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
