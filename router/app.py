@@ -153,7 +153,7 @@ class Service:
         clock: Clock | None = None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> "Service":
-        """Build every part, adopt the rules and listen. From then on, webhooks are accepted. It waits for a database that can't
+        """Build every part, listen and adopt the rules. From then on, webhooks are accepted. It waits for a database that can't
         be used yet.
 
         :param on_wait: called again and again while it waits
@@ -248,7 +248,7 @@ async def _build(  # noqa: PLR0915  (one list of all parts, in their order)
     wait = DatabaseWait(
         options.listen, lambda: make_runner(make_waiting_app(), metrics, bounds, tls), on_wait
     )
-    closing.push_async_callback(wait.end)
+    closing.push_async_callback(wait.close)
     store = await wait.open(
         lambda: Store.open(database, metrics.batch, before_migration, metrics.store_error)
     )
@@ -414,6 +414,10 @@ async def _certificates(
 
 
 async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
+    """Adopt the rules and serve. Once new rules are in force, replicas with other rules send nothing. So all that can fail in a
+    start comes before, except for the database.
+    """
+    sockets = await service.wait.take_address()
     policy = await service.reloader.adopt()
     await service.membership.join()
     await service.clock_watch.look()
@@ -438,7 +442,8 @@ async def _accept_webhooks(service: Service, options: ServeOptions) -> None:
     run("objectives", service.objectives.serve())
     await service.wait.end()
     await service.runner.setup()
-    await web.TCPSite(service.runner, *options.listen, backlog=BACKLOG).start()
+    for each in sockets:
+        await web.SockSite(service.runner, each, backlog=BACKLOG).start()
     run("clock", service.clock_watch.serve())
     if not is_alone:
         run("rules in force", service.rules_watch.serve())

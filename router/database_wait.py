@@ -1,8 +1,10 @@
 """A start that waits for its database: meanwhile the service listens, says that it lives, and refuses webhooks."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
 
 import structlog
 from aiohttp import web
@@ -19,7 +21,7 @@ _LOG_SECONDS = 60.0
 
 
 class DatabaseWait:
-    """Opens the store, and waits for it if it can't be used yet.
+    """Opens the store, and waits for it if it can't be used yet. Takes the address of the service, and keeps it.
 
     :param listen: host and port
     :param make_runner: makes a server that refuses all but the probes
@@ -33,6 +35,7 @@ class DatabaseWait:
         self._make_runner = make_runner
         self._on_wait = on_wait
         self._runner: BoundedRunner | None = None
+        self._sockets: list[socket.socket] = []
         self._next_line = 0.0
         """When the next line may be logged (seconds of the monotonic clock)."""
 
@@ -61,14 +64,51 @@ class DatabaseWait:
         if self._runner is None:
             self._runner = self._make_runner()
             await self._runner.setup()
-            await web.TCPSite(self._runner, *self._listen, backlog=BACKLOG).start()
+            for each in await self.take_address():
+                await web.SockSite(self._runner, each.dup(), backlog=BACKLOG).start()
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LOG_SECONDS
             log.error("the start waits for the database; webhooks are refused", reason=reason)
         self._on_wait()
         await asyncio.sleep(_AGAIN_SECONDS)
 
+    async def take_address(self) -> list[socket.socket]:
+        """Return the sockets of the address, which no other process can take from now on. Who connects waits until somebody accepts
+        connections. :raises OSError: the address is taken
+        """
+        if not self._sockets:
+            self._sockets = await _listening(*self._listen)
+        return self._sockets
+
     async def end(self) -> None:
-        """Listen no more, so that the service itself can listen."""
+        """Answer no more, so that the service itself can answer."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def close(self) -> None:
+        """Give the address up."""
+        await self.end()
+        for each in self._sockets:
+            each.close()
+
+
+async def _listening(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of a host. An empty name stands for all interfaces."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    # A name may have an IPv6 address on a machine without IPv6.
+    usable = [each for each in dict.fromkeys(found) if _is_supported(each[0])] or found
+    with ExitStack() as opened:
+        sockets = [
+            opened.enter_context(socket.create_server(address, family=family, backlog=BACKLOG))
+            for family, _, _, _, address in usable
+        ]
+        opened.pop_all()
+    return sockets
+
+
+def _is_supported(family: int) -> bool:
+    with suppress(OSError), socket.socket(family):
+        return True
+    return False

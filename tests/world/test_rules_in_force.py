@@ -9,6 +9,7 @@ import click
 import pytest
 from ruamel.yaml import YAML
 
+from router.app import ServeOptions, Service
 from router.cli.running import serve
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.rules_watch import UNSERVED_WAIT
@@ -160,6 +161,19 @@ def test_old_rules_come_back_before_the_alert_about_leases_fires() -> None:
     scrapes = 2 * 15 * SECOND
     assert longest_term <= UNSERVED_WAIT < fires - scrapes // 2
     assert longest_term + longest_term // 4 + LONGEST_BATCH + scrapes < fires  # a takeover
+
+
+async def test_a_start_on_a_port_that_is_taken_puts_no_rules_in_force(pair: tuple[World, World]) -> None:
+    a, b = pair
+    await a.start(old)
+    assert a.service is not None
+    options = ServeOptions(b.write(new), a.service.runner.addresses[0][:2], database=b.database)
+    with pytest.raises(OSError, match="in use"):
+        await Service.open(options, {}, b.clock)
+    assert await loads(a) == ["start"]
+    assert await a.post("Down", "critical") == 200
+    await all_decided(a, 3)
+    assert channels(a) == ["C0CRITICAL"]
 
 
 async def test_a_replica_joins_when_its_files_are_those_in_force(pair: tuple[World, World]) -> None:

@@ -1,11 +1,14 @@
 """A start with other rules: webhooks are accepted immediately, while firing alerts are judged in pieces."""
 
 import asyncio
+import socket
 from contextlib import suppress
 
 import aiohttp
 import pytest
 
+from router.core.adopt import Adopted, Adoption
+from router.database_wait import DatabaseWait
 from router.decide import Policy
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import Phase
@@ -110,6 +113,36 @@ async def test_webhooks_are_accepted_while_a_start_judges_what_fires(
     await until_delivered_in_time(night, 3 + 2 * len(WARNINGS))
     assert len(night.pagerduty.accepted) == 1
     assert await night.fates() == {"delivered": 3 + 2 * len(WARNINGS)}
+
+
+async def test_who_connects_before_the_rules_are_adopted_waits_for_an_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nobody else can take the address any more when the rules come into force."""
+    taken: asyncio.Queue[list[socket.socket]] = asyncio.Queue()
+    adopts, may_adopt = asyncio.Event(), asyncio.Event()
+    take_address, ask = DatabaseWait.take_address, RuleChanges.ask
+
+    async def noted(wait: DatabaseWait) -> list[socket.socket]:
+        taken.put_nowait(await take_address(wait))
+        return await take_address(wait)
+
+    async def held_up(rules: RuleChanges, adoption: Adoption, now: Millis) -> Adopted:
+        adopts.set()
+        await may_adopt.wait()
+        return await ask(rules, adoption, now)
+
+    monkeypatch.setattr(DatabaseWait, "take_address", noted)
+    monkeypatch.setattr(RuleChanges, "ask", held_up)
+    starting = world.begin()
+    (listening,) = await taken.get()
+    await adopts.wait()
+    answer, request = await asyncio.open_connection(*listening.getsockname())
+    request.write(b"GET /readyz HTTP/1.1\r\nHost: router\r\n\r\n")
+    may_adopt.set()
+    assert await answer.readline() == b"HTTP/1.1 200 OK\r\n"
+    request.close()
+    await starting
 
 
 async def test_a_critical_is_paged_as_soon_as_the_inhibit_rules_know_what_fires(
