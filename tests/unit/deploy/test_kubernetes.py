@@ -1,6 +1,7 @@
 """deploy/kubernetes: the resources fit the schemas of Kubernetes, are confined, and kustomize renders them."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,11 +13,13 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from deploy.kubernetes import prometheus_rules
 from router.cli import main
 from router.cli.environment import known_variables
 from router.config import load
 from tests.acceptance.processes import ROOT
-from tests.deployed import alerts
+from tests.deployed import RULE_FILES, alerts, rules
+from tests.unit.docs.pages import section
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUBECTL, PROMTOOL = map(shutil.which, ("kubectl", "promtool"))
@@ -222,6 +225,44 @@ def test_the_alert_about_missing_pods_has_the_number_of_the_deployment() -> None
     assert {**rule, "expr": ""} == {**shipped, "expr": ""}
 
 
+def _of_component(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(prometheus_rules.FOLDER / file)
+    return found
+
+
+@pytest.mark.parametrize("file", prometheus_rules.FILES)
+def test_the_rules_for_the_operator_are_those_of_the_files(file: str) -> None:
+    """Otherwise run ``python -m deploy.kubernetes.prometheus_rules``."""
+    assert _of_component(file) == prometheus_rules.prometheus_rule(*prometheus_rules.FILES[file])
+    assert (prometheus_rules.FOLDER / file).read_text() == prometheus_rules.as_text(file)
+
+
+def test_the_operator_gets_each_rule_once() -> None:
+    objects = [_of_component(file) for file in prometheus_rules.FILES]
+    groups = [group for each in objects for group in each["spec"]["groups"]]
+    names = [each["metadata"]["name"] for each in objects] + ["alert-router-replicas"]
+    assert len(set(names)) == len(names)
+    assert len({each["name"] for each in groups}) == len(groups)
+    given = [rule for group in groups for rule in group["rules"]]
+    left_out = [each for each in rules() if each.get("alert") in prometheus_rules.LEFT_OUT]
+    assert [each for each in rules() if each not in left_out] == sorted(given, key=rules().index)
+    files = [file for _, some in prometheus_rules.FILES.values() for file in some]
+    assert sorted(files) == [path.name for path in RULE_FILES]
+    kept = {each.get("alert") for each in (*given, *_rule_of_kubernetes()["rules"])}
+    assert set(alerts()) - kept == {"Watchdog"}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
+@pytest.mark.parametrize("file", prometheus_rules.FILES)
+def test_promtool_accepts_the_rules_for_the_operator(tmp_path: Path, file: str) -> None:
+    (tmp_path / "rules.yml").write_text(json.dumps(_of_component(file)["spec"]))
+    ran = subprocess.run(
+        [str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 @pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
 @pytest.mark.parametrize(("pods", "fires"), [(3, False), (2, True)])
 def test_a_pod_that_is_not_scheduled_is_noticed(tmp_path: Path, pods: int, fires: bool) -> None:
@@ -265,9 +306,37 @@ def _rendered(name: str) -> dict[str, dict[str, Any]]:
     """Return what kustomize makes of a folder, by kind."""
     if KUBECTL is None:
         pytest.skip("needs kubectl 1.21 or newer")
-    ran = subprocess.run([KUBECTL, "kustomize", FOLDER / name], capture_output=True, text=True, check=False)
+    return {each["kind"]: each for each in _kustomized(KUBECTL, FOLDER / name)}
+
+
+def _kustomized(kubectl: str, folder: Path) -> list[dict[str, Any]]:
+    ran = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    return {each["kind"]: each for each in YAML(typ="safe").load_all(ran.stdout)}
+    return list(YAML(typ="safe").load_all(ran.stdout))
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="needs kubectl 1.21 or newer")
+def test_the_lines_of_the_docs_add_the_rules_with_labels_of_prometheus(tmp_path: Path) -> None:
+    (lines,) = re.findall(
+        r"^```yaml\n(components:.*?)^```", section("docs/deploying.md", "Alerts in Kubernetes"), re.MULTILINE | re.DOTALL
+    )  # fmt: skip
+    overlays = os.path.relpath(FOLDER / "overlays", tmp_path)
+    head = (
+        f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{overlays}/example]\n"
+    )
+    (tmp_path / "kustomization.yaml").write_text(head + lines.replace("../..", f"{overlays}/.."))
+    resources = _kustomized(str(KUBECTL), tmp_path)
+    assert [found for each in resources if (found := problems(each))] == []
+    selected = {
+        (each["kind"], each["metadata"]["name"])
+        for each in resources
+        if "release" in each["metadata"].get("labels", {})
+    }
+    assert selected == {
+        ("PodMonitor", "alert-router"),
+        ("PrometheusRule", "alert-router-replicas"),
+        ("PrometheusRule", "alert-router-rules"),
+    }
 
 
 def test_kustomize_renders_three_replicas_in_place_of_one() -> None:
