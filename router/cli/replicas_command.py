@@ -49,7 +49,8 @@ def _lines(found: dict[str, Any], time: ServiceTime, screen: Screen) -> Iterator
     yield from table.lines(_cells(each, time) for each in found["replicas"])
     if found["this_replica"] is None:
         yield screen.paint(
-            "The replica that answers has no session now, so it sends nothing, and others take over. See its log and /readyz.",
+            "The replica that answers has no session now, so it sends nothing; others take over if they reach the database. "
+            "See its log.",
             "bad",
         )
     for lease in found["leases"]:

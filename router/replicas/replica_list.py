@@ -70,7 +70,7 @@ class ReplicaList:
     def troubles(self) -> Iterator[str]:
         """Yield what an operator has to know, in words, the most urgent first."""
         if self.is_shared and self.this is None:
-            yield "This replica could not renew its session, so it sends nothing; others take over"
+            yield "This replica could not renew its session, so it sends nothing; others take over if they reach the database"
         longest = _TERMS_WITHOUT_HOLDER * self.term
         free = [each for each in self.leases if each.replica is None and self.now - each.since > longest]
         if free:

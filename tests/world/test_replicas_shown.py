@@ -113,5 +113,5 @@ def test_what_an_operator_has_to_know_is_at_the_top_of_every_page() -> None:
     ]
     assert list(listed(mine, replica("b", "2")).troubles()) == ["The replicas have different versions: 1, 2"]
     assert list(listed(replica("b")).troubles()) == [
-        "This replica could not renew its session, so it sends nothing; others take over"
+        "This replica could not renew its session, so it sends nothing; others take over if they reach the database"
     ]

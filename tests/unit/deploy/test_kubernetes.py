@@ -210,6 +210,12 @@ def test_a_rolling_update_leaves_two_replicas_and_waits_for_leases() -> None:
     assert REPLICA["terminationGracePeriodSeconds"] > 2 * float(SETTINGS["ALERT_ROUTER_DRAIN"])
 
 
+def test_a_rollout_waits_longer_than_a_start_may_take() -> None:
+    probe = REPLICA["containers"][0]["startupProbe"]
+    longest = probe["periodSeconds"] * probe["failureThreshold"] + DEPLOYMENT["minReadySeconds"]
+    assert DEPLOYMENT["progressDeadlineSeconds"] > longest
+
+
 def _rule_of_kubernetes() -> dict[str, Any]:
     """Return the group of the PrometheusRule of the component."""
     file = FOLDER / "components" / "replicas" / "prometheusrule.yaml"
