@@ -119,6 +119,18 @@ def test_what_a_former_holder_found_is_neither_shown_nor_alerted_on() -> None:
     assert [each for found in seen.values() for each in found if only_holder not in each] == []
 
 
+def test_promtool_accepts_the_example_for_the_postgresql_server(tmp_path: Path) -> None:
+    (example,) = re.findall(
+        r"^```yaml\n(.*?)^```",
+        section("docs/monitoring.md", "The PostgreSQL server"),
+        re.MULTILINE | re.DOTALL,
+    )
+    file = tmp_path / "postgresql.rules.yml"
+    file.write_text(example)
+    checked = run("promtool", "prometheus", "check", "rules", "--lint=all", "--lint-fatal", str(file))
+    assert "SUCCESS: 4 rules found" in checked
+
+
 # Runbooks.
 
 
