@@ -73,11 +73,13 @@ class DatabaseWait:
         await asyncio.sleep(_AGAIN_SECONDS)
 
     async def take_address(self) -> list[socket.socket]:
-        """Return the sockets of the address, which no other process can take from now on. Who connects waits until somebody accepts
-        connections. :raises OSError: the address is taken
+        """Return sockets that are bound to the address, and do not listen: who connects is refused, and asks another replica. No
+        process can listen there whose start comes later.
+
+        :raises OSError: another process listens there
         """
         if not self._sockets:
-            self._sockets = await _listening(*self._listen)
+            self._sockets = await _bound(*self._listen)
         return self._sockets
 
     async def end(self) -> None:
@@ -92,7 +94,7 @@ class DatabaseWait:
             each.close()
 
 
-async def _listening(host: str, port: int) -> list[socket.socket]:
+async def _bound(host: str, port: int) -> list[socket.socket]:
     """Return a socket for each address of a host. An empty name stands for all interfaces."""
     found = await asyncio.get_running_loop().getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -100,10 +102,15 @@ async def _listening(host: str, port: int) -> list[socket.socket]:
     # A name may have an IPv6 address on a machine without IPv6.
     usable = [each for each in dict.fromkeys(found) if _is_supported(each[0])] or found
     with ExitStack() as opened:
-        sockets = [
-            opened.enter_context(socket.create_server(address, family=family, backlog=BACKLOG))
-            for family, _, _, _, address in usable
-        ]
+        sockets = []
+        for family, kind, protocol, _, address in usable:
+            sockets.append(each := opened.enter_context(socket.socket(family, kind, protocol)))
+            each.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections of the process before may still end
+            if family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+            each.bind(address)
         opened.pop_all()
     return sockets
 
