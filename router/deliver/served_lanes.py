@@ -51,6 +51,10 @@ class LaneLeases:
         """Return the name of the lease of a channel's lanes."""
         return lanes_lease(self.section_of(channel))
 
+    def channels_of(self, lease: str) -> list[str]:
+        """Return the channels whose lanes a lease is of."""
+        return [name for name in self._channels if self.lease_of(name) == lease]
+
     def wants(self) -> frozenset[str]:
         """Return the leases that the destinations need: one for each section of ``channels:``."""
         return frozenset(self.lease_of(each.channel) for each in self.wanted.values())
@@ -188,6 +192,7 @@ class ServedLanes:
             return
         self._granted[held.name] = held
         async with self.changing:  # what is read in the lock is newer than the grant
+            await self._store.replicas.begin_lanes(held.grant, self._leases.channels_of(held.name))
             if self._granted.get(held.name) is held:
                 self._leases.held[held.name] = held
                 await self._open()

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.core.adopt import POLICY
+from router.core.head import Grant
 from router.core.leases import RELEASED, LeaseRow, Renewal, RenewalRequest, ReplicaRow, renew
 from router.model import DAY, Millis
 from router.store import starts
@@ -20,6 +21,7 @@ from router.store.database import Database
 from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.row_writes import upsert
 from router.store.schema import conversations, deliveries, leases, meta, replicas, writers
+from router.store.stored_lanes import held_by
 
 _WRITERS_KEPT: Millis = 7 * DAY
 """How long the last batch of a process is kept. A process that is cut off for longer than that takes a commit without an
@@ -98,6 +100,16 @@ class Replicas:
         renewal, self.has_more_to_interrupt = renewed
         return renewal
 
+    async def begin_lanes(self, grant: Grant, channels: Collection[str]) -> None:
+        """Make due again what replicas that live have left under way at the destinations of these channels. They send nothing there
+        any more, because the lease has passed on; what is left are claims that failed and could not be given back.
+
+        Do nothing if the lease is not held any more: then the next holder sends.
+        """
+        work = partial(_begin_lanes, session=self._database.session, grant=grant, channels=tuple(channels))
+        while await self._database.write(work, is_urgent=True):
+            pass
+
     async def release(self, session: str, names: Collection[str]) -> None:
         """Give up leases for which nothing is under way, so that others can take them."""
         await self._database.write(partial(_release, session=session, names=tuple(names)), is_urgent=True)
@@ -137,6 +149,15 @@ def _renew(
     upsert(connection, replicas, [each._asdict() for each in renewal.replicas if each not in members])
     upsert(connection, leases, [each._asdict() for each in renewal.leases if each not in seen.leases])
     return renewal, has_more
+
+
+def _begin_lanes(connection: sa.Connection, *, session: str, grant: Grant, channels: Sequence[str]) -> bool:
+    """Interrupt some of what others have under way. :returns: whether more may be left"""
+    if grant not in held_by(connection, session):
+        return False
+    at_these = (deliveries.c.destination.startswith(f"{each}:", autoescape=True) for each in channels)
+    theirs = sa.and_(deliveries.c.replica != session, sa.or_(sa.false(), *at_these))
+    return starts.interrupt_some(connection, theirs, _now(connection))
 
 
 def has_vanished(connection: sa.Connection) -> bool:

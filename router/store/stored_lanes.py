@@ -69,11 +69,12 @@ def check_lease(connection: sa.Connection, session: str, grant: Grant | None) ->
     :param grant: None: no other process serves
     :raises LeaseLost: another replica holds it, or nobody does
     """
-    if grant is not None and grant not in _held(connection, session):
+    if grant is not None and grant not in held_by(connection, session):
         raise LeaseLost(grant.name)
 
 
-def _held(connection: sa.Connection, session: str) -> frozenset[Grant]:
+def held_by(connection: sa.Connection, session: str) -> frozenset[Grant]:
+    """Return the leases that a replica holds."""
     found = connection.execute(sa.select(leases.c.name, leases.c.fence).where(leases.c.replica == session))
     return frozenset(Grant(name, fence) for name, fence in found)
 
@@ -90,7 +91,7 @@ def _publish(
     gone: Sequence[str],
     now: Millis,
 ) -> frozenset[Grant]:
-    held = _held(connection, session)
+    held = held_by(connection, session)
     rows = [each for grant, several in states.items() if grant in held for each in several]
     for first in range(0, len(gone), _ROWS_PER_STATEMENT):
         some = gone[first : first + _ROWS_PER_STATEMENT]

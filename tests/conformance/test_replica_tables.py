@@ -248,6 +248,23 @@ async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Stor
     assert not held(again, "c")
 
 
+async def test_the_next_holder_makes_due_what_was_left_under_way(two: tuple[Store, Store]) -> None:
+    a, b = two
+    await a.replicas.join(requested("a"))
+    await b.replicas.join(requested("b"))
+    await begin_delivery(a)
+    await a.replicas.release("a", (LANES,))
+    assert (await renewed(b, "b")).taken == {LANES}
+    found = []
+    for fence, channels in ((1, ("slack",)), (2, ()), (2, ("email", "slac")), (2, ("email", "slack"))):
+        await b.replicas.begin_lanes(Grant(LANES, fence), channels)
+        found.append(len((await b.claim_several(Permit(SLACK), POLICY, NOON + MINUTE)).works))
+    assert found == [0, 0, 0, 1]
+    await a.replicas.begin_lanes(Grant(LANES, 1), ("slack",))  # it stood still, and knows of no other holder
+    await b.replicas.begin_lanes(Grant(LANES, 2), ("slack",))  # again, because its lanes could not be opened
+    assert not (await b.claim_several(Permit(SLACK), POLICY, NOON + MINUTE)).works
+
+
 async def test_a_lease_that_no_rules_need_any_more_is_given_up(two: tuple[Store, Store]) -> None:
     a, _ = two
     await a.replicas.join(requested("a"))

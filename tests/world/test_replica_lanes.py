@@ -7,9 +7,13 @@ import pytest
 
 from router.app import Service
 from router.core.head import LeaseLost
-from router.model import HOUR, MINUTE, SECOND
-from router.store import Store
+from router.core.rows import LARGE
+from router.model import HOUR, MINUTE, SECOND, Outcome, Retry
+from router.store import ClaimedDelivery, Recorded, Store, StoreUnavailable
+from router.store.claiming import Claiming
+from router.store.recording import Recording
 from tests.waiting import until
+from tests.world import bulk
 from tests.world.asking import (
     OWN,
     SLACK,
@@ -248,6 +252,37 @@ async def test_a_delivery_of_a_session_that_has_vanished_is_sent_again(pair: Pai
     await until_delivered(pair.a, 3)
     counts = (await pair.a.ledger())["deliveries"]
     assert sum(each.get("interrupted", 0) for each in counts.values()) == 1
+
+
+async def test_a_claim_that_could_not_be_given_back_passes_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.a.start()
+    assert pair.a.service is not None
+    lost, record = asyncio.Event(), Recording.record
+
+    async def unreadable(*_: Any) -> None:
+        raise StoreUnavailable("the content of a large conversation can't be read")
+
+    async def recorded(recording: Recording, work: ClaimedDelivery, outcome: Outcome, *more: Any) -> Recorded:
+        if isinstance(outcome, Retry) and outcome.reason.startswith("not read"):
+            lost.set()
+            raise StoreUnavailable("and nothing can be recorded")
+        return await record(recording, work, outcome, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Claiming, "_build_work", unreadable)
+        patch.setattr(Recording, "record", recorded)
+        alerts = [
+            bulk.alert("Down", "critical", cluster="eu-1", number=str(each)) for each in range(LARGE + 1)
+        ]
+        await bulk.post(pair.a, "Down", *alerts)
+        await lost.wait()
+        await pair.b.start()
+        await pair.when(lambda: pair.holds(pair.b, SLACK_LANES), "the lease passes on")
+    await pair.when(lambda: bool(lanes_of(pair.b)[SLACK]["is_here"]), "its lanes are open")
+    pair.a.clock.advance(SECOND)
+    await pair.a.slack.until(lambda: bool(pair.a.slack.in_channel("C0CRITICAL")))
 
 
 async def test_an_expelled_replica_that_does_not_know_it_gives_up_nothing(
