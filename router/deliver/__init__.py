@@ -159,11 +159,14 @@ class Lanes:
         """Begin nothing more in the lanes of a lease. Return True when nothing is under way there, and the database says for the
         next holder how far they are. If a delivery there takes longer than some seconds, go on as before, and return False.
         """
-        return await self._served.release(name)
+        released = await self._served.release(name)
+        self._actions.stop_lost()
+        return released
 
     def lost(self, name: str) -> None:
         """Cut off at once what is under way in the lanes of a lease."""
         self._served.lost(name)
+        self._actions.stop_lost()
 
     async def follow(self) -> None:
         """Follow what other replicas do and ask, without end."""

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import structlog
 
 from router.clock import Clock, wait_elapsed
+from router.core.head import LeaseLost
 from router.deliver.lane import Lane
 from router.deliver.lane_news import LaneNews
 from router.deliver.lane_table import LaneTable
 from router.deliver.self_alerts import SelfAlerts
 from router.deliver.served_lanes import LaneLeases, ServedLanes
 from router.model import SECOND, Delivered, Millis
-from router.store import PAUSE, RESUME, LaneRequest, OperatorPause, Store, StoreUnavailable
+from router.store import PAUSE, RESUME, LaneRequest, OperatorPause, RequestClosed, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +64,8 @@ class LaneActions:
         """The pauses of all destinations, as they were last read."""
         self._waiting: dict[int, asyncio.Event] = {}
         """The requests of this process that wait for an answer, by number."""
-        self._answering: dict[int, asyncio.Task[None]] = {}
-        """The requests that this process is about to answer."""
+        self._answering: dict[int, tuple[Lane, asyncio.Task[None]]] = {}
+        """The requests that this process is about to answer, by number."""
         self._changed: Callable[[], None] = lambda: None
 
     def share(self, news: LaneNews, real_clock: Clock, changed: Callable[[], None]) -> None:
@@ -77,11 +78,8 @@ class LaneActions:
 
     async def pause(self, destination: str, by: str) -> PauseAnswer | None:
         """See :meth:`router.deliver.Lanes.pause`."""
-        if (lane := self._table.open(destination)) is not None:
-            async with self._served.changing:
-                await self._supersede_requests(destination)
-                pause = await self._begin_pause(lane, by)
-            return PauseAnswer(pause.since)
+        if (begun := await self._begin_pause(destination, by)) is not None:
+            return PauseAnswer(begun.since)
         if (lease := self._lease_elsewhere(destination)) is None:
             return None
         pause, number = await self._store.pauses.begin_elsewhere(destination, by, self._clock.now())
@@ -94,26 +92,30 @@ class LaneActions:
         await self._store.lane_requests.close(destination, number)
         return PauseAnswer(pause.since, _NOT_CONFIRMED if has_holder else _PAUSED_ANYWAY)
 
-    async def _supersede_requests(self, destination: str) -> None:
-        """Close what was asked through other replicas. It is older than what is done here now, so it must not be done later."""
-        if self._news is not None:
-            await self._store.lane_requests.close(destination)
+    async def _begin_pause(
+        self, destination: str, by: str, request: int | None = None
+    ) -> OperatorPause | None:
+        """Pause a lane. Return None if it is not here, or not any more.
 
-    async def _begin_pause(self, lane: Lane, by: str) -> OperatorPause:
-        """Pause a lane. Call it in the lock."""
-        key = lane.destination.key
-        pause = await self._store.pauses.begin(key, by, self._clock.now())
-        lane.pause_by_operator(pause)
+        :param request: see :meth:`router.store.operator_pauses.OperatorPauses.begin`
+        """
+        async with self._served.changing:
+            if (lane := self._table.open(destination)) is None:
+                return None
+            try:
+                pause = await self._store.pauses.begin(
+                    destination, by, self._clock.now(), lane.grant, request
+                )
+            except LeaseLost:  # the lane is about to be removed
+                return None
+            lane.pause_by_operator(pause)
         self._changed()
-        log.warning("an operator paused a destination", destination=key, user=pause.by)
+        log.warning("an operator paused a destination", destination=destination, user=pause.by)
         return pause
 
     async def resume(self, destination: str) -> dict[str, str] | None:
         """See :meth:`router.deliver.Lanes.resume`."""
-        if (lane := self._table.open(destination)) is not None:
-            async with self._served.changing:
-                await self._supersede_requests(destination)
-                await self._end_pause(lane)
+        if (lane := await self._end_pause(destination)) is not None:
             return await self._try(lane)
         if (lease := self._lease_elsewhere(destination)) is None:
             return None
@@ -131,12 +133,19 @@ class LaneActions:
             await self._store.lanes.forget(destination, lease)
         return {"status": "is being tried", "reason": _NO_RESULT if has_holder else _TRIED_LATER}
 
-    async def _end_pause(self, lane: Lane) -> None:
-        """End the pause of a lane, and its conversations' backoff. Call it in the lock."""
-        key, now = lane.destination.key, self._clock.now()
-        await self._store.pauses.end(key, now)
-        await self._store.resume(key)
-        lane.end_operator_pause(now)
+    async def _end_pause(self, destination: str, request: int | None = None) -> Lane | None:
+        """End the pause of a lane, and its conversations' backoff. Return the lane; None: see :meth:`_begin_pause`."""
+        async with self._served.changing:
+            if (lane := self._table.open(destination)) is None:
+                return None
+            now = self._clock.now()
+            try:
+                await self._store.pauses.end(destination, now, lane.grant, request)
+            except LeaseLost:  # the lane is about to be removed
+                return None
+            await self._store.resume(destination)
+            lane.end_operator_pause(now)
+        return lane
 
     async def _try(self, lane: Lane) -> dict[str, str]:
         """Try what is due next in a lane. Return the outcome, see :meth:`router.deliver.Lanes.resume`."""
@@ -202,35 +211,44 @@ class LaneActions:
         for request in await self._store.lane_requests.unanswered(self._clock.now()):
             lane = self._table.open(request.destination)
             if lane is not None and request.id not in self._answering:
-                task = asyncio.create_task(self._answer(request, lane), name=f"answer request {request.id}")
-                self._answering[request.id] = task
+                task = asyncio.create_task(self._answer(request), name=f"answer request {request.id}")
+                self._answering[request.id] = lane, task
                 task.add_done_callback(partial(self._answered, request.id))
 
     def _answered(self, number: int, _: asyncio.Task[None]) -> None:
         del self._answering[number]
 
-    async def _answer(self, request: LaneRequest, lane: Lane) -> None:
+    async def _answer(self, request: LaneRequest) -> None:
         try:
             # There is no await before the lock, which is first come, first served: so requests are carried out in their order.
-            async with self._served.changing:
-                if await self._store.lane_requests.answer_to(request.id) is not None:
-                    return  # it was answered, or closed, while the list was read
-                if request.action == PAUSE:
-                    answer: dict[str, Any] = {"since": (await self._begin_pause(lane, request.actor)).since}
-                else:
-                    await self._end_pause(lane)
-            if request.action == RESUME:
-                answer = dict(await self._try(lane))
-            await self._store.lane_requests.answer(request.id, json.dumps(answer), self._clock.now())
-            self.look_for_answers()
+            answer = await self._carry_out(request)
+            if answer is not None:
+                await self._store.lane_requests.answer(request.id, json.dumps(answer), self._clock.now())
+                self.look_for_answers()
         except StoreUnavailable:  # it is tried again with the next look
+            return
+        except RequestClosed:
             return
         except Exception:
             log.exception("a request to a lane failed unexpectedly", destination=request.destination)
 
+    async def _carry_out(self, request: LaneRequest) -> dict[str, Any] | None:
+        """Do what is asked. Return the answer; None: the lane is not here any more, and its next holder does it."""
+        if request.action == PAUSE:
+            pause = await self._begin_pause(request.destination, request.actor, request.id)
+            return None if pause is None else {"since": pause.since}
+        lane = await self._end_pause(request.destination, request.id)
+        return None if lane is None else dict(await self._try(lane))
+
+    def stop_lost(self) -> None:
+        """Stop to answer for lanes that are gone. Their next holder answers."""
+        for lane, task in self._answering.values():
+            if lane not in self._table:
+                task.cancel()
+
     async def stop(self) -> None:
         """Answer nothing more. The next holder of the lanes answers what is still asked."""
-        tasks = list(self._answering.values())
+        tasks = [task for _, task in self._answering.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -53,7 +53,7 @@ from router.store.health import (
 )
 from router.store.integrity import Integrity, find_faults
 from router.store.jobs import Claimed, Idle, Permit
-from router.store.lane_requests import PAUSE, RESUME, LaneRequest, LaneRequests
+from router.store.lane_requests import PAUSE, RESUME, LaneRequest, LaneRequests, RequestClosed
 from router.store.load_history import LoadHistory, LoadLine, StoredLoad
 from router.store.notices import ReplicaNotice, ReplicaTopic
 from router.store.operator_pauses import OperatorPause, OperatorPauses
@@ -457,6 +457,7 @@ __all__ = [
     "ReplicaTopic",
     "ReplicasView",
     "Reported",
+    "RequestClosed",
     "RulesReplaced",
     "RulesView",
     "Search",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from router.core.head import NEXT_ID
+from router.core.head import NEXT_ID, RefusedJob
 from router.model import MINUTE, Millis
 from router.store.database import Database
 from router.store.notices import ReplicaTopic, notify, topic_notice
@@ -17,6 +17,10 @@ _OPEN_FOR: Millis = MINUTE
 """How long a request waits for an answer. The person who made it has left by then."""
 _KEPT: Millis = 60 * MINUTE
 """How long requests are kept, for those who look into the database."""
+
+
+class RequestClosed(RefusedJob):
+    """A request was answered or closed meanwhile, so it is not to be carried out any more."""
 
 
 class LaneRequest(NamedTuple):
@@ -54,11 +58,8 @@ class LaneRequests:
             partial(_answer, session=self._database.session, number=number, answer=answer, now=now)
         )
 
-    async def close(self, destination: str, number: int | None = None) -> None:
-        """Close the open requests to a destination: nobody is to do any more what they ask.
-
-        :param number: only this one and older ones; None: all
-        """
+    async def close(self, destination: str, number: int) -> None:
+        """Close an open request to a destination, and older ones: nobody is to do any more what they ask."""
         await self._database.write(partial(close_in, destination=destination, number=number))
 
     async def answer_to(self, number: int) -> str | None:
@@ -84,11 +85,18 @@ def _new_id(connection: sa.Connection) -> int:
 
 
 def close_in(connection: sa.Connection, destination: str, number: int | None) -> None:
-    """Close requests as :meth:`LaneRequests.close` does, in the transaction of the caller."""
+    """Close requests as :meth:`LaneRequests.close` does, in the transaction of the caller. :param number: None: all"""
     row = lane_requests.c
     until = () if number is None else (row.id <= number,)
     open_ones = (row.destination == destination, row.answer.is_(None), *until)
     connection.execute(sa.update(lane_requests).where(*open_ones).values(answer=""))
+
+
+def check_open(connection: sa.Connection, number: int) -> None:
+    """:raises RequestClosed: a request is not open any more"""
+    row = lane_requests.c
+    if connection.execute(sa.select(row.id).where(row.id == number, row.answer.is_(None))).first() is None:
+        raise RequestClosed(number)
 
 
 def may_end_pause(connection: sa.Connection, destination: str, number: int) -> bool:

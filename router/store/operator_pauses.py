@@ -1,17 +1,22 @@
 """Stores which destinations an operator has paused, so that a pause outlasts restarts and reloads."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
 
+from router.core.head import Grant
 from router.model import Millis
 from router.store.database import Database
-from router.store.lane_requests import PAUSE, LaneRequest, ask_in, close_in, may_end_pause
+from router.store.lane_requests import PAUSE, LaneRequest, ask_in, check_open, close_in, may_end_pause
 from router.store.schema import meta
 from router.store.starts import set_meta
+from router.store.stored_lanes import check_lease
 
+T = TypeVar("T")
 _PREFIX = "operator pause: "
 
 
@@ -43,14 +48,20 @@ class OperatorPauses:
         """Return what :meth:`load` returns, without waiting for the writer."""
         return await self._database.read(_load)
 
-    async def begin(self, destination: str, by: str, now: Millis) -> OperatorPause:
+    async def begin(
+        self, destination: str, by: str, now: Millis, grant: Grant | None = None, request: int | None = None
+    ) -> OperatorPause:
         """Store that a destination is paused. Return the pause: one that lasts already stays as it is.
 
         :param by: the name of the operator
+        :param grant: the lease of its lane; None: no other process serves
+        :param request: the number of the request that asks for it; None: a person asks here, and all open requests are closed,
+            because they are older
+        :raises LeaseLost: the lease is not held any more
+        :raises RequestClosed: the request is not open any more
         """
-        return await self._database.write(
-            partial(_begin, destination=destination, pause=OperatorPause(by, now))
-        )
+        begin = partial(_begin, destination=destination, pause=OperatorPause(by, now))
+        return await self._database.write(partial(self._checked, begin, destination, grant, request))
 
     async def begin_elsewhere(self, destination: str, by: str, now: Millis) -> tuple[OperatorPause, int]:
         """Do what :meth:`begin` does, and ask the replica that serves the destination to pause it. Both are one transaction, so
@@ -61,9 +72,23 @@ class OperatorPauses:
             partial(_begin_elsewhere, session=self._database.session, request=request, now=now)
         )
 
-    async def end(self, destination: str, now: Millis) -> None:
-        """Store that the pause of a destination has ended, if one lasts."""
-        await self._database.write(partial(_end, destination=destination, now=now))
+    async def end(
+        self, destination: str, now: Millis, grant: Grant | None = None, request: int | None = None
+    ) -> None:
+        """Store that the pause of a destination has ended, if one lasts. The parameters and errors are those of :meth:`begin`."""
+        end = partial(_end, destination=destination, now=now)
+        await self._database.write(partial(self._checked, end, destination, grant, request))
+
+    def _checked(
+        self, work: Callable[[sa.Connection], T], destination: str, grant: Grant | None, request: int | None, connection: sa.Connection
+    ) -> T:  # fmt: skip
+        """Do what the holder of a lane is asked, in one transaction with the checks. So a replica that wakes up late does nothing."""
+        check_lease(connection, self._database.session, grant)
+        if request is None:
+            close_in(connection, destination, None)
+        else:
+            check_open(connection, request)
+        return work(connection)
 
     async def end_unanswered(
         self, destination: str, request: int, now: Millis, *, closes: bool

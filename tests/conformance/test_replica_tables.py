@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,17 @@ from router.core.leases import BACKGROUND, EXPIRED, RELEASED, LeaseRow, Renewal,
 from router.metrics import Metrics
 from router.model import HOUR, MINUTE, SECOND
 from router.replicas import JudgedBy, Membership
-from router.store import Limits, Permit, Store, StoredLane, StoreUnavailable, Trouble, starts, writer
+from router.store import (
+    Limits,
+    Permit,
+    RequestClosed,
+    Store,
+    StoredLane,
+    StoreUnavailable,
+    Trouble,
+    starts,
+    writer,
+)
 from router.store.schema import conversations, lane_requests, leases, replicas
 from tests.database import busy_writer, queued_jobs
 from tests.postgresql import Server
@@ -415,3 +426,27 @@ async def test_old_requests_are_deleted_when_others_come(store: Store) -> None:
     )
     assert sorted(left) == asked[1:]
     assert len(set(asked)) == len(asked)
+
+
+async def test_only_the_holder_changes_a_pause_and_only_as_asked(store: Store) -> None:
+    mine, pauses, key = await grant(store, "me", 2), store.pauses, "slack:C1"
+    first, second = [await store.lane_requests.ask(key, "pause", "ada", NOON) for _ in range(2)]
+    for change in (partial(pauses.begin, key, "ada"), partial(pauses.end, key)):
+        for request in (None, second):
+            with pytest.raises(LeaseLost):
+                await change(NOON, Grant(LANES, 1), request)
+    assert await pauses.read() == {}
+    await pauses.begin(key, "ada", NOON, mine, second)
+    assert [each.id for each in await store.lane_requests.unanswered(NOON)] == [first, second]
+    await pauses.end(key, NOON + 1, mine)
+    assert await store.lane_requests.unanswered(NOON) == []  # they are older
+    await store.lane_requests.ask("slack:C2", "pause", "ada", NOON)
+    for request in (first, second):
+        with pytest.raises(RequestClosed):
+            await pauses.begin(key, "ada", NOON + 2, mine, request)
+    assert (await pauses.read())[key].until == NOON + 1
+    await pauses.begin(key, "ada", NOON + 2, mine)
+    with pytest.raises(RequestClosed):
+        await pauses.end(key, NOON + 3, mine, first)
+    assert (await pauses.read())[key].until is None
+    assert len(await store.lane_requests.unanswered(NOON)) == 1  # of another destination

@@ -9,8 +9,9 @@ import pytest
 
 from router.app import Service
 from router.deliver import Lanes, PauseAnswer, lane_actions
+from router.deliver.lane import Lane
 from router.model import SECOND, Millis
-from router.store import LaneRequest, StoreUnavailable
+from router.store import LaneRequest, OperatorPause, StoreUnavailable
 from router.store.lane_requests import LaneRequests
 from router.store.operator_pauses import OperatorPauses
 from tests.waiting import until
@@ -142,23 +143,85 @@ async def test_requests_are_carried_out_in_their_order(pair: Pair, monkeypatch: 
     await pair.start()
     holder = pair.holder(SLACK_LANES)
     requests = service_of(pair.other(holder)).store.lane_requests
-    answer_to, now = LaneRequests.answer_to, pair.a.clock.now()
+    end, now = OperatorPauses.end, pair.a.clock.now()
     with monkeypatch.context() as patch:
         hang(patch, holder)
-        first = await requests.ask(SLACK, "resume", "anna", now)
+        await requests.ask(SLACK, "resume", "anna", now)
         await requests.ask(SLACK, "pause", "anna", now)
 
-        async def slow(of: LaneRequests, number: int) -> str | None:
-            """The answer to the first request is read slowly."""
-            if number == first:
-                for _ in range(20):
-                    await answer_to(of, number)
-            return await answer_to(of, number)
+    async def slow(pauses: OperatorPauses, *arguments: Any) -> None:
+        """The first request is carried out slowly."""
+        for _ in range(20):
+            await pauses.read()
+        await end(pauses, *arguments)
 
-    monkeypatch.setattr(LaneRequests, "answer_to", slow)
+    monkeypatch.setattr(OperatorPauses, "end", slow)
     await service_of(holder).lanes._actions.answer_requests()
     await pair.when(lambda: open_requests(pair) == 0, "both are answered")
     assert (await service_of(holder).store.pauses.read())[SLACK].until is None
+
+
+@pytest.mark.parametrize("through_another", [True, False])
+@pytest.mark.parametrize(("act", "name", "last"), [(pause, "begin", resume), (resume, "end", pause)])
+async def test_a_holder_that_stood_still_changes_no_pause(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, act: Act, name: str, last: Act, *, through_another: bool
+) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other, lanes = pair.other(holder), service_of(holder).lanes
+    if act is resume:
+        await pause(holder)
+    stands, goes_on, change = asyncio.Event(), asyncio.Event(), getattr(OperatorPauses, name)
+    expelled = service_of(holder).store.pauses
+
+    async def stalled(pauses: OperatorPauses, *arguments: Any) -> Any:
+        if pauses is expelled:
+            stands.set()
+            await goes_on.wait()
+        return await change(pauses, *arguments)
+
+    monkeypatch.setattr(OperatorPauses, name, stalled)
+    acting = asyncio.create_task(act(other if through_another else holder))
+    await stands.wait()
+    await pair.expel(holder)
+    pair.a.clock.advance(SECOND)  # lanes begin without tokens
+    if through_another:
+        await acting
+        assert (await stored_pause(other)).until == (None if act is pause else MONDAY_NOON + SECOND)
+    await last(other)
+    goes_on.set()
+    if through_another:
+        await until(lambda: _is(not lanes._actions._answering), "the last holder has looked at the request")
+    else:
+        await acting  # it is asked of the next holder now
+        last = act
+    assert ((await stored_pause(other)).until is None) == (last is pause)
+    assert (lanes_of(other)[SLACK]["paused_since"] is not None) == (last is pause)
+
+
+async def stored_pause(world: World) -> OperatorPause:
+    return (await service_of(world).store.pauses.read())[SLACK]
+
+
+async def test_who_loses_a_lane_stops_to_answer_for_it(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    await pair.start()
+    holder, tried = pair.holder(SLACK_LANES), asyncio.Event()
+
+    async def without_end(_: Lane) -> None:
+        tried.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lane, "try_now", without_end)
+        resuming = asyncio.create_task(resume(pair.other(holder)))
+        await tried.wait()
+    actions = service_of(holder).lanes._actions
+    assert len(actions._answering) == 1
+    service_of(holder).lanes.lost(SLACK_LANES)
+    await until(lambda: _is(not actions._answering), "it stops")
+    await pair.expel(holder)
+    pair.a.clock.advance(SECOND)
+    assert (await resuming)["status"] == "nothing was due to try"
 
 
 async def test_a_destination_that_a_reload_removes_can_be_asked_for(
