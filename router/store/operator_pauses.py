@@ -1,10 +1,8 @@
 """Stores which destinations an operator has paused, so that a pause outlasts restarts and reloads."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -12,11 +10,11 @@ from router.core.head import Grant
 from router.model import Millis
 from router.store.database import Database
 from router.store.lane_requests import PAUSE, LaneRequest, ask_in, check_open, close_in, may_end_pause
+from router.store.notices import ReplicaTopic, notify, topic_notice
 from router.store.schema import meta
 from router.store.starts import set_meta
 from router.store.stored_lanes import check_lease
 
-T = TypeVar("T")
 _PREFIX = "operator pause: "
 
 
@@ -60,8 +58,8 @@ class OperatorPauses:
         :raises LeaseLost: the lease is not held any more
         :raises RequestClosed: the request is not open any more
         """
-        begin = partial(_begin, destination=destination, pause=OperatorPause(by, now))
-        return await self._database.write(partial(self._checked, begin, destination, grant, request))
+        act = _Act(self._database.session, destination, grant, request)
+        return await self._database.write(partial(_begin, act=act, pause=OperatorPause(by, now)))
 
     async def begin_elsewhere(self, destination: str, by: str, now: Millis) -> tuple[OperatorPause, int]:
         """Do what :meth:`begin` does, and ask the replica that serves the destination to pause it. Both are one transaction, so
@@ -76,19 +74,8 @@ class OperatorPauses:
         self, destination: str, now: Millis, grant: Grant | None = None, request: int | None = None
     ) -> None:
         """Store that the pause of a destination has ended, if one lasts. The parameters and errors are those of :meth:`begin`."""
-        end = partial(_end, destination=destination, now=now)
-        await self._database.write(partial(self._checked, end, destination, grant, request))
-
-    def _checked(
-        self, work: Callable[[sa.Connection], T], destination: str, grant: Grant | None, request: int | None, connection: sa.Connection
-    ) -> T:  # fmt: skip
-        """Do what the holder of a lane is asked, in one transaction with the checks. So a replica that wakes up late does nothing."""
-        check_lease(connection, self._database.session, grant)
-        if request is None:
-            close_in(connection, destination, None)
-        else:
-            check_open(connection, request)
-        return work(connection)
+        act = _Act(self._database.session, destination, grant, request)
+        await self._database.write(partial(_end, act=act, now=now))
 
     async def end_unanswered(
         self, destination: str, request: int, now: Millis, *, closes: bool
@@ -101,9 +88,34 @@ class OperatorPauses:
             overtaken. If a newer pause exists, they are closed anyway
         :returns: the newer pause, which lasts; None: none lasts
         """
-        return await self._database.write(
-            partial(_end_unanswered, destination=destination, request=request, now=now, closes=closes)
-        )
+        work = partial(
+            _end_unanswered, session=self._database.session, destination=destination, request=request, now=now, closes=closes
+        )  # fmt: skip
+        return await self._database.write(work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """What a person does. The parameters are those of :meth:`OperatorPauses.begin`."""
+
+    session: str
+    """Of this process among the replicas."""
+    destination: str
+    grant: Grant | None
+    request: int | None
+
+    def check(self, connection: sa.Connection) -> None:
+        """Check in the transaction that changes the pause that this process may do it: a replica that wakes up late may not."""
+        check_lease(connection, self.session, self.grant)
+        if self.request is None:
+            close_in(connection, self.destination, None)
+        else:
+            check_open(connection, self.request)
+
+
+def _tell(connection: sa.Connection, session: str) -> None:
+    """Let the other replicas look at the pauses when the transaction commits."""
+    notify(connection, topic_notice(session, ReplicaTopic.REQUESTS))
 
 
 def _load(connection: sa.Connection) -> dict[str, OperatorPause]:
@@ -111,7 +123,13 @@ def _load(connection: sa.Connection) -> dict[str, OperatorPause]:
     return {key.removeprefix(_PREFIX): _parse(value) for key, value in found}
 
 
-def _begin(connection: sa.Connection, *, destination: str, pause: OperatorPause) -> OperatorPause:
+def _begin(connection: sa.Connection, *, act: _Act, pause: OperatorPause) -> OperatorPause:
+    act.check(connection)
+    _tell(connection, act.session)
+    return _begin_in(connection, act.destination, pause)
+
+
+def _begin_in(connection: sa.Connection, destination: str, pause: OperatorPause) -> OperatorPause:
     before = _one(connection, destination)
     if before is not None and before.until is None:
         return before
@@ -122,26 +140,33 @@ def _begin(connection: sa.Connection, *, destination: str, pause: OperatorPause)
 def _begin_elsewhere(
     connection: sa.Connection, *, session: str, request: LaneRequest, now: Millis
 ) -> tuple[OperatorPause, int]:
-    pause = _begin(connection, destination=request.destination, pause=OperatorPause(request.actor, now))
+    pause = _begin_in(connection, request.destination, OperatorPause(request.actor, now))
     return pause, ask_in(connection, session=session, row=request, now=now)
 
 
+def _end(connection: sa.Connection, *, act: _Act, now: Millis) -> None:
+    act.check(connection)
+    _tell(connection, act.session)
+    _end_in(connection, act.destination, now)
+
+
+def _end_in(connection: sa.Connection, destination: str, now: Millis) -> None:
+    before = _one(connection, destination)
+    if before is not None and before.until is None:
+        _save(connection, destination, replace(before, until=now))
+
+
 def _end_unanswered(
-    connection: sa.Connection, *, destination: str, request: int, now: Millis, closes: bool
+    connection: sa.Connection, *, session: str, destination: str, request: int, now: Millis, closes: bool
 ) -> OperatorPause | None:
     may_end = may_end_pause(connection, destination, request)
     if may_end:
-        _end(connection, destination=destination, now=now)
+        _tell(connection, session)
+        _end_in(connection, destination, now)
     if closes or not may_end:
         close_in(connection, destination, request)
     pause = _one(connection, destination)
     return None if pause is None or pause.until is not None else pause
-
-
-def _end(connection: sa.Connection, *, destination: str, now: Millis) -> None:
-    before = _one(connection, destination)
-    if before is not None and before.until is None:
-        _save(connection, destination, replace(before, until=now))
 
 
 def _one(connection: sa.Connection, destination: str) -> OperatorPause | None:

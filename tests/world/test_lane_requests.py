@@ -203,6 +203,33 @@ async def stored_pause(world: World) -> OperatorPause:
     return (await service_of(world).store.pauses.read())[SLACK]
 
 
+async def test_a_pause_while_a_lane_passes_on_holds_at_its_next_holder(pair: Pair) -> None:
+    await pair.start()
+    holder = pair.holder(SLACK_LANES)
+    other, membership = pair.other(holder), service_of(holder).membership
+    async with service_of(holder).lanes._served.changing:
+        pausing = asyncio.create_task(pause(holder))
+        await asyncio.sleep(0)  # it waits for the lock
+        membership.stop_taking()
+        await membership._release(SLACK_LANES)
+        await until(lambda: _is(bool(lanes_of(other)[SLACK]["is_here"])), "the other one serves Slack")
+    assert await pausing == PauseAnswer(MONDAY_NOON)
+    assert lanes_of(other)[SLACK]["paused_since"] == MONDAY_NOON
+
+
+async def test_a_pause_and_its_end_are_told_to_others_at_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.start()
+    monkeypatch.setattr(Lanes, "renewed", lambda _: None)
+    holder = pair.holder(SLACK_LANES)
+    other = pair.other(holder)
+    await pause(holder)
+    await until(lambda: _is(lanes_of(other)[SLACK]["paused_since"] == MONDAY_NOON), "the pause is known")
+    await resume(holder)
+    await until(lambda: _is(lanes_of(other)[SLACK]["paused_since"] is None), "its end is known")
+
+
 async def test_who_loses_a_lane_stops_to_answer_for_it(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     await pair.start()
     holder, tried = pair.holder(SLACK_LANES), asyncio.Event()
