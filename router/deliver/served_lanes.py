@@ -163,7 +163,7 @@ class ServedLanes:
         if held is None or news is None:
             return
         for name, each in held.items():
-            is_new = self._opened.get(name) != each.grant.fence
+            is_new = not self._are_open(each)
             self._opened[name] = each.grant.fence
             limiter = self._table.limiter(section_of(name))
             is_exact = not is_new or (news.recall_shared(each.grant, limiter) and each.passed_on != EXPIRED)
@@ -206,13 +206,17 @@ class ServedLanes:
             return True
         if not await self._hand_over(name):
             return False
-        if self._holds(held):
+        if self._holds(held) and self._are_open(held):
             final = self._states_of(held, self.lanes_of(name), is_final=True)
             with suppress(StoreUnavailable):  # then the next holder begins without tokens
                 await news.publish({**self.states(), held.grant: final})
         if self._holds(held):
             self.lost(name)
         return True
+
+    def _are_open(self, held: Held) -> bool:
+        """Return whether the lanes of a lease are open. Until then, what the last holder has published must not be replaced."""
+        return self._opened.get(held.name) == held.grant.fence
 
     def _holds(self, held: Held) -> bool:
         """Return whether a lease was not lost meanwhile."""
@@ -271,9 +275,7 @@ class ServedLanes:
         return {
             each.grant: self._states_of(each, self.lanes_of(name), is_final=are_final)
             for name, each in held.items()
-            # Until its lanes are opened, what the last holder has published must not be replaced.
-            if (are_final or name not in self._leases.releasing)
-            and self._opened.get(name) == each.grant.fence
+            if (are_final or name not in self._leases.releasing) and self._are_open(each)
         }
 
     def _states_of(self, held: Held, lanes: Iterable[Lane], *, is_final: bool) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from router.model import (
 from router.replicas import Held
 from router.store import Claimed, Permit, Store
 from router.store.operator_pauses import OperatorPauses
+from router.store.stored_lanes import StoredLanes
 from tests.world.made_up_channels import Fake, LanesHarness, kind, open_lanes
 from tests.world.test_dispatcher import MANY, is_idle
 
@@ -73,6 +75,37 @@ async def test_a_lease_lost_while_its_lanes_open_leaves_none(
         go_on.set()
         await opening
         assert served(lanes) == []
+
+
+async def test_a_lease_released_before_its_lanes_open_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, load, published = asyncio.Event(), OperatorPauses.load, []
+    held = Held(lanes_lease("odd"), Grant(lanes_lease("odd"), 1))
+
+    async def without_end(_: OperatorPauses) -> Any:
+        opening.set()
+        await asyncio.Event().wait()
+
+    async def publish(_: StoredLanes, states: Mapping[Grant, object], *more: object) -> frozenset[Grant]:
+        published.append(frozenset(states))
+        return frozenset(states)
+
+    monkeypatch.setattr(StoredLanes, "publish", publish)
+    async with open_lanes(tmp_path, Fake()) as harness:
+        lanes = harness.lanes
+        lanes.share(Alone(), SystemClock())
+        monkeypatch.setattr(OperatorPauses, "load", without_end)
+        gaining = asyncio.create_task(lanes.gained(held))
+        await opening.wait()
+        gaining.cancel()  # the lease is to pass on
+        await asyncio.wait({gaining})
+        assert await lanes.release(held.name)
+        assert published == []
+        monkeypatch.setattr(OperatorPauses, "load", load)
+        await lanes.gained(held)
+        assert await lanes.release(held.name)
+        assert published == [{held.grant}]
 
 
 @dataclass
