@@ -37,13 +37,19 @@ class Pair:
         return self.a, self.b
 
     async def start(self, change: Callable[[str], str] = lambda rules: rules) -> None:
-        """Start both, and wait until each holds its share."""
+        """Start both, and wait until each holds its share, and serves it."""
         for each in self.both:
             await each.start(change)
-        await self.when(lambda: self._share() == {2}, "each holds two leases")
+        await self.when(lambda: self._share() == {2} and self.serves_all(), "each serves by two leases")
 
     def _share(self) -> set[int]:
         return {len(_service(each).membership.held) for each in self.both}
+
+    def serves_all(self) -> bool:
+        """Return whether each destination has a lane at one of the two."""
+        lanes = [lane for each in self.both for lane in _service(each).lanes.describe()]
+        here = {lane["destination"] for lane in lanes if lane["is_here"]}
+        return all(lane["destination"] in here for lane in lanes)
 
     async def when(self, ready: Callable[[], bool], what: str) -> None:
         """Wait until something is so, while both renew their sessions."""

@@ -88,7 +88,7 @@ async def test_what_is_asked_while_nobody_serves_is_done_once(
             await act(pair.a)
             assert open_requests(pair) == 0
             await pair.a.post("Down", "critical")
-        await pair.when(lambda: not any(map(holds_no_lanes, pair.both)), "both serve lanes again")
+        await pair.when(pair.serves_all, "all lanes are served again")
         await until_delivered(pair.a, 2 + count)
         await pair.a.at_rest()
         assert len(pair.a.slack.messages) == count
