@@ -104,7 +104,7 @@ def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
         _move_times(connection, at, sa.and_(ids > at.after, ids <= last), now)
     left = at.following(last)
     if left is None:
-        finish_step(connection)
+        finish_step(connection, at)
         return at
     set_meta(connection, UNFINISHED_STEP, str(left))
     if left.table == RULES:
@@ -112,9 +112,9 @@ def step_some(connection: sa.Connection, now: Millis) -> ClockStep | None:
     return at
 
 
-def finish_step(connection: sa.Connection) -> None:
-    """Record that the step is finished."""
-    connection.execute(sa.delete(meta).where(meta.c.key == UNFINISHED_STEP))
+def finish_step(connection: sa.Connection, step: ClockStep) -> None:
+    """Record that a step is finished, unless another one has begun meanwhile. :param step: as :func:`step_some` returned it"""
+    connection.execute(sa.delete(meta).where(meta.c.key == UNFINISHED_STEP, meta.c.value == str(step)))
 
 
 def _move_times(connection: sa.Connection, at: ClockStep, these: sa.ColumnElement[bool], now: Millis) -> None:

@@ -84,5 +84,5 @@ class Timekeeping:
                 # Rules that come into force after this open their own slots, and judge all alerts by the new time.
                 if judging:
                     await self._rules.judge_all(policy, now)
-                await self._database.write(partial(clock_steps.finish_step))
+                await self._database.write(partial(clock_steps.finish_step, step=step))
         return found

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 
 from router.core.adopt import CURSOR, Adoption
@@ -9,7 +10,8 @@ from router.core.head import LAST_TIME
 from router.decide import Policy, Route, Severity
 from router.model import HOUR, MINUTE, SECOND, Millis
 from router.store import Store
-from router.store.clock_steps import UNFINISHED_STEP
+from router.store.clock_steps import UNFINISHED_STEP, begin_step
+from router.store.rule_changes import RuleChanges
 from router.store.schema import meta
 from router.store.starts import set_meta
 
@@ -69,4 +71,23 @@ async def test_a_step_back_is_left_to_a_replica_with_the_rules_in_force(store: S
         await store.timekeeping.watch(POLICY, NOON - HOUR, has_run=False, judging=judging)
         assert await left(store) == {UNFINISHED_STEP, CURSOR}
     assert await store.timekeeping.watch(OTHER, NOON - HOUR, has_run=False, judging=True) == NOON - HOUR
+    assert not await left(store)
+
+
+async def test_a_step_that_begins_while_one_is_judged_is_finished_as_well(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge_all, judged = RuleChanges.judge_all, 0
+    await store.rules.adopt(Adoption(POLICY), NOON)
+
+    async def another_step(rules: RuleChanges, policy: Policy, now: Millis) -> None:
+        nonlocal judged
+        judged += 1
+        await judge_all(rules, policy, now)
+        if judged == 1:
+            await store.database.write(lambda c: begin_step(c, now - HOUR, back=True))
+
+    monkeypatch.setattr(RuleChanges, "judge_all", another_step)
+    await store.timekeeping.step_clock(POLICY, NOON - HOUR, back=True)
+    assert judged == 2
     assert not await left(store)

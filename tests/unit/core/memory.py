@@ -115,9 +115,9 @@ def _step_some(state: State, now: Millis) -> clock_steps.ClockStep | None:
     return None if row is None else clock_steps.ClockStep.read(row.value)
 
 
-def _finish(state: State) -> None:
+def _finish(state: State, step: clock_steps.ClockStep) -> None:
     row = state.meta.get(clock_steps.UNFINISHED_STEP)
-    if row is not None:
+    if row is not None and row.value == str(step):
         state.meta.remove(row)
 
 
