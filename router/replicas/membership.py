@@ -148,7 +148,7 @@ class Membership:
     async def _begin_session(self) -> None:
         """Begin a session, and end the one before, if there was one."""
         if self._former:
-            await self._store.replicas.leave(self._former)
+            await self._store.replicas.leave(self._former, is_urgent=True)
         session, began = secrets.token_hex(8), self._clock.elapsed()
         self._former = session  # if no answer comes, it may have begun all the same
         request = replace(self._request(), session=session)

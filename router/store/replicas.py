@@ -114,9 +114,12 @@ class Replicas:
         """Give up leases for which nothing is under way, so that others can take them."""
         await self._database.write(partial(_release, session=session, names=tuple(names)), is_urgent=True)
 
-    async def leave(self, session: str) -> None:
-        """End the session: its leases are free, and what it still has under way is due again."""
-        while await self._database.write(partial(_leave, session=session), is_urgent=True):
+    async def leave(self, session: str, *, is_urgent: bool = False) -> None:
+        """End the session: its leases are free, and what it still has under way is due again.
+
+        :param is_urgent: before all that waits; otherwise outcomes that wait are still recorded
+        """
+        while await self._database.write(partial(_leave, session=session), is_urgent=is_urgent):
             pass
 
     async def view(self) -> ReplicasView:

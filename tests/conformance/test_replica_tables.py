@@ -11,7 +11,7 @@ from router.clock import SystemClock
 from router.core.head import Grant, LeaseLost
 from router.core.leases import BACKGROUND, EXPIRED, RELEASED, LeaseRow, Renewal, RenewalRequest, lanes_lease
 from router.metrics import Metrics
-from router.model import HOUR, MINUTE, SECOND
+from router.model import HOUR, MINUTE, SECOND, Delivered
 from router.replicas import JudgedBy, Membership
 from router.store import (
     Limits,
@@ -239,6 +239,21 @@ async def test_a_renewal_overtakes_what_waits_for_the_writer(
         with pytest.raises(StoreUnavailable, match="writes are waiting"):
             await a.accept(webhook(alert("Up", "info")), "default", b"{}", POLICY, NOON)
     assert ended == ["lease", "lease", "accept"]
+
+
+async def test_what_waits_is_written_before_a_replica_leaves(two: tuple[Store, Store]) -> None:
+    """Otherwise the outcome of a message that was sent would come too late, and it would be sent again."""
+    a, b = two
+    await a.replicas.join(requested("a"))
+    await a.accept(webhook(alert("Down", "critical")), "default", b"{}", POLICY, NOON)
+    (work,) = (await a.claim_several(Permit(SLACK), POLICY, NOON)).works
+    async with asyncio.TaskGroup() as group, busy_writer(a):
+        group.create_task(a.record(work, Delivered({}), POLICY, NOON, NOON))
+        await until_queued(a, 1)
+        group.create_task(a.replicas.leave("a"))
+        await until_queued(a, 2)
+    await b.replicas.join(requested("b"))
+    assert not (await b.claim_several(Permit(SLACK), POLICY, NOON + HOUR)).works
 
 
 async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Store]) -> None:
