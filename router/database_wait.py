@@ -89,9 +89,11 @@ class DatabaseWait:
 
     async def close(self) -> None:
         """Give the address up."""
-        await self.end()
-        for each in self._sockets:
-            each.close()
+        try:
+            await self.end()
+        finally:
+            for each in self._sockets:
+                each.close()
 
 
 async def _bound(host: str, port: int) -> list[socket.socket]:

@@ -54,6 +54,6 @@ async def test_others_work_while_a_migration_waits_for_a_table(newer: Newer, pos
         assert f"its tables are used by the processes {dump.info.backend_pid} (pg_dump)" in waits[0]
         assert newest_revision() == "9001"
         assert postgresql.execute("SELECT version_num FROM alembic_version", dump.info.dbname) == [("9001",)]
-        await wait.end()
+        await wait.close()
         await store.close()
         await other.close()

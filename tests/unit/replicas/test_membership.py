@@ -53,6 +53,7 @@ class FakeReplicas:
     """Does in memory what the store does, over a connection that the test can cut."""
 
     are_possible = True
+    has_more_to_interrupt = False
 
     def __init__(self, database: SharedDatabase) -> None:
         self._database = database
@@ -108,7 +109,7 @@ class FakeReplicas:
         )  # fmt: skip
         await self._answered()
 
-    async def leave(self, session: str) -> None:
+    async def leave(self, session: str, *, is_urgent: bool = False) -> None:
         await self._call()
         self._database.leave(session)
         await self._answered()
