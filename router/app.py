@@ -153,7 +153,7 @@ class Service:
         clock: Clock | None = None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> "Service":
-        """Build every part, listen and adopt the rules. From then on, webhooks are accepted. It waits for a database that can't
+        """Build every part, adopt the rules and listen. From then on, webhooks are accepted. It waits for a database that can't
         be used yet.
 
         :param on_wait: called again and again while it waits

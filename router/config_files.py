@@ -115,8 +115,8 @@ class ConfigFiles:
         return await self._threads.run(_on_disk, self.path, loaded)
 
     async def changed_since_read(self, loaded: LoadedConfig) -> bool:
-        """Return whether a file differs from what was read of it for a configuration. An included file with a mistake has changed
-        if its text has, although an older one may be in force. Files of secrets are not looked at.
+        """Return whether a file has changed since it was read for a configuration. The text that was read counts, also if it had a
+        mistake and an older text is in force. Files of secrets are not compared.
         """
         return await self._threads.run(_changed_since_read, self.path, loaded)
 

@@ -21,7 +21,7 @@ _LOG_SECONDS = 60.0
 
 
 class DatabaseWait:
-    """Opens the store, and waits for it if it can't be used yet. Takes the address of the service, and keeps it.
+    """Opens the store, and waits for it if it can't be used yet. Binds the address of the service before the service listens there.
 
     :param listen: host and port
     :param make_runner: makes a server that refuses all but the probes
@@ -73,8 +73,8 @@ class DatabaseWait:
         await asyncio.sleep(_AGAIN_SECONDS)
 
     async def take_address(self) -> list[socket.socket]:
-        """Return sockets that are bound to the address, and do not listen: who connects is refused, and asks another replica. No
-        process can listen there whose start comes later.
+        """Bind the address, unless it is bound already, and return its sockets. They do not listen: a connection is refused, so that a
+        load balancer asks another replica.
 
         :raises OSError: another process listens there
         """
@@ -107,9 +107,8 @@ async def _bound(host: str, port: int) -> list[socket.socket]:
         sockets = []
         for family, kind, protocol, _, address in usable:
             sockets.append(each := opened.enter_context(socket.socket(family, kind, protocol)))
-            each.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # connections of the process before may still end
+            # Connections of the process before may still end.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
             each.bind(address)

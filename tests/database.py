@@ -91,6 +91,12 @@ def queued_jobs(store: Store) -> int:
     return store.database.queued_jobs
 
 
+async def until_queued(store: Store, count: int) -> None:
+    """Wait until so many jobs wait for the writer."""
+    while queued_jobs(store) < count:  # noqa: ASYNC110  (the queue has no event)
+        await asyncio.sleep(0)
+
+
 def queued_webhooks(store: Store) -> int:
     """Return how many webhooks wait for the writer. Other jobs may wait as well, for example at a start."""
     waiting = list(store.database._writer._queue.queue)

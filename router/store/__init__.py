@@ -403,8 +403,8 @@ class Store:
 
     @property
     def commits(self) -> int:
-        """Changes with each batch of this process. While it stays the same, pages have nothing new to read. Of what other replicas
-        save, pages learn at the next renewal of this process's session, which is a batch as well.
+        """Counts the batches of this process. While it stays the same, pages read nothing again. A renewal of the session is a batch as
+        well, so pages show what other replicas save after the next renewal at the latest.
         """
         return self.database.commits
 

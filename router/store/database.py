@@ -120,7 +120,7 @@ class Database:
 
     @property
     def commits(self) -> int:
-        """Changes with each batch of this process, also with one that failed: readers may find something new."""
+        """Counts the batches of this process, also those that failed. When it changes, a reader may find something new."""
         return self._writer.commits
 
     def observe_events(self, observer: EventObserver) -> None:

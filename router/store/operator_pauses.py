@@ -114,7 +114,7 @@ class _Act:
 
 
 def _tell(connection: sa.Connection, session: str) -> None:
-    """Let the other replicas look at the pauses when the transaction commits."""
+    """Make the other replicas read the pauses again when the transaction commits."""
     notify(connection, topic_notice(session, ReplicaTopic.REQUESTS))
 
 

@@ -115,9 +115,9 @@ class Replicas:
         await self._database.write(partial(_release, session=session, names=tuple(names)), is_urgent=True)
 
     async def leave(self, session: str, *, is_urgent: bool = False) -> None:
-        """End the session: its leases are free, and what it still has under way is due again.
+        """End the session. Its leases become free, and what it still has under way becomes due again.
 
-        :param is_urgent: before all that waits; otherwise outcomes that wait are still recorded
+        :param is_urgent: end it before the jobs that wait; otherwise outcomes among these are still recorded
         """
         while await self._database.write(partial(_leave, session=session), is_urgent=is_urgent):
             pass

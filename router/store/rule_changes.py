@@ -29,7 +29,7 @@ class RulesView:
     served: frozenset[str]
     """The fingerprints of the rules by which the replicas judge whose sessions have not expired."""
     are_applied: bool
-    """All firing alerts are judged by the rules in force."""
+    """Whether all firing alerts were judged by the rules in force."""
 
 
 class RuleChanges:

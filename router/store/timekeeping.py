@@ -81,7 +81,7 @@ class Timekeeping:
             if step.table == clock_steps.RULES:
                 if not await self._database.do(jobs.OpenSlots(policy, now)):
                     return found
-                # Rules that come into force after this open their own slots, and judge all alerts by the new time.
+                # If other rules come into force after this, their adoption opens the slots and judges all alerts again.
                 if judging:
                     await self._rules.judge_all(policy, now)
                 await self._database.write(partial(clock_steps.finish_step, step=step))

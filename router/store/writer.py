@@ -63,7 +63,7 @@ class Writer:
         self._call_on_loop = call_on_loop
         self.on_events: EventObserver = lambda _events: None
         self.commits = 0
-        """Changes with each batch, also with one that failed: readers may find something new."""
+        """Counts the batches, also those that failed. When it changes, a reader may find something new."""
         self._unknown: UnknownBatch | None = None
         """Its jobs are answered, and other jobs run, when it is known whether it was committed."""
         self._queue = JobQueue()
@@ -88,7 +88,7 @@ class Writer:
         """Run a job, and return its result after the commit is durable.
 
         :param grant: the lease of the work that the job belongs to; None: it belongs to none
-        :param is_urgent: it runs before the jobs that wait, however many these are
+        :param is_urgent: it runs before all other jobs that wait, and is taken even if the queue is full
         :raises StoreUnavailable: nothing of the job was saved, or the store was closed before it was known whether it was
         :raises Exception: what the job raises
         """

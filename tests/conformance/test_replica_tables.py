@@ -25,7 +25,7 @@ from router.store import (
     writer,
 )
 from router.store.schema import conversations, lane_requests, leases, replicas
-from tests.database import busy_writer, queued_jobs
+from tests.database import busy_writer, until_queued
 from tests.postgresql import Server
 from tests.statements import watch_writer
 from tests.unit.core.world import NOON, POLICY, SLACK, alert, webhook
@@ -65,9 +65,11 @@ async def renewed(store: Store, session: str) -> Renewal:
     return renewal
 
 
-async def until_queued(store: Store, count: int) -> None:
-    while queued_jobs(store) < count:  # noqa: ASYNC110  (the queue has no event)
-        await asyncio.sleep(0)
+async def joined(two: tuple[Store, Store]) -> tuple[Store, Store]:
+    """Begin the sessions of both."""
+    for store, session in zip(two, "ab", strict=True):
+        await store.replicas.join(requested(session))
+    return two
 
 
 async def begin_delivery(store: Store) -> None:
@@ -122,9 +124,7 @@ async def test_a_lease_passes_on_when_it_is_released(two: tuple[Store, Store]) -
 
 
 async def test_a_replica_that_leaves_frees_all_that_it_had(two: tuple[Store, Store]) -> None:
-    a, b = two
-    await a.replicas.join(requested("a"))
-    await b.replicas.join(requested("b"))
+    a, b = await joined(two)
     await begin_delivery(a)
     await a.replicas.leave("a")
     view = await b.replicas.view()
@@ -164,9 +164,7 @@ async def test_what_a_storm_of_a_dead_replica_held_is_freed_in_pieces(
 ) -> None:
     """The batches of all replicas wait for a renewal, and the server ends one that takes too long."""
     monkeypatch.setattr(starts, "_INTERRUPTED_AT_ONCE", 5)
-    a, b = two
-    await a.replicas.join(requested("a"))
-    await b.replicas.join(requested("b"))
+    a, b = await joined(two)
     left = await begin_storm(a)
     assert left > 10
     await b.database.write(expire)
@@ -203,9 +201,7 @@ async def test_a_replica_leaves_when_nothing_is_held_any_more(
 ) -> None:
     """Also not by a replica that has died, whose conversations it had begun to free."""
     monkeypatch.setattr(starts, "_INTERRUPTED_AT_ONCE", 5)
-    a, b = two
-    await a.replicas.join(requested("a"))
-    await b.replicas.join(requested("b"))
+    a, b = await joined(two)
     await begin_storm(a)
     await b.database.write(expire)
     assert (await renewed(b, "b")).expelled
@@ -257,9 +253,7 @@ async def test_what_waits_is_written_before_a_replica_leaves(two: tuple[Store, S
 
 
 async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Store]) -> None:
-    a, b = two
-    await a.replicas.join(requested("a"))
-    await b.replicas.join(requested("b"))
+    a, b = await joined(two)
     await begin_delivery(a)
     assert not (await renewed(b, "b")).expelled
     await b.database.write(expire)
@@ -275,9 +269,7 @@ async def test_an_expired_replica_is_expelled_and_told_so(two: tuple[Store, Stor
 
 
 async def test_the_next_holder_makes_due_what_was_left_under_way(two: tuple[Store, Store]) -> None:
-    a, b = two
-    await a.replicas.join(requested("a"))
-    await b.replicas.join(requested("b"))
+    a, b = await joined(two)
     await begin_delivery(a)
     await a.replicas.release("a", (LANES,))
     assert (await renewed(b, "b")).taken == {LANES}

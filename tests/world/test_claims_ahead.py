@@ -14,7 +14,7 @@ from router.model import HOUR, SECOND, LaneLimits, Rate, Retry, SharedLimits
 from router.store import Claimed, Permit
 from router.store.claiming import Claiming
 from router.store.jobs import Claim, ClaimAgain
-from tests.database import busy_writer, empty_disk, fill_disk, queued_jobs
+from tests.database import busy_writer, empty_disk, fill_disk, queued_jobs, until_queued
 from tests.world.asking import metric_value, until_delivered
 from tests.world.conftest import World
 from tests.world.made_up_channels import (
@@ -28,7 +28,7 @@ from tests.world.made_up_channels import (
     open_lanes,
     returning,
 )
-from tests.world.test_dispatcher import OTHERS, Batches, Held, quiet, waiting
+from tests.world.test_dispatcher import OTHERS, Batches, Held, quiet
 
 ONLY = replace(POLICY, receivers={"all": (ODD,)})
 _CLAIMS = 'alert_router_store_job_seconds_count{job="Claim"}'
@@ -147,7 +147,7 @@ async def test_while_a_claim_runs_one_more_waits_for_the_next_webhook(tmp_path: 
         async with busy_writer(harness.store):
             for number in range(4):
                 fires.append(asyncio.create_task(fire_ahead(harness, f"alert {number}")))
-                await waiting(harness, 2 + number + (number > 0))
+                await until_queued(harness.store, 2 + number + (number > 0))
         await asyncio.gather(*fires)
         await harness.until("delivered", 1 + len(fires))
         assert batches.of("Accept") == [4]
@@ -167,7 +167,7 @@ async def test_a_second_claim_does_not_hide_that_attempts_fail(tmp_path: Path) -
         batches.clear()
         async with busy_writer(harness.store):
             fires = [asyncio.create_task(fire_ahead(harness, "second")) for _ in range(2)]
-            await waiting(harness, 4)
+            await until_queued(harness.store, 4)
         await asyncio.gather(*fires)
         await quiet(harness)
         assert batches.of("Claim") == [2]
@@ -198,7 +198,7 @@ async def test_two_claims_begin_no_more_than_may_be_sent(
         await quiet(harness)
         async with busy_writer(harness.store):
             fires = [asyncio.create_task(fire_ahead(harness, f"late {number}")) for number in range(3)]
-            await waiting(harness, 4)
+            await until_queued(harness.store, 4)
         await asyncio.gather(*fires)
         for count in range(1 + most, 4 + most):
             sending = await held.until_tried(count)
@@ -224,7 +224,7 @@ async def test_two_claims_begin_one_large_message(tmp_path: Path, monkeypatch: p
         async with busy_writer(harness.store):
             for number in range(2):
                 fires.append(asyncio.create_task(fire_ahead(harness, f"large {number}", count=4)))
-                await waiting(harness, 2 + 2 * number)
+                await until_queued(harness.store, 2 + 2 * number)
         await asyncio.gather(*fires)
         for count in (2, 3):
             sending = await held.until_tried(count)
@@ -328,7 +328,7 @@ async def test_only_so_many_lanes_claim_ahead(tmp_path: Path, monkeypatch: pytes
         batches.clear()
         async with busy_writer(harness.store):
             await harness.lanes.claim_ahead()
-            await waiting(harness, 2)
+            await until_queued(harness.store, 2)
         await quiet(harness)
         assert sum(batches.of("Claim")) == 2
 

@@ -28,7 +28,7 @@ from router.model import (
 )
 from router.store import Permit
 from tests.clock import ManualClock
-from tests.database import busy_writer, queued_jobs
+from tests.database import busy_writer, until_queued
 from tests.waiting import seconds_pass
 from tests.world.conftest import World
 from tests.world.made_up_channels import (
@@ -117,12 +117,6 @@ async def under_way(harness: LanesHarness) -> int:
 async def fire_all(harness: LanesHarness, names: Iterable[str] = NAMES) -> None:
     for name in names:
         await harness.fire(name)
-
-
-async def waiting(harness: LanesHarness, count: int) -> None:
-    """Wait until so many jobs wait for the writer."""
-    while queued_jobs(harness.store) < count:  # noqa: ASYNC110  (the queue has no event)
-        await asyncio.sleep(0)
 
 
 class Batches(list[list[str]]):
@@ -331,7 +325,7 @@ async def test_lanes_that_are_woken_together_claim_in_one_transaction(tmp_path: 
         batches.clear()
         async with busy_writer(harness.store):
             harness.lanes.wake([destination.key for destination in (ODD, *OTHERS)])
-            await waiting(harness, 5)
+            await until_queued(harness.store, 5)
         await quiet(harness)
         assert batches.of("Claim") == [5]
 
@@ -345,7 +339,7 @@ async def test_outcomes_that_come_together_are_recorded_in_one_transaction(tmp_p
         await quiet(harness)
         async with busy_writer(harness.store):
             held.release_sends(sending)
-            await waiting(harness, 8)
+            await until_queued(harness.store, 8)
         await harness.until("delivered", 8)
         assert max(batches.of("Record")) >= 8
 
@@ -357,9 +351,9 @@ async def test_a_claim_runs_after_what_came_later_into_its_batch(tmp_path: Path)
             claim = asyncio.ensure_future(
                 harness.store.claim_several(Permit(CALM, count=9), harness.policy, NOON)
             )
-            await waiting(harness, 1)
+            await until_queued(harness.store, 1)
             fire = asyncio.ensure_future(harness.fire())
-            await waiting(harness, 2)
+            await until_queued(harness.store, 2)
         claimed = await claim
         assert len(claimed.works) == 1
         await harness.store.unclaim(claimed.works, harness.policy, NOON)
@@ -421,9 +415,9 @@ async def test_a_stop_takes_back_a_claim_that_comes_back_late(tmp_path: Path) ->
         await quiet(harness)
         async with busy_writer(harness.store):
             fire = asyncio.ensure_future(harness.fire())
-            await waiting(harness, 1)
+            await until_queued(harness.store, 1)
             harness.lanes.wake([ODD.key])
-            await waiting(harness, 2)
+            await until_queued(harness.store, 2)
             stop = asyncio.ensure_future(harness.lanes.stop(0))
             for _ in range(5):
                 await asyncio.sleep(0)
